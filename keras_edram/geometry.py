@@ -1,0 +1,305 @@
+"""The coordinate convention of the package, and nothing else knows it.
+
+An image, and likewise a glimpse, spans [-1, 1] in x (to the right) and in y
+(downwards); -1 and +1 are its *edges*, so the centre of pixel `i` of `W` lies
+at `(2 i + 1) / W - 1`. A transform
+
+    A = [[θ1, θ2, θ3],      (x_s, y_s) = A (x_g, y_g, 1)
+         [θ4, θ5, θ6]]
+
+maps a point of the glimpse to the point of the image that is read there
+(EDRAM, Eq. 1 and 2). The window of a transform is the image of the glimpse's
+square. A box of width `w` around `c_x` in an image `W` wide has `θ1 = w / W`
+and `θ3 = 2 c_x / W - 1`; θ5 and θ6 likewise for height.
+
+Letters in shapes: B batch, G any leading dimensions, h w glimpse, H W image.
+"""
+
+import numpy as np
+from keras import ops
+
+BOX_FORMATS = ("rel_xyxy", "xyxy")
+
+# A NumPy constant: `ops.eye` inside a model breaks TFLite and ONNX converters.
+IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], "float32")
+
+
+def boxes_to_transforms(boxes, *, box_format="rel_xyxy", image_size=None):
+    """Transforms whose windows are the given boxes, without skew.
+
+    `θ1 = x2 - x1`, `θ3 = x1 + x2 - 1` in relative coordinates, likewise θ5 and
+    θ6; `θ2 = θ4 = 0`. The exact inverse of `transforms_to_boxes` there.
+
+    Args:
+        boxes: Tensor of shape `(..., 4)`: left, top, right, bottom.
+        box_format: `"rel_xyxy"`, fractions of the image's sides in [0, 1], or
+            `"xyxy"`, pixels between 0 and the side.
+        image_size: `(height, width)` in pixels, needed by `"xyxy"`.
+
+    Returns:
+        Tensor of shape `(..., 2, 3)`, float32.
+
+    Raises:
+        ValueError: If the last dimension is not 4, or for an unknown format.
+
+    Example:
+
+    >>> boxes_to_transforms([[0.0, 0.0, 0.5, 1.0]])  # the left half
+    [[[0.5, 0.0, -0.5], [0.0, 1.0, 0.0]]]
+    """
+    boxes = _to_float32(boxes)
+    _check_last_dimensions(boxes, (4,), "boxes")
+    scale = _box_scale(box_format, image_size)
+    left, top, right, bottom = ops.unstack(boxes / scale, axis=-1)
+    zero = ops.zeros_like(left)
+    rows = [
+        ops.stack([right - left, zero, left + right - 1.0], axis=-1),
+        ops.stack([zero, bottom - top, top + bottom - 1.0], axis=-1),
+    ]
+    return ops.stack(rows, axis=-2)  # (..., 2, 3)
+
+
+def transforms_to_boxes(transforms, *, box_format="rel_xyxy", image_size=None):
+    """Smallest upright boxes that hold the windows of the transforms.
+
+    The corners of a window are `(±θ1 ± θ2 + θ3, ±θ4 ± θ5 + θ6)`, so it spans
+    `θ3 ± (|θ1| + |θ2|)` in x and `θ6 ± (|θ4| + |θ5|)` in y. Boxes of windows
+    that leave the image leave [0, 1] too.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        box_format: `"rel_xyxy"` or `"xyxy"`, see `boxes_to_transforms`.
+        image_size: `(height, width)` in pixels, needed by `"xyxy"`.
+
+    Returns:
+        Tensor of shape `(..., 4)`, float32: left, top, right, bottom.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3), or for an unknown
+            format.
+
+    Example:
+
+    >>> transforms_to_boxes([[[0.5, 0.0, -0.5], [0.0, 1.0, 0.0]]])
+    [[0.0, 0.0, 0.5, 1.0]]
+    """
+    transforms = _to_float32(transforms)
+    _check_last_dimensions(transforms, (2, 3), "transforms")
+    centre = transforms[..., 2]  # (..., 2)
+    reach = ops.sum(ops.absolute(transforms[..., :2]), axis=-1)  # (..., 2)
+    boxes = ops.concatenate([centre - reach, centre + reach], axis=-1)
+    return (boxes + 1.0) / 2.0 * _box_scale(box_format, image_size)
+
+
+def sampling_grid(transforms, glimpse_size):
+    """Points of the image that the pixels of a glimpse are read at (Eq. 2).
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        glimpse_size: `(height, width)` of the glimpse in pixels.
+
+    Returns:
+        Tensor of shape `(..., height, width, 2)`, float32: x and y in the
+        image's [-1, 1], one point for the centre of each glimpse pixel.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> sampling_grid([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (1, 2))
+    [[[[-0.5, 0.0], [0.5, 0.0]]]]
+    """
+    transforms = _to_float32(transforms)
+    _check_last_dimensions(transforms, (2, 3), "transforms")
+    height, width = glimpse_size
+    y, x = np.meshgrid(
+        pixel_centres(height), pixel_centres(width), indexing="ij"
+    )  # (h, w)
+    transforms = ops.expand_dims(transforms, (-4, -3))  # (..., 1, 1, 2, 3)
+    return (
+        transforms[..., 0] * x[..., None]
+        + transforms[..., 1] * y[..., None]
+        + transforms[..., 2]
+    )  # (..., h, w, 2)
+
+
+def pixel_centres(side):
+    """Coordinates in [-1, 1] of the centres of `side` pixels, as NumPy."""
+    return ((2 * np.arange(side) + 1) / side - 1).astype("float32")
+
+
+def points_to_pixels(points, image_size):
+    """Pixel indices, with fractions, of points of the image.
+
+    `X = ((x + 1) W - 1) / 2`, likewise Y: the centre of the first pixel is 0.
+
+    Args:
+        points: Tensor of shape `(..., 2)`, x and y in the image's [-1, 1].
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        Tensor of shape `(..., 2)`, float32: X and Y.
+
+    Raises:
+        ValueError: If the last dimension is not 2.
+
+    Example:
+
+    >>> points_to_pixels([[-1.0, 0.0]], (10, 20))  # left edge, middle
+    [[-0.5, 4.5]]
+    """
+    points = _to_float32(points)
+    _check_last_dimensions(points, (2,), "points")
+    height, width = image_size
+    return ((points + 1.0) * np.array([width, height], "float32") - 1.0) / 2.0
+
+
+def window_corners(transforms, image_size):
+    """Corners of the windows as pixel indices, to draw them on an image.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        Tensor of shape `(..., 4, 2)`, float32: X and Y of the corners, in the
+        order left top, right top, right bottom, left bottom of the glimpse.
+        They are in the coordinates of `matplotlib.pyplot.imshow`, where 0 is
+        the centre of the first pixel.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> window_corners([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (10, 20))
+    [[[-0.5, -0.5], [19.5, -0.5], [19.5, 9.5], [-0.5, 9.5]]]
+    """
+    transforms = _to_float32(transforms)
+    _check_last_dimensions(transforms, (2, 3), "transforms")
+    corners = np.array(
+        [[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], "float32"
+    )
+    points = ops.matmul(corners, ops.swapaxes(transforms, -1, -2))
+    return points_to_pixels(points, image_size)  # (..., 4, 2)
+
+
+def pixel_step(transforms, glimpse_size, image_size):
+    """How many image pixels the read moves from one glimpse pixel to the next.
+
+    The larger of the two steps, to the right and down; above 1 the read skips
+    pixels. Its logarithm is the level of detail of a mip-map.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        glimpse_size: `(height, width)` of the glimpse in pixels.
+        image_size: `(height, width)` of the image in pixels.
+
+    Returns:
+        Tensor of shape `(...,)`, float32: the *square* of that step, which has
+        a gradient everywhere.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> pixel_step([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (5, 5), (10, 20))
+    [16.0]
+    """
+    transforms = _to_float32(transforms)
+    _check_last_dimensions(transforms, (2, 3), "transforms")
+    image = np.array(image_size[::-1], "float32")[:, None]  # (W, H) a row
+    glimpse = np.array(glimpse_size[::-1], "float32")  # (w, h) a column
+    steps = transforms[..., :2] * (image / glimpse)  # (..., 2, 2)
+    return ops.max(ops.sum(ops.square(steps), axis=-2), axis=-1)
+
+
+def iou(boxes_1, boxes_2):
+    """Intersection over union of boxes, element by element.
+
+    Args:
+        boxes_1: Tensor of shape `(..., 4)`: left, top, right, bottom.
+        boxes_2: Tensor of a shape that broadcasts with the first, same unit.
+
+    Returns:
+        Tensor of shape `(...,)`, float32 in [0, 1]; 0 for two empty boxes.
+
+    Raises:
+        ValueError: If a last dimension is not 4.
+
+    Example:
+
+    >>> iou([[0.0, 0.0, 2.0, 1.0]], [[1.0, 0.0, 3.0, 1.0]])
+    [0.33333334]
+    """
+    boxes_1, boxes_2 = _to_float32(boxes_1), _to_float32(boxes_2)
+    _check_last_dimensions(boxes_1, (4,), "boxes_1")
+    _check_last_dimensions(boxes_2, (4,), "boxes_2")
+    left_top = ops.maximum(boxes_1[..., :2], boxes_2[..., :2])
+    right_bottom = ops.minimum(boxes_1[..., 2:], boxes_2[..., 2:])
+    shared = _area(ops.concatenate([left_top, right_bottom], axis=-1))
+    union = _area(boxes_1) + _area(boxes_2) - shared
+    return ops.where(union > 0, shared / ops.maximum(union, 1e-12), 0.0)
+
+
+def window_iou(transforms_1, transforms_2):
+    """Intersection over union of the boxes that hold two windows.
+
+    Exact for windows without skew; a skewed window counts as its upright box.
+
+    Args:
+        transforms_1: Tensor of shape `(..., 2, 3)`.
+        transforms_2: Tensor of a shape that broadcasts with the first.
+
+    Returns:
+        Tensor of shape `(...,)`, float32 in [0, 1].
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> half = [[[0.5, 0.0, 0.0], [0.0, 0.5, 0.0]]]
+    >>> window_iou(half, [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    [0.25]
+    """
+    return iou(
+        transforms_to_boxes(transforms_1), transforms_to_boxes(transforms_2)
+    )
+
+
+def _area(boxes):
+    sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def _to_float32(values):
+    # Half precision is off by up to 0.43 pixels on a side of 100.
+    return ops.cast(ops.convert_to_tensor(values), "float32")
+
+
+def _box_scale(box_format, image_size):
+    if box_format not in BOX_FORMATS:
+        raise ValueError(
+            f"`box_format` must be one of {BOX_FORMATS}. "
+            f"Received: box_format={box_format!r}"
+        )
+    if box_format == "rel_xyxy":
+        return 1.0
+    if image_size is None:
+        raise ValueError(
+            "`image_size` must be (height, width) for boxes in pixels. "
+            "Received: image_size=None"
+        )
+    height, width = image_size
+    return np.array([width, height, width, height], "float32")
+
+
+def _check_last_dimensions(values, expected, name):
+    if tuple(values.shape[-len(expected) :]) != expected:
+        raise ValueError(
+            f"The last dimensions of `{name}` must be {expected}. "
+            f"Received: {name} of shape {tuple(values.shape)}"
+        )

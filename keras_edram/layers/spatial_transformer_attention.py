@@ -1,0 +1,274 @@
+"""Reading an affine window of an image, differentiably."""
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_edram import geometry
+
+FILL_MODES = ("zeros", "nearest")
+
+
+class ImagePyramid(NamedTuple):
+    """An image at full size, half size, a quarter, ..., ready to be read.
+
+    Attributes:
+        pixels: Tensor of shape `(B, P, C)`: the pixels of all levels, row by
+            row, the finest level first.
+        sizes: `(height, width)` of each level.
+    """
+
+    pixels: Any
+    sizes: tuple
+
+
+def num_pyramid_levels(image_size, glimpse_size):
+    """Levels that a read of the whole image needs to skip no pixel.
+
+    `1 + ⌈log2 s⌉`, `s` being the step of that read in pixels: the coarsest
+    level has no more pixels than the glimpse.
+
+    Args:
+        image_size: `(height, width)` of the image in pixels.
+        glimpse_size: `(height, width)` of the glimpse in pixels.
+
+    Returns:
+        Integer, at least 1.
+
+    Example:
+
+    >>> num_pyramid_levels((100, 100), (26, 26))
+    3
+    """
+    step = max(i / g for i, g in zip(image_size, glimpse_size, strict=True))
+    return 1 + max(0, math.ceil(math.log2(step)))
+
+
+def image_pyramid(images, num_levels):
+    """Halves images again and again, each pixel the mean of four.
+
+    Args:
+        images: Float tensor of shape `(B, H, W, C)` with static H and W.
+        num_levels: Integer, how many levels to make, the image among them.
+
+    Returns:
+        An `ImagePyramid`.
+
+    Example:
+
+    >>> image_pyramid(keras.ops.ones((1, 5, 8, 1)), 3).sizes
+    ((5, 8), (3, 4), (2, 2))
+    """
+    levels = [images]
+    for _ in range(num_levels - 1):
+        # "same" pads to the right and below, and leaves the padding out of
+        # the mean: pixel i of a level covers pixels 2i and 2i + 1 before it.
+        levels.append(ops.average_pool(levels[-1], 2, 2, padding="same"))
+    sizes = tuple(tuple(level.shape[1:3]) for level in levels)
+    flat = [
+        ops.reshape(level, (-1, height * width, level.shape[-1]))
+        for level, (height, width) in zip(levels, sizes, strict=True)
+    ]  # each (B, H_l W_l, C)
+    return ImagePyramid(ops.concatenate(flat, axis=1), sizes)  # (B, P, C)
+
+
+def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
+    """Reads one window of each image with bilinear interpolation.
+
+    With one level this is Eq. 3 of the EDRAM paper. With more, the two levels
+    whose pixels are next to the window's step `s` in size are read, and
+    blended by the fraction of `log2 s`, as graphics hardware does.
+
+    Args:
+        pyramid: `ImagePyramid` of B images.
+        transforms: Tensor of shape `(B, 2, 3)`, the windows.
+        glimpse_size: `(height, width)` of the patches in pixels.
+        fill_mode: What lies outside the image: `"zeros"`, or `"nearest"`,
+            which repeats the border.
+
+    Returns:
+        Float32 tensor of shape `(B, height, width, C)`.
+
+    Example:
+
+    >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
+    >>> read_windows(pyramid, geometry.IDENTITY[None], (2, 2)).shape
+    (1, 2, 2, 1)
+    """
+    points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
+    finest = ops.zeros_like(transforms[:, 0, 0], dtype="int32")  # (B,)
+    if len(pyramid.sizes) == 1:
+        return _read_level(pyramid, points, finest, fill_mode)
+    coarsest = len(pyramid.sizes) - 1
+    step = geometry.pixel_step(transforms, glimpse_size, pyramid.sizes[0])
+    # `step` is a square: log2 of the step is half of its logarithm.
+    detail = ops.log2(ops.clip(step, 1.0, 4.0**coarsest)) / 2.0  # (B,)
+    lower = ops.minimum(ops.floor(detail), coarsest - 1.0)
+    blend = ops.reshape(detail - lower, (-1, 1, 1, 1))
+    lower = finest + ops.cast(lower, "int32")
+    fine = _read_level(pyramid, points, lower, fill_mode)
+    coarse = _read_level(pyramid, points, lower + 1, fill_mode)
+    return fine + blend * (coarse - fine)
+
+
+def _read_level(pyramid, points, level, fill_mode):
+    """Bilinear read of level `level[b]` of image b; `points` as in geometry."""
+    pixels, sizes = pyramid
+    num_pixels, channels = pixels.shape[1:]
+    areas = [height * width for height, width in sizes]
+    starts = np.cumsum([0] + areas[:-1])
+
+    def of_level(values, dtype):
+        table = ops.convert_to_tensor(np.array(values, dtype))
+        return ops.reshape(ops.take(table, level, axis=0), (-1, 1, 1))
+
+    height = of_level([h for h, _ in sizes], "int32")
+    width = of_level([w for _, w in sizes], "int32")
+    image = ops.reshape(ops.arange(ops.shape(pixels)[0]), (-1, 1, 1))
+    start = of_level(starts, "int32") + image * num_pixels
+    shrink = of_level([0.5**i for i in range(len(sizes))], "float32")
+
+    position = geometry.points_to_pixels(points, sizes[0])  # (B, h, w, 2)
+    x = (position[..., 0] + 0.5) * shrink - 0.5  # (B, h, w)
+    y = (position[..., 1] + 0.5) * shrink - 0.5
+    left, top = ops.floor(x), ops.floor(y)
+    x_weight, y_weight = x - left, y - top
+    left, top = ops.cast(left, "int32"), ops.cast(top, "int32")
+    flat = ops.reshape(pixels, (-1, channels))  # (B P, C)
+
+    def tap(column, row, weight):
+        near_column = ops.clip(column, 0, width - 1)
+        near_row = ops.clip(row, 0, height - 1)
+        if fill_mode == "zeros":
+            inside = (column == near_column) & (row == near_row)
+            weight = ops.where(inside, weight, 0.0)
+        values = ops.take(flat, start + near_row * width + near_column, axis=0)
+        return ops.cast(values, "float32") * weight[..., None]  # (B, h, w, C)
+
+    return (
+        tap(left, top, (1.0 - x_weight) * (1.0 - y_weight))
+        + tap(left + 1, top, x_weight * (1.0 - y_weight))
+        + tap(left, top + 1, (1.0 - x_weight) * y_weight)
+        + tap(left + 1, top + 1, x_weight * y_weight)
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class SpatialTransformerAttention(keras.layers.Layer):
+    """Reads an affine window of an image as a small patch, differentiably.
+
+    The pixel of the patch at `(x_g, y_g)` shows the image at
+    `(x_s, y_s) = A (x_g, y_g, 1)`, interpolated between its four neighbours:
+
+        X = Σ_n Σ_m I_nm max(0, 1 - |x_s - m|) max(0, 1 - |y_s - n|)
+
+    Any affine window can be read: moved, zoomed, rotated, skewed, mirrored.
+    Gradients flow to the image and to the transform, which is kept in float32
+    under every precision policy. `keras_edram.geometry` has the coordinates.
+
+    A window four times as wide as its patch skips three pixels of four. With
+    `antialias` the layer therefore reads from a pyramid of averaged images, at
+    hardly any cost; without it the layer is the paper's Eq. 3 exactly.
+
+    Args:
+        glimpse_size: Integer or `(height, width)`, the patch in pixels.
+        antialias: Boolean, whether wide windows read averaged pixels.
+            Defaults to `True`.
+        fill_mode: What lies outside the image: `"zeros"`, as in Eq. 3, or
+            `"nearest"`, which repeats the border. Defaults to `"zeros"`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, integers or floats of any
+            range, with static H, W and C.
+        transforms: Tensor of shape `(B, 2, 3)`, the windows.
+
+    Returns:
+        Tensor of shape `(B, height, width, C)` in the range of the images, in
+        the compute dtype of the layer.
+
+    Raises:
+        ValueError: For a size that is not positive, an unknown `fill_mode`,
+            or inputs of another shape.
+
+    Example:
+
+    >>> attention = SpatialTransformerAttention(26)
+    >>> images = keras.random.uniform((8, 100, 100, 1))
+    >>> left_half = geometry.boxes_to_transforms([[0.0, 0.0, 0.5, 1.0]] * 8)
+    >>> attention(images, left_half).shape
+    (8, 26, 26, 1)
+
+    Reference:
+        - Ablavatski et al., "Enriched Deep Recurrent Visual Attention Model",
+          2017, section 3.2, Eq. 1 to 5.
+        - Jaderberg et al., "Spatial Transformer Networks", 2015.
+    """
+
+    def __init__(
+        self, glimpse_size, *, antialias=True, fill_mode="zeros", **kwargs
+    ):
+        # The dtype policy must not touch the coordinates.
+        super().__init__(autocast=False, **kwargs)
+        self.glimpse_size = standardize_size(glimpse_size, "glimpse_size")
+        if fill_mode not in FILL_MODES:
+            raise ValueError(
+                f"`fill_mode` must be one of {FILL_MODES}. "
+                f"Received: fill_mode={fill_mode!r}"
+            )
+        self.antialias = antialias
+        self.fill_mode = fill_mode
+
+    def call(self, images, transforms):
+        images = ops.convert_to_tensor(images)
+        if len(images.shape) != 4 or None in images.shape[1:]:
+            raise ValueError(
+                "`images` must have the shape (batch, height, width, "
+                "channels), all but the batch known. "
+                f"Received: images of shape {tuple(images.shape)}"
+            )
+        return self.read(self.pyramid(images), transforms)
+
+    def pyramid(self, images):
+        """The `ImagePyramid` of images, to `read` from it more than once."""
+        images = ops.cast(images, "float32")
+        num_levels = 1
+        if self.antialias:
+            num_levels = num_pyramid_levels(
+                images.shape[1:3], self.glimpse_size
+            )
+        return image_pyramid(images, num_levels)
+
+    def read(self, pyramid, transforms):
+        """Patches of the windows `transforms` of an `ImagePyramid`."""
+        transforms = ops.cast(transforms, "float32")
+        patches = read_windows(
+            pyramid, transforms, self.glimpse_size, self.fill_mode
+        )
+        return ops.cast(patches, self.compute_dtype)
+
+    def compute_output_shape(self, images_shape, transforms_shape):
+        return (images_shape[0], *self.glimpse_size, images_shape[-1])
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            glimpse_size=list(self.glimpse_size),
+            antialias=self.antialias,
+            fill_mode=self.fill_mode,
+        )
+        return config
+
+
+def standardize_size(size, name):
+    """`(height, width)` from one integer or a pair of them."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+        raise ValueError(
+            f"`{name}` must be a positive integer or two of them. "
+            f"Received: {name}={size!r}"
+        )
+    return pair

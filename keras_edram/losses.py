@@ -1,0 +1,204 @@
+"""The loss of the EDRAM paper, Eq. 6 to 9: "what" and "where".
+
+    L = 1/N Σ_i Σ_j L_ij                          (6)
+    L_ij = α1 L_ij^y + α2 L_ij^A                  (7)
+    L_ij^y = -log p_ij,y                          (8)
+    L_ij^A = Σ_k β_k (θ_kij - θ_k^true)²          (9)
+
+for target i and its glimpse j. `LabelLoss` is 1/N ΣΣ L^y, `TransformLoss` is
+1/N ΣΣ L^A; α1 and α2 are `loss_weights` of `compile`:
+
+    model.compile(
+        optimizer,
+        loss={"labels": LabelLoss(), "transforms": TransformLoss()},
+        loss_weights={"labels": 1.0, "transforms": 1.0},
+    )
+
+Letters in shapes: B batch, S targets, N glimpses a target, K classes.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+# The paper's β: zooms and centre count, skew counts half.
+PAPER_BETA = (1.0, 0.5, 1.0, 0.5, 1.0, 1.0)
+# Where only boxes are known, skew is left free (section 4.2).
+BOX_BETA = (1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
+
+
+def label_losses(labels, logits):
+    """Cross entropy of each glimpse, Eq. 8: `-log p_ij,y`.
+
+    Args:
+        labels: Integer tensor of shape `(B, S)`. A negative label means that
+            there is no such target: its loss is 0.
+        logits: Tensor of shape `(B, S, N, K)`.
+
+    Returns:
+        Tensor of shape `(B, S, N)`.
+
+    Raises:
+        ValueError: For shapes that do not belong together.
+
+    Example:
+
+    >>> label_losses(np.array([[1]]), np.zeros((1, 1, 2, 4)))  # log 4
+    [[[1.3862944, 1.3862944]]]
+    """
+    labels, logits = (
+        ops.convert_to_tensor(labels),
+        ops.convert_to_tensor(logits),
+    )
+    _check_shapes(labels, 2, logits, 4, "labels", "logits")
+    labels = ops.cast(labels, "int32")[..., None]  # (B, S, 1)
+    known = labels >= 0
+    log_p = ops.log_softmax(logits, axis=-1)
+    chosen = ops.one_hot(
+        ops.maximum(labels, 0), logits.shape[-1], dtype=log_p.dtype
+    )  # (B, S, 1, K)
+    return ops.where(known, -ops.sum(chosen * log_p, axis=-1), 0.0)
+
+
+def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
+    """Squared error of each window, Eq. 9: `Σ_k β_k (θ_k - θ_k^true)²`.
+
+    Args:
+        true_transforms: Tensor of shape `(B, S, 2, 3)`. All zeros mean that
+            the target has no place: its loss is 0.
+        transforms: Tensor of shape `(B, S, N, 2, 3)`.
+        beta: Six floats, β1 to β6. Defaults to the paper's.
+
+    Returns:
+        Tensor of shape `(B, S, N)`.
+
+    Raises:
+        ValueError: For shapes that do not belong together, or when `beta` is
+            not six numbers that are not negative.
+
+    Example:
+
+    >>> true = np.array([[[[0.5, 0, 0], [0, 0.5, 0]]]])
+    >>> whole = np.array([[[[[1.0, 0, 0], [0, 1.0, 0]]]]])
+    >>> transform_losses(true, whole)
+    [[[0.5]]]
+    """
+    true_transforms = ops.convert_to_tensor(true_transforms)
+    transforms = ops.convert_to_tensor(transforms)
+    _check_shapes(
+        true_transforms, 4, transforms, 5, "true_transforms", "transforms"
+    )
+    beta = _check_beta(beta)
+    true_transforms = ops.cast(true_transforms[:, :, None], transforms.dtype)
+    placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)
+    squares = beta * ops.square(transforms - true_transforms)
+    return ops.where(placed, ops.sum(squares, axis=(-2, -1)), 0.0)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class LabelLoss(keras.losses.Loss):
+    """ "What": mean over the glimpses and sum over the targets of Eq. 8.
+
+    `L^y = 1/N Σ_i Σ_j -log p_ij,y`, averaged over the batch.
+
+    Args:
+        name: String.
+        **kwargs: Arguments of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Integer labels of shape `(B, S)`; negative ones do not count.
+        y_pred: Logits of shape `(B, S, N, K)`.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: For shapes that do not belong together.
+
+    Example:
+
+    >>> LabelLoss()(np.array([[1]]), np.zeros((1, 1, 2, 4)))  # log 4
+    1.3862944
+
+    Reference:
+        - Ablavatski et al., 2017, Eq. 6 and 8.
+    """
+
+    def __init__(self, name="label_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        losses = label_losses(y_true, y_pred)  # (B, S, N)
+        return ops.sum(ops.mean(losses, axis=2), axis=1)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class TransformLoss(keras.losses.Loss):
+    """ "Where": mean over the glimpses and sum over the targets of Eq. 9.
+
+    `L^A = 1/N Σ_i Σ_j Σ_k β_k (θ_kij - θ_k^true)²`, averaged over the batch.
+
+    Args:
+        beta: Six floats, β1 to β6. Defaults to the paper's (1, ½, 1, ½, 1, 1);
+            `keras_edram.losses.BOX_BETA` leaves the skew free.
+        name: String.
+        **kwargs: Arguments of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Transforms of shape `(B, S, 2, 3)`; all zeros do not count.
+        y_pred: Transforms of shape `(B, S, N, 2, 3)`.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: For shapes that do not belong together, or when `beta` is
+            not six numbers that are not negative.
+
+    Example:
+
+    >>> true = np.array([[[[0.5, 0, 0], [0, 0.5, 0]]]])
+    >>> whole = np.array([[[[[1.0, 0, 0], [0, 1.0, 0]]]]])
+    >>> TransformLoss()(true, whole)
+    0.5
+
+    Reference:
+        - Ablavatski et al., 2017, Eq. 6 and 9.
+    """
+
+    def __init__(self, beta=PAPER_BETA, name="transform_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.beta = tuple(_check_beta(beta).flatten().tolist())
+
+    def call(self, y_true, y_pred):
+        losses = transform_losses(y_true, y_pred, self.beta)  # (B, S, N)
+        return ops.sum(ops.mean(losses, axis=2), axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "beta": list(self.beta)}
+
+
+def _check_beta(beta):
+    weights = np.asarray(beta, "float32")
+    if weights.shape != (6,) or (weights < 0).any():
+        raise ValueError(
+            "`beta` must be six numbers that are not negative. "
+            f"Received: beta={beta!r}"
+        )
+    return weights.reshape(2, 3)
+
+
+def _check_shapes(true, true_rank, predicted, rank, true_name, name):
+    """Targets (B, S, ...) against predictions (B, S, N, ...)."""
+    if (
+        len(true.shape) != true_rank
+        or len(predicted.shape) != rank
+        or true.shape[1] != predicted.shape[1]
+        or true.shape[2:] != predicted.shape[3 : 3 + true_rank - 2]
+    ):
+        raise ValueError(
+            f"`{name}` must have one axis more than `{true_name}`, the "
+            "glimpses after the targets: (batch, targets, glimpses, ...). "
+            f"Received: {true_name} of shape {tuple(true.shape)}, {name} of "
+            f"shape {tuple(predicted.shape)}"
+        )

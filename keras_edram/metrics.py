@@ -1,0 +1,161 @@
+"""What is reported of EDRAM: errors and how well its windows fit.
+
+Pure functions give a value for each element; the Keras metrics average them
+over all targets that exist (their label is not negative, their transform is
+not all zeros).
+
+Letters in shapes: B batch, S targets, N glimpses a target, K classes.
+"""
+
+import keras
+from keras import ops
+
+from keras_edram import geometry
+
+
+def label_errors(labels, probabilities):
+    """1 where the most probable class is wrong, else 0.
+
+    Args:
+        labels: Integer tensor of shape `(B, S)`.
+        probabilities: Tensor of shape `(B, S, ..., K)`, probabilities or
+            logits.
+
+    Returns:
+        Float32 tensor of shape `(B, S, ...)`.
+
+    Raises:
+        ValueError: If the shapes do not begin alike.
+
+    Example:
+
+    >>> label_errors(np.array([[1]]), np.array([[[0.2, 0.7, 0.1]]]))
+    [[0.0]]
+    """
+    labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+    probabilities = ops.convert_to_tensor(probabilities)
+    if len(labels.shape) != 2 or labels.shape[1] != probabilities.shape[1]:
+        raise ValueError(
+            "`labels` must be of shape (batch, targets) and `probabilities` "
+            "of shape (batch, targets, ..., classes). Received: labels of "
+            f"shape {tuple(labels.shape)}, probabilities of shape "
+            f"{tuple(probabilities.shape)}"
+        )
+    answers = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+    while len(labels.shape) < len(answers.shape):
+        labels = labels[..., None]
+    return ops.cast(answers != labels, "float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class AverageError(keras.metrics.Mean):
+    """Error of the prediction averaged over a target's glimpses, in [0, 1].
+
+    `argmax_k Σ_j p_ijk ≠ y_i`, the paper's test error.
+
+    Args:
+        name: String.
+        **kwargs: Arguments of `keras.metrics.Mean`.
+
+    Call arguments:
+        y_true: Integer labels of shape `(B, S)`; negative ones do not count.
+        y_pred: Logits of shape `(B, S, N, K)`.
+
+    Returns:
+        Scalar, the part of the targets that is read wrongly.
+
+    Example:
+
+    >>> error = AverageError()
+    >>> error(np.array([[0], [1]]), np.array([[[[2.0, 0]]], [[[2.0, 0]]]]))
+    0.5
+
+    Reference:
+        - Ablavatski et al., 2017, section 3.3 and Table 1.
+    """
+
+    def __init__(self, name="error", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        probabilities = ops.mean(ops.softmax(y_pred, axis=-1), axis=2)
+        errors = label_errors(y_true, probabilities)  # (B, S)
+        super().update_state(errors, ops.convert_to_tensor(y_true) >= 0)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class GlimpseError(keras.metrics.Mean):
+    """Error of the prediction of one glimpse alone, in [0, 1].
+
+    Args:
+        glimpse: Integer, which of the N glimpses of a target, from 0; negative
+            ones count from the last. Defaults to -1.
+        name: String.
+        **kwargs: Arguments of `keras.metrics.Mean`.
+
+    Call arguments:
+        y_true: Integer labels of shape `(B, S)`; negative ones do not count.
+        y_pred: Logits of shape `(B, S, N, K)`.
+
+    Returns:
+        Scalar, the part of the targets that this glimpse reads wrongly.
+
+    Example:
+
+    >>> error = GlimpseError(glimpse=0)
+    >>> error(np.array([[0], [1]]), np.array([[[[2.0, 0]]], [[[2.0, 0]]]]))
+    0.5
+
+    Reference:
+        - Ablavatski et al., 2017, Fig. 5.
+    """
+
+    def __init__(self, glimpse=-1, name="glimpse_error", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.glimpse = glimpse
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = label_errors(y_true, y_pred[:, :, self.glimpse])  # (B, S)
+        super().update_state(errors, ops.convert_to_tensor(y_true) >= 0)
+
+    def get_config(self):
+        return {**super().get_config(), "glimpse": self.glimpse}
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class WindowIoU(keras.metrics.Mean):
+    """Mean overlap of one glimpse's window with the true one, in [0, 1].
+
+    Intersection over union of their upright boxes.
+
+    Args:
+        glimpse: Integer, which of the N glimpses of a target, from 0; negative
+            ones count from the last. Defaults to -1.
+        name: String.
+        **kwargs: Arguments of `keras.metrics.Mean`.
+
+    Call arguments:
+        y_true: Transforms of shape `(B, S, 2, 3)`; all zeros do not count.
+        y_pred: Transforms of shape `(B, S, N, 2, 3)`.
+
+    Returns:
+        Scalar.
+
+    Example:
+
+    >>> window = np.array([[[[0.5, 0, 0], [0, 0.5, 0]]]])
+    >>> WindowIoU()(window, window[:, :, None])
+    1.0
+    """
+
+    def __init__(self, glimpse=-1, name="iou", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.glimpse = glimpse
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true = ops.convert_to_tensor(y_true)
+        overlap = geometry.window_iou(y_true, y_pred[:, :, self.glimpse])
+        super().update_state(overlap, ops.any(y_true != 0, axis=(-2, -1)))
+
+    def get_config(self):
+        return {**super().get_config(), "glimpse": self.glimpse}

@@ -1,0 +1,116 @@
+"""Trained weights that ship with the package, one folder a preset.
+
+A folder holds `config.json`, the configuration of the model, its weights in
+`model.weights.h5`, `results.json`, its figures as `keras-edram train` wrote
+them, and `README.md`, the model card.
+"""
+
+import json
+import pathlib
+
+import keras
+
+from keras_edram import files
+
+FOLDER = pathlib.Path(__file__).parent
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+RESULTS_FILE = "results.json"
+
+
+def names(model_class=None):
+    """Names of the presets, of one class of models or of all, sorted."""
+    return sorted(
+        path.parent.name
+        for path in FOLDER.glob(f"*/{CONFIG_FILE}")
+        if model_class is None
+        or files.read_json(path)["class_name"] == model_class.__name__
+    )
+
+
+def results(name):
+    """The figures of a preset, as the command that trained it wrote them."""
+    return files.read_json(FOLDER / name / RESULTS_FILE)
+
+
+def load(name, model_class=None):
+    """The model of a preset, with its weights.
+
+    Args:
+        name: String, one of `names(model_class)`.
+        model_class: Class of the model; by default any.
+
+    Returns:
+        Keras model, not compiled.
+
+    Raises:
+        ValueError: For a name that is not a preset of that class.
+
+    Example:
+
+    >>> load("edram_small_cluttered_mnist").count_params()
+    691076
+    """
+    known = names(model_class)
+    if name not in known:
+        raise ValueError(
+            f"The preset must be one of {known}. Received: preset={name!r}"
+        )
+    saved = files.read_json(FOLDER / name / CONFIG_FILE)
+    model = keras.saving.deserialize_keras_object(saved)
+    model.load_weights(FOLDER / name / WEIGHTS_FILE)
+    return model
+
+
+def save(model, folder):
+    """Writes the configuration and the weights of a preset.
+
+    Args:
+        model: Keras model.
+        folder: Path of the preset's folder, made if need be.
+    """
+    folder = pathlib.Path(folder)
+    saved = keras.saving.serialize_keras_object(model)
+    for key in ("build_config", "compile_config"):
+        saved.pop(key, None)
+    files.write_json(folder / CONFIG_FILE, saved)
+    with files.replacing(folder / WEIGHTS_FILE) as partial:
+        model.save_weights(partial)
+
+
+def open_model(where):
+    """The model that a user means.
+
+    Args:
+        where: String or path: the name of a preset, a `.keras` file, or a run
+            folder with `model.keras` in it.
+
+    Returns:
+        Keras model, not compiled.
+
+    Raises:
+        ValueError: If it is none of these, or a file that is not a model.
+
+    Example:
+
+    >>> open_model("edram_small_cluttered_mnist").num_glimpses
+    6
+    """
+    if str(where) in names():
+        return load(str(where))
+    path = pathlib.Path(where)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise ValueError(
+            f"The model must be a preset, one of {names()}, a .keras file, or "
+            "a run folder with a finished model.keras. "
+            f"Received: {str(where)!r}"
+        )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} must be a model that Keras saved, but cannot be read: "
+            f"{error}"
+        ) from error

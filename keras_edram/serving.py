@@ -1,0 +1,279 @@
+"""Writes trained models for deployment: SavedModel and TFLite.
+
+Every signature has the same named outputs, those of `decoding.decode`:
+`probabilities`, `labels`, `boxes` and `transforms`. What is written is loaded
+again in another process and compared with the model before it gets its name.
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_edram import decoding, files
+
+QUANTIZATIONS = (None, "float16", "int8")
+NUM_CHECKED_IMAGES = 5  # not the batch size that anything was traced with
+MAX_DIFFERENCE = 1e-4
+# Weights in half or in 8 bits move the probabilities; more would be a defect.
+MAX_QUANTIZED_DIFFERENCE = {"float16": 0.05, "int8": 0.3}
+
+
+def export_saved_model(model, path, version=1):
+    """Writes a SavedModel that TensorFlow Serving takes: `path/version`.
+
+    It has three signatures, for any batch size:
+
+    - `serving_default`: `images`, float32 `(B, H, W, C)` in [0, 255];
+    - `serving_uint8`: `images`, the same as uint8;
+    - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of the
+      model's image size.
+
+    Args:
+        model: `EDRAM`.
+        path: Path of the folder; its name is the name of the model.
+        version: Positive integer.
+
+    Returns:
+        `pathlib.Path` of `path/version`.
+
+    Raises:
+        ValueError: If `version` is not positive.
+        RuntimeError: If the export does not agree with the model.
+
+    Example:
+
+    >>> export_saved_model(model, "serving/edram")
+    >>> loaded = tf.saved_model.load("serving/edram/1")
+    >>> loaded.signatures["serving_default"](images=images)["boxes"]
+    """
+    if version < 1:
+        raise ValueError(
+            f"`version` must be at least 1. Received: version={version}"
+        )
+    model = _float32_copy(model)
+    path = pathlib.Path(path) / str(version)
+    with files.replacing(path) as partial:
+        _write_saved_model(model, partial)
+        _compare(model, partial, MAX_DIFFERENCE)
+    return path
+
+
+def export_tflite(model, path, quantize=None):
+    """Writes a TFLite file of built-in operators, for any batch size.
+
+    Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
+    [0, 255].
+
+    Args:
+        model: `EDRAM`.
+        path: Path of the `.tflite` file.
+        quantize: `None` for float32 weights, `"float16"` for half the size,
+            `"int8"` for a quarter: weights of 8 bits, computed in float.
+
+    Returns:
+        `pathlib.Path` of the file.
+
+    Raises:
+        ValueError: For an unknown `quantize`.
+        RuntimeError: If the file needs operators that are not built in, or
+            does not agree with the model.
+
+    Example:
+
+    >>> export_tflite(model, "edram.tflite", quantize="float16")
+    """
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(
+            f"`quantize` must be one of {QUANTIZATIONS}. "
+            f"Received: quantize={quantize!r}"
+        )
+    import tensorflow as tf
+
+    model = _float32_copy(model)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_saved_model(model, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=["serving_default"]
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    path = pathlib.Path(path)
+    with files.replacing(path) as partial:
+        partial.write_bytes(content)
+        _refuse_flex_operators(partial)
+        _compare(
+            model,
+            partial,
+            MAX_QUANTIZED_DIFFERENCE.get(quantize, MAX_DIFFERENCE),
+        )
+    return path
+
+
+def run_saved_model(path, images):
+    """Outputs of an exported SavedModel, as NumPy arrays by name.
+
+    Args:
+        path: Path of the folder that has `saved_model.pb`.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))  # must outlive its signatures
+    outputs = loaded.signatures["serving_default"](
+        images=tf.constant(images, tf.float32)
+    )
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def run_tflite(path, images):
+    """Outputs of a TFLite file, as NumPy arrays by name.
+
+    Args:
+        path: Path of the `.tflite` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    return runner(images=np.asarray(images, "float32"))
+
+
+def tflite_operators(path):
+    """Names of the operators that a TFLite file needs.
+
+    Args:
+        path: Path of the `.tflite` file.
+
+    Returns:
+        Set of strings; those of TensorFlow's own begin with `Flex`.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    details = Interpreter(str(path))._get_ops_details()
+    return {operator["op_name"] for operator in details}
+
+
+def _refuse_flex_operators(path):
+    flex = sorted(
+        name for name in tflite_operators(path) if name.startswith("Flex")
+    )
+    if flex:
+        raise RuntimeError(
+            "The TFLite file must have built-in operators only, so that it "
+            f"runs on any device. It needs: {flex}"
+        )
+
+
+def _float32_copy(model):
+    """The model itself, or its like in float32 when it computes in less."""
+    if model.dtype_policy.compute_dtype == "float32":
+        return model
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        config = model.get_config()
+        config.pop("dtype", None)
+        copy = type(model).from_config(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _write_saved_model(model, path):
+    import tensorflow as tf
+
+    height, width, channels = model.image_shape
+    shape = (None, height, width, channels)
+
+    # Traced once, all signatures call it.
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
+    def serve(images):
+        return decoding.decode(model(images, training=False))
+
+    def serve_uint8(images):
+        return serve(tf.cast(images, tf.float32))
+
+    def decode_picture(content):
+        picture = tf.io.decode_image(
+            content, channels=channels, expand_animations=False
+        )
+        message = f"A picture must be {width} pixels wide and {height} high."
+        tf.debugging.assert_equal(
+            tf.shape(picture)[:2], [height, width], message=message
+        )
+        return tf.ensure_shape(picture, model.image_shape)
+
+    def serve_bytes(image_bytes):
+        return serve_uint8(
+            tf.map_fn(decode_picture, image_bytes, fn_output_signature=tf.uint8)
+        )
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", serve)
+    archive.add_endpoint(
+        "serving_uint8",
+        serve_uint8,
+        input_signature=[tf.TensorSpec(shape, tf.uint8, "images")],
+    )
+    archive.add_endpoint(
+        "serving_bytes",
+        serve_bytes,
+        input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
+    )
+    archive.write_out(str(path), verbose=False)
+
+
+def _compare(model, path, tolerance):
+    """Raises unless what was written gives the model's own answers."""
+    images = np.random.default_rng(0).integers(
+        0, 256, (NUM_CHECKED_IMAGES, *model.image_shape)
+    )
+    expected = decoding.decode(model.predict(images, verbose=0))
+    with tempfile.TemporaryDirectory() as folder:
+        given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
+        np.save(given, images)
+        subprocess.run(
+            [sys.executable, "-m", __name__, str(path), given, answers],
+            check=True,
+            capture_output=True,
+        )
+        with np.load(answers) as arrays:
+            outputs = dict(arrays)
+    if set(outputs) != set(expected):
+        raise RuntimeError(
+            f"The export must have the outputs {sorted(expected)}. "
+            f"It has {sorted(outputs)}"
+        )
+    for name in ("probabilities", "boxes", "transforms"):
+        value = keras.ops.convert_to_numpy(expected[name])
+        difference = float(np.max(np.abs(outputs[name] - value)))
+        if not difference <= tolerance:
+            raise RuntimeError(
+                f"The export must agree with the model within {tolerance}. "
+                f"Its {name} are off by {difference}"
+            )
+
+
+def _main(path, given, answers):
+    run = run_tflite if path.endswith(".tflite") else run_saved_model
+    np.savez(answers, **run(path, np.load(given)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,432 @@
+"""From a recipe, through `model.fit`, to a run folder; resumes.
+
+A run folder holds:
+
+    run.json        the recipe and its settings
+    history.csv     losses and metrics of each epoch
+    last.keras      the model and its optimiser after the last epoch
+    best.keras      the model with the lowest validation error so far
+    tensorboard/    the same curves for TensorBoard
+    model.keras     the best model, when the training is through
+    results.json    its figures on test images, and how they came about
+
+A run that is killed goes on where its last epoch ended, and ends with the same
+weights as one that was not: `last.keras` holds all that `fit` changes, the
+data are a function of the epoch, and what a callback remembers is learnt again
+from `history.csv`.
+"""
+
+import ast
+import contextlib
+import csv
+import dataclasses
+import math
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_edram import decoding, files, geometry, metrics
+
+MONITOR = "val_labels_error"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """An experiment: what is trained, on what, and how.
+
+    The functions get all settings as one dictionary, so that each setting can
+    be changed from outside, by its name.
+
+    Attributes:
+        summary: One line: model, data, purpose.
+        published: What the paper reports, in words.
+        settings: Defaults of all settings. `epochs`, `steps_per_epoch`,
+            `batch_size`, `validation_steps`, `test_images` and `seed` are
+            used here, the others by the functions below.
+        data: `(settings, split, source)` -> data with `arrays(stop)` and
+            `dataset(batch_size, num_batches, first_batch)`.
+        model: `settings` -> a Keras model.
+        compile: `(model, settings, jit_compile)` -> None.
+        callbacks: `settings` -> further callbacks; those with a state must
+            learn it again from `on_epoch_end`, see `Replayed`.
+    """
+
+    summary: str
+    published: str
+    settings: Mapping[str, Any]
+    data: Callable
+    model: Callable
+    compile: Callable
+    callbacks: Callable = lambda settings: []
+
+    def with_settings(self, changes):
+        """The same recipe with some settings changed.
+
+        Args:
+            changes: Dictionary of setting -> value; a string is read as a
+                Python value when the setting is not a string.
+
+        Returns:
+            `Recipe`.
+
+        Raises:
+            ValueError: For an unknown setting or a value of another type.
+        """
+        settings = dict(self.settings)
+        for name, value in changes.items():
+            if name not in settings:
+                raise ValueError(
+                    f"The settings of this recipe are {sorted(settings)}. "
+                    f"Received: {name}={value!r}"
+                )
+            settings[name] = _like(settings[name], value, name)
+        return dataclasses.replace(self, settings=settings)
+
+
+def train(
+    recipe,
+    out,
+    *,
+    name=None,
+    source="bundled",
+    jit=False,
+    mixed_precision=False,
+    verbose="auto",
+):
+    """Trains a recipe into a run folder, or goes on with the run that is there.
+
+    Args:
+        recipe: `Recipe`, its settings as they are to be.
+        out: Path of the run folder.
+        name: String, the name of the recipe for `run.json`.
+        source: `"bundled"` or `"tfds"`, where digits come from.
+        jit: Boolean, whether to compile the step with XLA.
+        mixed_precision: Boolean, whether to compute in bfloat16.
+        verbose: As in `keras.Model.fit`; `"auto"` shows a progress bar on a
+            terminal and a line an epoch elsewhere.
+
+    Returns:
+        The dictionary that is also written to `results.json`.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings.
+        RuntimeError: If the training diverged.
+    """
+    out = pathlib.Path(out)
+    settings = recipe.settings
+    run = {
+        "recipe": name,
+        "source": source,
+        "jit": jit,
+        "mixed_precision": mixed_precision,
+        "settings": dict(settings),
+    }
+    _claim(out, run)
+    if (out / "results.json").exists():
+        return files.read_json(out / "results.json")
+
+    policy = keras.config.dtype_policy()
+    if mixed_precision:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        _fit(recipe, out, source, jit, verbose)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+    # Without its optimiser the model is a third of the size.
+    model = keras.models.load_model(out / "best.keras", compile=False)
+    with files.replacing(out / "model.keras") as partial:
+        model.save(partial)
+    history = read_history(out / "history.csv")
+    best = min(history, key=lambda row: row[MONITOR])
+    test = recipe.data(settings, "test", source)
+    results = {
+        **run,
+        **evaluate(model, *test.arrays(settings["test_images"])),
+        "validation_error": best[MONITOR],
+        "best_epoch": int(best["epoch"]) + 1,
+        "images_seen": len(history)
+        * settings["steps_per_epoch"]
+        * settings["batch_size"],
+        "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
+        "parameters": model.count_params(),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "keras": keras.__version__,
+        "backend": keras.config.backend(),
+    }
+    files.write_json(out / "results.json", results)
+    return results
+
+
+def _fit(recipe, out, source, jit, verbose):
+    settings = recipe.settings
+    keras.utils.set_random_seed(settings["seed"])
+    last = out / "last.keras"
+    first_epoch = 0
+    if last.exists():
+        model = keras.models.load_model(last)
+        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+        first_epoch = done // settings["steps_per_epoch"]
+    else:
+        model = recipe.model(settings)
+        recipe.compile(model, settings, jit)
+    history = read_history(out / "history.csv")[:first_epoch]
+    _write_history(out / "history.csv", history)
+    if first_epoch >= settings["epochs"]:
+        return
+
+    data = recipe.data(settings, "train", source).dataset(
+        settings["batch_size"],
+        (settings["epochs"] - first_epoch) * settings["steps_per_epoch"],
+        first_batch=first_epoch * settings["steps_per_epoch"],
+    )
+    validation = recipe.data(settings, "validation", source).arrays(
+        settings["validation_steps"] * settings["batch_size"]
+    )
+    if verbose == "auto":
+        verbose = 1 if os.isatty(1) else 2
+    # The order matters: `last.keras` says that an epoch is done, so whatever
+    # else an epoch writes is written before it.
+    callbacks = [
+        _EpochSeconds(),
+        keras.callbacks.TerminateOnNaN(),
+        *(Replayed(one, history) for one in recipe.callbacks(settings)),
+        keras.callbacks.CSVLogger(out / "history.csv", append=bool(history)),
+        _Checkpoint(
+            out / "best.keras",
+            monitor=MONITOR,
+            mode="min",
+            save_best_only=True,
+            initial_value_threshold=min(
+                (row[MONITOR] for row in history), default=None
+            ),
+        ),
+        keras.callbacks.TensorBoard(out / "tensorboard"),
+        _Checkpoint(last),
+    ]
+    model.fit(
+        data,
+        epochs=settings["epochs"],
+        initial_epoch=first_epoch,
+        steps_per_epoch=settings["steps_per_epoch"],
+        validation_data=validation,
+        validation_batch_size=settings["batch_size"],
+        callbacks=callbacks,
+        shuffle=False,  # the sequence is in random order already
+        verbose=verbose,
+    )
+    loss = read_history(out / "history.csv")[-1]["loss"]
+    if not math.isfinite(loss):
+        raise RuntimeError(
+            f"The training diverged: its loss is {loss}. The model before that "
+            f"is {last}. Try a lower learning rate in another run folder."
+        )
+
+
+def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
+    """Errors and overlaps of a model on images with their truth.
+
+    Args:
+        model: `EDRAM`.
+        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
+        batch_size: Integer.
+        glimpses: Integer, how often to look at each target; by default as
+            often as in training.
+
+    Returns:
+        A dictionary of floats in [0, 1]: `error`, of the prediction averaged
+        over all glimpses; `error_by_average`, over the first 1, 2, ... N;
+        `error_by_glimpse`, of each glimpse alone; `iou`, mean overlap of the
+        last window with the true one; `iou_by_glimpse`; and `images`, n.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> images, targets = cluttered_mnist("test").arrays(100)
+    >>> evaluate(model, images, targets)["error"]
+    """
+    rows = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        outputs = model.glimpses(images[part], glimpses)
+        rows.append(
+            _count(
+                targets["labels"][part],
+                targets["transforms"][part],
+                outputs["labels"],
+                outputs["transforms"],
+            )
+        )
+    by_average, by_glimpse, overlap = (
+        np.concatenate(values).mean(axis=0)
+        for values in zip(*rows, strict=True)
+    )  # each (N,)
+    return {
+        "images": len(images),
+        "error": float(by_average[-1]),
+        "error_by_average": by_average.tolist(),
+        "error_by_glimpse": by_glimpse.tolist(),
+        "iou": float(overlap[-1]),
+        "iou_by_glimpse": overlap.tolist(),
+    }
+
+
+def _count(labels, true_transforms, logits, transforms):
+    """Errors by average, by glimpse, and overlap of each target: (m, N)."""
+    known = labels >= 0  # (B, S)
+    by_average = [
+        metrics.label_errors(
+            labels, decoding.average_probabilities(logits[:, :, : n + 1])
+        )
+        for n in range(logits.shape[2])
+    ]
+    by_glimpse = metrics.label_errors(labels, logits)  # (B, S, N)
+    overlap = geometry.window_iou(true_transforms[:, :, None], transforms)
+    return [
+        keras.ops.convert_to_numpy(values)[known]
+        for values in (keras.ops.stack(by_average, -1), by_glimpse, overlap)
+    ]
+
+
+class Replayed(keras.callbacks.Callback):
+    """A callback that learns what happened before a run was killed.
+
+    Keras' callbacks forget all when `fit` begins; this one then shows its
+    callback the epochs that are past, from the learning rate that the first of
+    them had, which leaves it as it was.
+
+    Args:
+        callback: `keras.callbacks.Callback` with its state made by
+            `on_epoch_end`, such as `ReduceLROnPlateau`.
+        history: List of dictionaries, the logs of the past epochs.
+    """
+
+    def __init__(self, callback, history):
+        super().__init__()
+        self.callback = callback
+        self.history = history
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def set_params(self, params):
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def on_train_begin(self, logs=None):
+        self.callback.on_train_begin(logs)
+        if self.history:
+            self.model.optimizer.learning_rate = self.history[0][
+                "learning_rate"
+            ]
+        for epoch, row in enumerate(self.history):
+            self.callback.on_epoch_end(epoch, dict(row))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.callback.on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        self.callback.on_train_end(logs)
+
+
+class _Checkpoint(keras.callbacks.ModelCheckpoint):
+    """Keras' checkpoint, written beside its path and then renamed."""
+
+    def __init__(self, path, **kwargs):
+        super().__init__(files.partial_path(path), **kwargs)
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            return
+        super().on_epoch_end(epoch, logs)
+        partial = files.partial_path(self.path)
+        if partial.exists():
+            os.replace(partial, self.path)
+
+
+class _EpochSeconds(keras.callbacks.Callback):
+    """Adds the seconds that an epoch took to its logs."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = round(time.monotonic() - self._start, 2)
+
+
+def read_history(path):
+    """The rows of a `history.csv` as dictionaries of floats.
+
+    Args:
+        path: Path of the file; none gives no rows.
+
+    Returns:
+        List of dictionaries, in the order of the epochs. A last row that was
+        cut short is left out.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: float(value) for name, value in row.items()}
+        for row in rows
+        if all(row.values()) and None not in row
+    ]
+
+
+def _write_history(path, rows):
+    with (
+        files.replacing(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as file,
+    ):
+        if rows:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(
+                {**row, "epoch": int(row["epoch"])} for row in rows
+            )
+
+
+def _claim(out, run):
+    """Writes `run.json`, or checks that the run there is the same."""
+    path = out / "run.json"
+    if not path.exists():
+        files.write_json(path, run)
+        return
+    there = files.read_json(path)
+    if there != run:
+        changed = [key for key in run if there.get(key) != run[key]]
+        raise ValueError(
+            f"{out} must be a new folder, or hold a run of the same recipe "
+            "and settings to go on with; choose another folder. "
+            f"Received: other values for {changed}"
+        )
+
+
+def _like(default, value, name):
+    """`value` as the type of `default`."""
+    if isinstance(value, str) and not isinstance(default, str):
+        # What is not a Python value is refused below.
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(default):
+        raise ValueError(
+            f"`{name}` must be of type {type(default).__name__}, as its "
+            f"default {default!r}. Received: {name}={value!r}"
+        )
+    return value
