@@ -6,13 +6,13 @@ import os
 import pathlib
 import sys
 
-# Before TensorFlow is imported: its notes on the machine help nobody here.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+NUM_DRAWN = 5  # images in the figures of a run
 
 
 def main(arguments=None):
     """Runs the command; its exit status is 2 for anything wrong."""
     options = _parser().parse_args(arguments)
+    _load_tensorflow_quietly()
     try:
         options.run(options)
     except (ValueError, OSError, RuntimeError) as error:
@@ -23,6 +23,30 @@ def main(arguments=None):
         print("keras-edram: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _load_tensorflow_quietly():
+    """Imports Keras without TensorFlow's notes on the machine.
+
+    They come from its C++ code before any setting of it counts, so standard
+    error is closed to them for the time of the import.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras  # noqa: F401
+
+        if keras.config.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # looks for a GPU, and says so
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(nowhere)
+        os.close(standard_error)
 
 
 def _parser():
@@ -99,6 +123,9 @@ def _parser():
         type=pathlib.Path,
         metavar="FILE",
         help="draw the error over the number of glimpses",
+    )
+    added.add_argument(
+        "--out", type=pathlib.Path, metavar="FILE", help="write JSON to a file"
     )
     added.add_argument(
         "--json", action="store_true", help="print JSON, not a table"
@@ -198,5 +225,206 @@ def _train(options):
         jit=options.jit,
         mixed_precision=options.mixed_precision,
     )
-    _print_results(results)
-    print(f"\nThe run is in {options.out}: model.keras, history.csv, ...")
+    _draw_run(options.out, results)
+    print(f"\n{_figures_table(results)}\n")
+    _print_run_folder(options.out)
+
+
+def _quickstart(options):
+    from keras_edram import presets, recipes, serving, training
+
+    out = options.out
+    recipe = recipes.load("quickstart").recipe.with_settings(_settings(options))
+    print(
+        f"Training a small EDRAM into {out}: it learns to find and read a "
+        "digit in\n100x100 cluttered images. The digits ship with the package, "
+        "the images are\ncomposed on the fly.\n"
+    )
+    results = training.train(recipe, out, name="quickstart")
+    _draw_run(out, results)
+    print(f"\n{_figures_table(results)}\n\nExporting ...", flush=True)
+    model = presets.open_model(out)
+    saved_model = serving.export_saved_model(model, out / "saved_model")
+    tflite = serving.export_tflite(model, out / "model.tflite")
+    print("The SavedModel and the TFLite file agree with the model.\n")
+    _print_run_folder(out)
+    print(
+        f"  {saved_model.relative_to(out)}/    for TensorFlow Serving\n"
+        f"  {tflite.relative_to(out)}      for a device\n\n"
+        "What to do next:\n"
+        f"  keras-edram evaluate {out} --glimpses 8 --plot {out / 'fig5.png'}\n"
+        f"  keras-edram predict {out} YOUR_PICTURE.png --plot answer.png\n"
+        "  keras-edram recipes    longer trainings, and what they gave"
+    )
+
+
+def _evaluate(options):
+    from keras_edram import files, presets, training, visualization
+    from keras_edram.datasets import cluttered_mnist
+
+    model = presets.open_model(options.model)
+    if model.image_shape[-1] != 1:
+        raise ValueError(
+            "Cluttered MNIST is grey: the model must have 1 channel. "
+            f"Received: a model of image_shape={model.image_shape}"
+        )
+    data = cluttered_mnist(
+        options.split,
+        source=options.digits,
+        protocol=options.protocol,
+        seed=options.seed,
+        image_size=model.image_shape[:2],
+        num_digits=model.num_targets,
+    )
+    figures = {
+        "model": options.model,
+        "dataset": options.dataset,
+        "protocol": options.protocol,
+        "split": options.split,
+        "source": options.digits,
+        "seed": options.seed,
+        **training.evaluate(
+            model,
+            *data.arrays(options.images or len(data.digits.images)),
+            glimpses=options.glimpses,
+        ),
+    }
+    if options.plot:
+        visualization.plot_error_per_glimpse(figures, options.plot)
+    if options.out:
+        files.write_json(options.out, figures)
+    print(
+        json.dumps(figures, indent=2)
+        if options.json
+        else _figures_table(figures)
+    )
+
+
+def _predict(options):
+    import numpy as np
+
+    from keras_edram import decoding, presets, visualization
+    from keras_edram.datasets import read_picture
+
+    model = presets.open_model(options.model)
+    images = np.stack(
+        [read_picture(path, model.image_shape) for path in options.images]
+    )
+    glimpses = model.glimpses(images)
+    answers = [
+        {"file": str(path), **answer}
+        for path, answer in zip(
+            options.images,
+            decoding.read_out(decoding.decode(glimpses)),
+            strict=True,
+        )
+    ]
+    if options.plot:
+        visualization.plot_glimpses(
+            images,
+            glimpses,
+            options.plot,
+            titles=[path.name for path in options.images],
+        )
+    if options.json:
+        print(json.dumps(answers, indent=2))
+        return
+    for answer in answers:
+        boxes = " ".join(
+            "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
+            for box in answer["boxes"]
+        )
+        print(
+            f"{answer['file']}: {answer['sequence']}  "
+            f"{answer['probability']:.1%} sure, at {boxes}"
+        )
+
+
+def _export(options):
+    from keras_edram import presets, serving
+
+    if options.format == "saved_model":
+        if options.quantize:
+            raise ValueError("--quantize is for --format tflite")
+        path = serving.export_saved_model(
+            presets.open_model(options.model),
+            options.out,
+            options.model_version,
+        )
+    else:
+        path = serving.export_tflite(
+            presets.open_model(options.model), options.out, options.quantize
+        )
+    print(f"{path} was written, loaded again, and agrees with the model.")
+
+
+def _recipes(options):
+    from keras_edram import recipes
+
+    print(recipes.table())
+
+
+def _presets(options):
+    from keras_edram import presets
+
+    for name in presets.names():
+        figures = presets.results(name)
+        print(
+            f"{name}: {figures['parameters']:,} parameters, "
+            f"{figures['recipe']}, {figures['settings']['protocol']}, "
+            f"error {figures['error']:.2%}, overlap {figures['iou']:.3f}"
+        )
+
+
+def _draw_run(out, results):
+    """History, glimpses and animation of a finished run."""
+    from keras_edram import presets, recipes, training, visualization
+
+    visualization.plot_history(
+        training.read_history(out / "history.csv"), out / "history.png"
+    )
+    settings = results["settings"]
+    data = recipes.load(results["recipe"]).recipe.data(
+        settings, "test", results["source"]
+    )
+    images, targets = data.arrays(NUM_DRAWN)
+    glimpses = presets.open_model(out).glimpses(images)
+    visualization.plot_glimpses(
+        images, glimpses, out / "glimpses.png", labels=targets["labels"]
+    )
+    visualization.animate_glimpses(images, glimpses, out / "glimpses.gif")
+
+
+def _print_run_folder(out):
+    print(
+        f"In {out}:\n"
+        "  model.keras     the model with the lowest validation error\n"
+        "  results.json    its figures, and how they came about\n"
+        "  history.csv     and history.png: how it learnt\n"
+        "  glimpses.png    and glimpses.gif: where it looks"
+    )
+
+
+def _figures_table(figures):
+    """Errors in per cent and overlaps, for people."""
+    lines = [
+        f"test error     {figures['error']:.2%}   of {figures['images']:,} "
+        "images, mean of all glimpses",
+        f"last glimpse   {figures['error_by_glimpse'][-1]:.2%}",
+        f"overlap        {figures['iou']:.3f}   of the last window with the "
+        "true one",
+        "",
+        "glimpses           "
+        + "".join(f"{n + 1:>8}" for n in range(len(figures["iou_by_glimpse"]))),
+    ]
+    for name, key, form in (
+        ("error, alone", "error_by_glimpse", "{:8.2%}"),
+        ("error, mean so far", "error_by_average", "{:8.2%}"),
+        ("overlap", "iou_by_glimpse", "{:8.3f}"),
+    ):
+        lines.append(f"{name:19}" + "".join(map(form.format, figures[key])))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

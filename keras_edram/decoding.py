@@ -52,9 +52,10 @@ def decode(outputs):
 
         - `probabilities` `(B, S, K)`, see `average_probabilities`;
         - `labels` `(B, S)`, int32, the most probable class;
-        - `boxes` `(B, S, 4)`, left, top, right, bottom of the last window of
-          each target, as fractions of the image's sides, not clipped;
-        - `transforms` `(B, S, 2, 3)`, that window.
+        - `boxes` `(B, S, 4)`, left, top, right, bottom of what the last
+          window of each target shows of the image, fractions of its sides in
+          [0, 1];
+        - `transforms` `(B, S, 2, 3)`, that window, wherever it is.
 
     Example:
 
@@ -71,6 +72,46 @@ def decode(outputs):
     return {
         "probabilities": probabilities,
         "labels": ops.cast(labels[..., 0], "int32"),
-        "boxes": geometry.transforms_to_boxes(transforms),
+        "boxes": ops.clip(geometry.transforms_to_boxes(transforms), 0, 1),
         "transforms": transforms,
     }
+
+
+def read_out(answers):
+    """The answers in plain Python values, one dictionary an image.
+
+    Args:
+        answers: What `decode` returns.
+
+    Returns:
+        List of B dictionaries: `sequence`, the labels as one string; `labels`,
+        S integers; `probability`, that all of them are right, the product of
+        theirs; `boxes`, S lists of four fractions of the image's sides.
+
+    Example:
+
+    >>> read_out(
+    ...     decode(
+    ...         {
+    ...             "labels": ops.zeros((1, 2, 6, 4)),
+    ...             "transforms": ops.ones((1, 2, 6, 2, 3)),
+    ...         }
+    ...     )
+    ... )[0]["probability"]
+    0.0625
+    """
+    answers = {
+        name: ops.convert_to_numpy(value) for name, value in answers.items()
+    }
+    sure = answers["probabilities"].max(axis=-1).prod(axis=-1)  # (B,)
+    return [
+        {
+            "sequence": "".join(str(label) for label in labels.tolist()),
+            "labels": labels.tolist(),
+            "probability": float(probability),
+            "boxes": boxes.tolist(),
+        }
+        for labels, probability, boxes in zip(
+            answers["labels"], sure, answers["boxes"], strict=True
+        )
+    ]

@@ -88,6 +88,12 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     _check_shapes(
         true_transforms, 4, transforms, 5, "true_transforms", "transforms"
     )
+    if tuple(transforms.shape[3:]) != (2, 3):
+        raise ValueError(
+            "Transforms must end in the shape (2, 3). Received: "
+            f"true_transforms of shape {tuple(true_transforms.shape)}, "
+            f"transforms of shape {tuple(transforms.shape)}"
+        )
     beta = _check_beta(beta)
     true_transforms = ops.cast(true_transforms[:, :, None], transforms.dtype)
     placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)

@@ -34,7 +34,11 @@ def label_errors(labels, probabilities):
     """
     labels = ops.cast(ops.convert_to_tensor(labels), "int32")
     probabilities = ops.convert_to_tensor(probabilities)
-    if len(labels.shape) != 2 or labels.shape[1] != probabilities.shape[1]:
+    if (
+        len(labels.shape) != 2
+        or len(probabilities.shape) < 3
+        or labels.shape[1] != probabilities.shape[1]
+    ):
         raise ValueError(
             "`labels` must be of shape (batch, targets) and `probabilities` "
             "of shape (batch, targets, ..., classes). Received: labels of "

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_edram import decoding, files, geometry
 
-TRUE_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
+ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
 MILLISECONDS_A_GLIMPSE = 700
 
@@ -30,7 +30,9 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
     >>> images, targets = cluttered_mnist("test").arrays(5)
     >>> plot_glimpses(images, model.glimpses(images), "glimpses.png")
     """
-    answers = _answers(glimpses)
+    answers = decoding.decode(glimpses)
+    read = decoding.read_out(answers)
+    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
     transforms = _steps(glimpses["transforms"])  # (B, T, 2, 3)
     patches = _steps(glimpses["patches"])  # (B, T, g, g, C)
     seen = np.argmax(_steps(glimpses["labels"]), axis=-1)  # (B, T)
@@ -39,17 +41,23 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for row, image in enumerate(images):
         above, below = axes[2 * row], axes[2 * row + 1]
-        text, probability = _answer_text(answers, row)
+        answer = read[row]
         _show(above[0], image)
-        _draw_windows(above[0], image, answers["transforms"][row], TRUE_COLOUR)
+        _draw_windows(above[0], image, windows[row], ANSWER_COLOUR)
         above[0].set_title(titles[row] if titles else "image", fontsize=9)
         truth = ""
         if labels is not None:
-            truth = f"\ntruth: {_join(labels[row])}"
+            truth = "\ntruth: " + "".join(str(int(y)) for y in labels[row])
         below[0].text(
-            0.5, 0.6, f"reads: {text}\n{probability:.1%} sure{truth}",
-            ha="center", va="center", fontsize=10, transform=below[0].transAxes,
-        )  # fmt: skip
+            0.5,
+            0.6,
+            f"reads: {answer['sequence']}\n"
+            f"{answer['probability']:.1%} sure{truth}",
+            ha="center",
+            va="center",
+            fontsize=10,
+            transform=below[0].transAxes,
+        )
         for t in range(columns - 1):
             _show(above[t + 1], image)
             _draw_windows(
@@ -184,22 +192,6 @@ def plot_error_per_glimpse(figures, path):
     axis.grid(alpha=0.3, which="both")
     axis.legend()
     _save(figure, path)
-
-
-def _answers(glimpses):
-    answers = decoding.decode(
-        {name: glimpses[name] for name in ("labels", "transforms")}
-    )
-    return {name: np.asarray(value) for name, value in answers.items()}
-
-
-def _answer_text(answers, row):
-    probability = np.max(answers["probabilities"][row], axis=-1).prod()
-    return _join(answers["labels"][row]), probability
-
-
-def _join(labels):
-    return "".join(str(int(label)) for label in labels)
 
 
 def _steps(values):

@@ -94,6 +94,8 @@ class ClutteredMNIST:
                 "distractor must fit the digit. Received: "
                 f"image_size={image_size}, distractor_size={distractor_size}"
             )
+        # Where a digit may lie, its transform is known beforehand.
+        self._x_rows, self._y_rows = _transform_rows(side, self.image_size)
 
     def arrays(self, stop, start=0):
         """Images `start` to `stop` of the sequence.
@@ -168,14 +170,11 @@ class ClutteredMNIST:
         piece = choose(shape, len(self.digits.images))
         piece_y = choose(shape, side - size + 1)
         piece_x = choose(shape, side - size + 1)
+        pieces = _windows(self.digits.images, size)[piece, piece_y, piece_x]
         y = choose(shape, height - size + 1)
         x = choose(shape, width - size + 1)
         for i in range(self.num_distractors):
-            pieces = _windows(
-                self.digits.images, piece[:, i], piece_y[:, i], piece_x[:, i],
-                size,
-            )  # fmt: skip
-            _add_clipped(canvas, pieces, y[:, i], x[:, i])
+            _add_clipped(canvas, pieces[:, i], y[:, i], x[:, i])
 
         shape = (placements, self.num_digits)
         y = choose(shape, height - side + 1)
@@ -189,15 +188,8 @@ class ClutteredMNIST:
             _add_clipped(
                 canvas, self.digits.images[chosen[:, i]], y[:, i], x[:, i]
             )
-        boxes = np.stack([x, y, x + side, y + side], axis=-1)  # (n, S, 4)
-        transforms = geometry.boxes_to_transforms(
-            boxes, box_format="xyxy", image_size=self.image_size
-        )
-        return (
-            canvas[..., None],
-            self.digits.labels[chosen],
-            keras.ops.convert_to_numpy(transforms),
-        )
+        transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
+        return canvas[..., None], self.digits.labels[chosen], transforms
 
     def _uniform(self, start, count, needed):
         """Numbers in [0, 1) of shape (count, needed), a fixed row an image."""
@@ -273,25 +265,33 @@ def cluttered_mnist(
     )
 
 
-def _windows(images, index, y, x, size):
-    """Squares of `size` at (y, x) of `images[index]`: (n, size, size)."""
-    offsets = np.arange(size)
-    rows = y[:, None, None] + offsets[:, None]
-    columns = x[:, None, None] + offsets
-    return images[index[:, None, None], rows, columns]
+def _windows(images, size):
+    """All squares of `size` of (n, h, w), as a view [image, y, x]."""
+    return np.lib.stride_tricks.sliding_window_view(
+        images, (size, size), axis=(1, 2), writeable=True
+    )
 
 
 def _add_clipped(canvas, patches, y, x):
     """Adds one patch to each canvas at (y, x), uint8, clipped at 255."""
-    count, height, width = canvas.shape
-    side = patches.shape[1]
-    offsets = np.arange(side)[:, None] * width + np.arange(side)
-    corners = np.arange(count) * (height * width) + y * width + x
-    index = corners[:, None, None] + offsets  # (n, side, side)
-    flat = canvas.reshape(-1)
-    total = flat[index] + patches
+    windows = _windows(canvas, patches.shape[1])
+    image = np.arange(len(canvas))
+    total = windows[image, y, x] + patches
     total[total < patches] = 255  # a uint8 sum that went beyond 255 wraps
-    flat[index] = total
+    windows[image, y, x] = total
+
+
+def _transform_rows(side, image_size):
+    """Rows of the transforms of squares at x and at y: (W', 3), (H', 3)."""
+    height, width = image_size
+    corners = np.arange(max(height, width) - side + 1)
+    boxes = np.stack([corners, corners, corners + side, corners + side], -1)
+    transforms = keras.ops.convert_to_numpy(
+        geometry.boxes_to_transforms(
+            boxes, box_format="xyxy", image_size=image_size
+        )
+    )
+    return transforms[:, 0], transforms[:, 1]
 
 
 def _first_without_overlap(y, x, side):

@@ -224,11 +224,17 @@ class SpatialTransformerAttention(keras.layers.Layer):
 
     def call(self, images, transforms):
         images = ops.convert_to_tensor(images)
+        transforms = ops.convert_to_tensor(transforms)
         if len(images.shape) != 4 or None in images.shape[1:]:
             raise ValueError(
                 "`images` must have the shape (batch, height, width, "
                 "channels), all but the batch known. "
                 f"Received: images of shape {tuple(images.shape)}"
+            )
+        if tuple(transforms.shape[1:]) != (2, 3):
+            raise ValueError(
+                "`transforms` must have the shape (batch, 2, 3). "
+                f"Received: transforms of shape {tuple(transforms.shape)}"
             )
         return self.read(self.pyramid(images), transforms)
 
@@ -265,10 +271,14 @@ class SpatialTransformerAttention(keras.layers.Layer):
 
 def standardize_size(size, name):
     """`(height, width)` from one integer or a pair of them."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+    pair = (size, size) if isinstance(size, int) else size
+    if (
+        not isinstance(pair, (tuple, list))
+        or len(pair) != 2
+        or not all(isinstance(side, int) and side > 0 for side in pair)
+    ):
         raise ValueError(
             f"`{name}` must be a positive integer or two of them. "
             f"Received: {name}={size!r}"
         )
-    return pair
+    return tuple(pair)

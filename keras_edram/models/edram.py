@@ -48,6 +48,8 @@ INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
 # Two "valid" 3x3 convolutions and two poolings need this much to leave 1x1.
 MIN_GLIMPSE_SIZE = 14
+# "valid" convolutions of 5x5, 3x3 and 3x3 need this much to leave 1x1.
+MIN_CONTEXT_SIZE = 9
 
 
 class _classproperty:  # noqa: N801 - used like `property`
@@ -190,6 +192,11 @@ class EDRAM(keras.Model):
             initial_transform, INITIAL_TRANSFORMS, "initial_transform"
         )
         _check_choice(initialization, INITIALIZATIONS, "initialization")
+        if not isinstance(context_size, int) or context_size < MIN_CONTEXT_SIZE:
+            raise ValueError(
+                "`context_size` must be an integer, at least "
+                f"{MIN_CONTEXT_SIZE}. Received: context_size={context_size!r}"
+            )
         if context_filters[-1] * (context_size - 8) ** 2 != units:
             raise ValueError(
                 "`context_filters[-1] * (context_size - 8)**2` must be "
@@ -220,26 +227,37 @@ class EDRAM(keras.Model):
                 kernel_initializer=uniform, recurrent_initializer=uniform
             )
 
-        def convolution(filters, size, padding="valid"):
+        # All layers have names of their own: automatic ones count up with
+        # every model that is made, and the order in which TensorFlow adds up
+        # gradients, so their last digit, depends on names.
+        def convolution(name, filters, size, padding="valid"):
             return layers.Conv2D(
                 filters,
                 size,
                 padding=padding,
                 use_bias=False,  # a batch normalisation follows, with β
                 kernel_initializer=uniform,
+                name=name,
             )
 
-        def dense():
+        def dense(name):
             return layers.Dense(
-                hidden_units, use_bias=False, kernel_initializer=gaussian
+                hidden_units,
+                use_bias=False,
+                kernel_initializer=gaussian,
+                name=name,
             )
 
-        def normalization():
-            return StepwiseBatchNormalization(self.num_glimpses)
+        def normalization(name):
+            return StepwiseBatchNormalization(
+                self.num_glimpses, name=f"{name}_normalization"
+            )
 
-        self.rescaling = layers.Rescaling(1 / 255, dtype="float32")
+        self.rescaling = layers.Rescaling(
+            1 / 255, dtype="float32", name="rescaling"
+        )
         self.attention = SpatialTransformerAttention(
-            glimpse_size, antialias=antialias
+            glimpse_size, antialias=antialias, name="attention"
         )
         self.glimpse_size = self.attention.glimpse_size
         if min(self.glimpse_size) < MIN_GLIMPSE_SIZE:
@@ -248,39 +266,52 @@ class EDRAM(keras.Model):
                 f"Received: glimpse_size={glimpse_size!r}"
             )
         # Context network
-        self.downsampling = SpatialTransformerAttention(context_size)
+        self.downsampling = SpatialTransformerAttention(
+            context_size, name="downsampling"
+        )
+        names = [f"context_{i}" for i in range(3)]
         self.context_convolutions = [
-            convolution(filters, size)
-            for filters, size in zip(context_filters, (5, 3, 3), strict=True)
+            convolution(name, filters, size)
+            for name, filters, size in zip(
+                names, context_filters, (5, 3, 3), strict=True
+            )
         ]
         self.context_normalizations = [
-            layers.BatchNormalization() for _ in context_filters
+            layers.BatchNormalization(name=f"{name}_normalization")
+            for name in names
         ]
         # Glimpse network
         paddings = ("same", "valid", "same", "same", "same", "valid")
+        names = [f"glimpse_{i}" for i in range(6)]
         self.glimpse_convolutions = [
-            convolution(filters, 3, padding)
-            for filters, padding in zip(glimpse_filters, paddings, strict=True)
+            convolution(name, filters, 3, padding)
+            for name, filters, padding in zip(
+                names, glimpse_filters, paddings, strict=True
+            )
         ]
-        self.glimpse_normalizations = [normalization() for _ in paddings]
-        self.pooling = layers.MaxPooling2D(2)
-        self.flatten = layers.Flatten()
-        self.what = dense()
-        self.what_normalization = normalization()
-        self.where = dense()
-        self.where_normalization = normalization()
+        self.glimpse_normalizations = [normalization(name) for name in names]
+        self.pooling = layers.MaxPooling2D(2, name="pooling")
+        self.flatten = layers.Flatten(name="flatten")
+        self.what = dense("what")
+        self.what_normalization = normalization("what")
+        self.where = dense("where")
+        self.where_normalization = normalization("where")
         # Recurrent network
-        self.what_lstm = layers.LSTMCell(units, **recurrent)
-        self.where_lstm = layers.LSTMCell(units, **recurrent)
+        self.what_lstm = layers.LSTMCell(units, **recurrent, name="what_lstm")
+        self.where_lstm = layers.LSTMCell(units, **recurrent, name="where_lstm")
         # Classification network
-        self.classification_layers = [dense(), dense()]
-        self.classification_normalizations = [normalization() for _ in "12"]
+        names = [f"classification_{i}" for i in range(2)]
+        self.classification_layers = [dense(name) for name in names]
+        self.classification_normalizations = [
+            normalization(name) for name in names
+        ]
         self.classification_output = layers.Dense(
             num_classes,
             kernel_initializer="glorot_uniform"
             if initialization == "he"
             else gaussian,
             dtype="float32",
+            name="classification_output",
         )
         # Emission network: starts with a window of three quarters
         self.emission = layers.Dense(
@@ -288,6 +319,7 @@ class EDRAM(keras.Model):
             kernel_initializer="zeros",
             bias_initializer=_emission_bias,
             dtype="float32",
+            name="emission",
         )
         self.build((None, *self.image_shape))
 
@@ -521,6 +553,13 @@ class EDRAM(keras.Model):
             "transforms": (*targets, 2, 3),
         }
 
+    def compute_output_spec(self, images, training=False):
+        # float32 under every precision policy, which Keras does not assume.
+        return {
+            name: keras.KerasTensor(shape, "float32")
+            for name, shape in self.compute_output_shape(images.shape).items()
+        }
+
     def get_config(self):
         config = super().get_config()
         config.update(
@@ -554,8 +593,10 @@ def _emission_bias(shape, dtype=None):
 
 
 def _check_length(values, length, name):
-    if len(values) != length or not all(
-        isinstance(value, int) and value > 0 for value in values
+    if (
+        not isinstance(values, (tuple, list))
+        or len(values) != length
+        or not all(isinstance(value, int) and value > 0 for value in values)
     ):
         raise ValueError(
             f"`{name}` must be {length} positive integers. "

@@ -10,7 +10,7 @@ import pathlib
 
 import keras
 
-from keras_edram import files
+from keras_edram import files, models  # noqa: F401 - known to Keras
 
 FOLDER = pathlib.Path(__file__).parent
 CONFIG_FILE = "config.json"

@@ -1,7 +1,12 @@
 """Experiments: each module here is one, with `recipe` and what it gave."""
 
 import importlib
+import pathlib
 import pkgutil
+
+from keras_edram import files
+
+RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
 
 
 def names():
@@ -35,3 +40,41 @@ def load(name):
             f"The recipe must be one of {names()}. Received: recipe={name!r}"
         )
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def results(name):
+    """What a recipe gave: the `results.json` of its run, or `None`."""
+    path = RESULTS_FOLDER / f"{name}.json"
+    return files.read_json(path) if path.exists() else None
+
+
+def table():
+    """All recipes and what they gave, as a Markdown table.
+
+    Returns:
+        String; the README has the same lines.
+
+    Example:
+
+    >>> print(table())
+    """
+    lines = [
+        "| recipe | published | ours: test error | overlap | images seen | "
+        "minutes | protocol, digits |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in names():
+        figures = results(name)
+        cells = [f"`{name}`", load(name).recipe.published]
+        if figures is None:
+            cells += ["not run"] + [""] * 4
+        else:
+            cells += [
+                f"{figures['error']:.2%}",
+                f"{figures['iou']:.3f}",
+                f"{figures['images_seen']:,}",
+                f"{figures['minutes']:.0f}",
+                f"{figures['settings']['protocol']}, {figures['source']}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

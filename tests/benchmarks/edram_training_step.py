@@ -1,0 +1,392 @@
+"""Speed of a training step of EDRAM, beside the same model in PyTorch.
+
+    python tests/benchmarks/edram_training_step.py --out FILE.json
+
+Both run on the CPU, each in a process of its own, a few steps at a time in
+turns (Keras, PyTorch, Keras, ...): the speed of a machine drifts, and only
+figures taken next to each other can be compared. A large matrix product is
+timed in the same turns; its speed is what the machine can reach at all.
+
+`README.md` says how to read the result.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+MATRIX_SIDE = 3072
+CHECKED_STEPS = 3  # whose losses must agree
+# Relative, of each of them: float32 sums in another order, which Adam's first
+# steps, all of the same length, amplify.
+TOLERANCES = (1e-4, 1e-2, 1e-2)
+
+
+def multiply_adds(model):
+    """Multiplications of one image in a forward pass of the Keras `EDRAM`.
+
+    Counted from shapes; each goes with one addition. What is left out takes
+    time but hardly multiplies: batch normalisation, activations, pooling, the
+    bilinear reads, the losses.
+
+    Args:
+        model: `keras_edram.models.edram.EDRAM`.
+
+    Returns:
+        Integer.
+    """
+
+    def dense(layer):  # one product for each weight; biases only add
+        return sum(
+            weight.shape[0] * weight.shape[1]
+            for weight in layer.weights
+            if len(weight.shape) == 2
+        )
+
+    def convolution(layer, height, width):  # that much for each output pixel
+        *window, inputs, filters = layer.kernel.shape
+        return height * width * window[0] * window[1] * inputs * filters
+
+    # Context network, once an image: "valid" convolutions shrink it.
+    context, side = 0, model.context_size
+    for layer in model.context_convolutions:
+        side -= layer.kernel.shape[0] - 1
+        context += convolution(layer, side, side)
+
+    # Six convolutions; poolings after the second and the fourth.
+    glimpse, (height, width) = 0, model.glimpse_size
+    for index, layer in enumerate(model.glimpse_convolutions):
+        if layer.padding == "valid":
+            height, width = height - 2, width - 2
+        glimpse += convolution(layer, height, width)
+        if index in (1, 3):
+            height, width = height // 2, width // 2
+    # "What" from the last feature maps, "where" from six numbers.
+    glimpse += dense(model.what) + dense(model.where)
+    # Four gates each, from the inputs and from the last hidden state.
+    glimpse += dense(model.what_lstm) + dense(model.where_lstm)
+    # Two hidden layers and the logits.
+    glimpse += sum(dense(layer) for layer in model.classification_layers)
+    glimpse += dense(model.classification_output)
+    # Six numbers from the hidden state of LSTM 2.
+    glimpse += dense(model.emission)
+    return context + model.num_glimpses * glimpse
+
+
+def training_operations(model):
+    """Floating-point operations of one image in a training step.
+
+    Two for each multiply-add, three times: the forward pass, the gradient of
+    the weights and the gradient of the inputs are products of the same size.
+    (The first convolution needs no gradient of its input: 0.5 % too much.)
+    """
+    return 2 * 3 * multiply_adds(model)
+
+
+class KerasSide:
+    """The package's model, stepped as `model.fit` steps it."""
+
+    def __init__(self, sizes, batch, jit):
+        import keras
+        import numpy as np
+        import tensorflow as tf
+
+        from keras_edram.losses import LabelLoss, TransformLoss
+        from keras_edram.models.edram import EDRAM
+
+        keras.utils.set_random_seed(0)
+        self.model = EDRAM(**sizes)
+        # At first all windows are the same and "where" is zero, which would
+        # leave nothing to compare.
+        generator = np.random.default_rng(0)
+        for weight in self.model.trainable_variables:
+            change = 0.05 * generator.standard_normal(weight.shape)
+            weight.assign(weight + change.astype("float32"))
+        self.model.compile(
+            keras.optimizers.Adam(1e-4, global_clipnorm=10.0),
+            loss={"labels": LabelLoss(), "transforms": TransformLoss()},
+            jit_compile=jit,
+        )
+        images, labels, transforms = batch
+        targets = {
+            "labels": labels[:, None],
+            "transforms": transforms[:, None],
+        }
+        self.batches = iter(
+            tf.data.Dataset.from_tensors((images, targets)).repeat()
+        )
+        # What `fit` calls for each step: `train_step` in a `tf.function`.
+        self.model.make_train_function()
+        self.matrix = tf.random.uniform((MATRIX_SIDE, MATRIX_SIDE))
+        self.product = tf.linalg.matmul
+
+    def weights(self):
+        return [w.numpy() for w in self.model.trainable_variables]
+
+    def describe(self):
+        return {
+            "parameters": sum(
+                w.shape.num_elements() for w in self.model.trainable_variables
+            ),
+            "operations": training_operations(self.model),
+            "threads": os.cpu_count(),
+        }
+
+    def step(self):
+        logs = self.model.train_function(self.batches)
+        return float(logs["loss"])
+
+    def losses(self, count):
+        """Losses of the next steps, each of its own step."""
+        losses = []
+        for _ in range(count):
+            self.model.reset_metrics()  # else means over the steps so far
+            losses.append(self.step())
+        return losses
+
+
+class TorchSide:
+    """The same in PyTorch."""
+
+    def __init__(self, sizes, batch):
+        import edram_torch
+        import torch
+
+        self.loss = edram_torch.loss
+        self.model = edram_torch.EDRAM(**sizes).train()
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), 1e-4, eps=1e-7, fused=True
+        )
+        self.clip = torch.nn.utils.clip_grad_norm_
+        images, labels, transforms = batch
+        self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
+        self.labels = torch.from_numpy(labels).long()
+        self.transforms = torch.from_numpy(transforms)
+        self.matrix = torch.rand(MATRIX_SIDE, MATRIX_SIDE)
+        self.product = torch.matmul
+        self.threads = torch.get_num_threads()
+
+    def load(self, weights):
+        self.model.load_keras_weights(weights)
+
+    def describe(self):
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "threads": self.threads,
+        }
+
+    def step(self):
+        self.optimizer.zero_grad()
+        logits, windows = self.model(self.images)
+        loss = self.loss(logits, windows, self.labels, self.transforms)
+        loss.backward()
+        self.clip(self.model.parameters(), 10.0)
+        self.optimizer.step()
+        return loss.item()
+
+    def losses(self, count):
+        return [self.step() for _ in range(count)]
+
+
+def serve(connection, side, arguments):
+    """In a worker: answers `(method, *arguments)` until the parent ends."""
+    side = {"keras": KerasSide, "torch": TorchSide}[side](*arguments)
+
+    def seconds(function, *inputs):
+        start = time.perf_counter()
+        function(*inputs)
+        return time.perf_counter() - start
+
+    def steps(count):
+        return seconds(lambda: [side.step() for _ in range(count)])
+
+    def matrix_product():
+        # Reading one number waits for the product, wherever it is computed.
+        return seconds(
+            lambda: float(side.product(side.matrix, side.matrix)[0, 0])
+        )
+
+    own = {"steps": steps, "matrix_product": matrix_product}
+    while True:
+        try:
+            method, *inputs = connection.recv()
+        except EOFError:
+            return
+        function = own.get(method) or getattr(side, method)
+        connection.send(function(*inputs))
+
+
+class Worker:
+    """A process with one side in it, kept alive between its turns."""
+
+    def __init__(self, side, *arguments):
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(
+            target=serve, args=(other, side, arguments), daemon=True
+        )
+        self.process.start()
+        other.close()
+
+    def __call__(self, method, *inputs):
+        self.connection.send((method, *inputs))
+        return self.connection.recv()
+
+
+def check(keras_side, torch_side):
+    """Both are the same model: parameters, weights, losses.
+
+    Raises:
+        RuntimeError: If they are not.
+    """
+    ours, theirs = keras_side("describe"), torch_side("describe")
+    if ours["parameters"] != theirs["parameters"]:
+        raise RuntimeError(
+            "Both models must have the same number of parameters. Received: "
+            f"{ours['parameters']} in Keras, {theirs['parameters']} in PyTorch"
+        )
+    torch_side("load", keras_side("weights"))
+    ours = keras_side("losses", CHECKED_STEPS)
+    theirs = torch_side("losses", CHECKED_STEPS)
+    for our, their, tolerance in zip(ours, theirs, TOLERANCES, strict=True):
+        if abs(our - their) > tolerance * abs(their):
+            raise RuntimeError(
+                "Both models must have the same losses from the same weights. "
+                f"Received: {ours} in Keras, {theirs} in PyTorch"
+            )
+    return {"keras": ours, "torch": theirs}
+
+
+def measure(keras_side, torch_side, batch_size, rounds, burst):
+    """Seconds of each turn -> a dictionary of figures."""
+    operations = keras_side("describe")["operations"]
+    products = 2 * MATRIX_SIDE**3
+    rows = []
+    for _ in range(rounds):
+        row = {}
+        for name, side in (("keras", keras_side), ("torch", torch_side)):
+            seconds = side("steps", burst) / burst
+            row[name] = batch_size / seconds  # images/s
+        for name, side in (("keras", keras_side), ("torch", torch_side)):
+            row[f"{name}_peak"] = products / side("matrix_product") / 1e9
+        rows.append(row)
+
+    def spread(values):
+        values = list(values)
+        return {
+            "median": round(statistics.median(values), 3),
+            "min": round(min(values), 3),
+            "max": round(max(values), 3),
+        }
+
+    def peak(row):
+        return max(row["keras_peak"], row["torch_peak"])
+
+    gigas = operations / 1e9
+    return {
+        "keras_images_per_second": spread(row["keras"] for row in rows),
+        "torch_images_per_second": spread(row["torch"] for row in rows),
+        "ratio": spread(row["keras"] / row["torch"] for row in rows),
+        "peak_gflops": spread(peak(row) for row in rows),
+        "keras_share_of_peak": spread(
+            row["keras"] * gigas / peak(row) for row in rows
+        ),
+        "torch_share_of_peak": spread(
+            row["torch"] * gigas / peak(row) for row in rows
+        ),
+        "rounds": [
+            {name: round(value, 2) for name, value in row.items()}
+            for row in rows
+        ],
+    }
+
+
+def main():
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", choices=("base", "small"), default="base")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--burst", type=int, help="steps in a turn")
+    parser.add_argument("--jit", action="store_true", help="Keras with XLA")
+    parser.add_argument("--out", type=pathlib.Path)
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    from keras_edram.datasets import cluttered_mnist
+    from keras_edram.recipes._edram import SMALL_SIZES
+
+    sizes = {} if options.sizes == "base" else SMALL_SIZES
+    burst = options.burst or (2 if options.sizes == "base" else 8)
+    images, targets = cluttered_mnist("train").arrays(options.batch_size)
+    batch = images, targets["labels"][:, 0], targets["transforms"][:, 0]
+
+    keras_side = Worker("keras", sizes, batch, options.jit)
+    torch_side = Worker("torch", sizes, batch)
+    losses = check(keras_side, torch_side)  # also the first, slow steps
+    description = keras_side("describe")
+    result = {
+        "sizes": options.sizes,
+        "batch_size": options.batch_size,
+        "jit": options.jit,
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: importlib.metadata.version(name)
+                for name in ("tensorflow", "keras", "torch", "numpy")
+            },
+        },
+        "threads": {
+            "keras": description["threads"],
+            "torch": torch_side("describe")["threads"],
+        },
+        "parameters": description["parameters"],
+        "gigaoperations_per_image": description["operations"] / 1e9,
+        "first_losses": losses,
+        "steps_in_a_turn": burst,
+        **measure(
+            keras_side, torch_side, options.batch_size, options.rounds, burst
+        ),
+    }
+    for name, unit in (
+        ("keras_images_per_second", "images/s"),
+        ("torch_images_per_second", "images/s"),
+        ("ratio", "Keras to PyTorch"),
+        ("peak_gflops", "GFLOP/s"),
+        ("keras_share_of_peak", "of the peak"),
+        ("torch_share_of_peak", "of the peak"),
+    ):
+        spread = result[name]
+        print(
+            f"{name:24} {spread['median']:8.2f}  "
+            f"({spread['min']:.2f} to {spread['max']:.2f}) {unit}"
+        )
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _processor():
+    """The processor's name, and whether it has AVX-512."""
+    path = pathlib.Path("/proc/cpuinfo")
+    if not path.exists():
+        return platform.processor() or platform.machine()
+    lines = dict(
+        map(str.strip, line.split(":", 1))
+        for line in path.read_text().splitlines()
+        if ":" in line
+    )
+    name = lines.get("model name", platform.machine())
+    return name + (", AVX-512" if "avx512f" in lines.get("flags", "") else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,441 @@
+"""The read against Eq. 3 of the EDRAM paper, written as a slow NumPy loop."""
+
+import importlib
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_edram import geometry
+from keras_edram.layers import SpatialTransformerAttention
+from keras_edram.layers.spatial_transformer_attention import (
+    image_pyramid,
+    num_pyramid_levels,
+)
+
+IMAGE = (7, 10)  # height, width
+GLIMPSE = (4, 6)
+WIDE_IMAGE = (23, 30)  # 7.7 times the next: a pyramid of four levels
+SMALL_GLIMPSE = (3, 4)
+
+WINDOWS = {
+    "identity": [[1, 0, 0], [0, 1, 0]],
+    "zoomed": [[0.5, 0, 0.2], [0, 0.3, -0.1]],
+    "wider than the image": [[2, 0, 0.1], [0, 1.5, 0]],
+    "rotated": [[0.866, -0.5, 0.05], [0.5, 0.866, -0.1]],
+    "skewed": [[0.6, 0.3, 0.1], [-0.2, 0.7, 0.03]],
+    "mirrored": [[-0.8, 0, 0.07], [0, 0.9, 0.1]],
+    "turned by a quarter": [[0, 0.9, 0], [-0.7, 0, 0.1]],
+    "partly outside": [[0.5, 0, 0.9], [0, 0.5, -0.8]],
+    "wholly outside": [[0.2, 0, 3], [0, 0.2, -2]],
+    "a point": [[0, 0, 0.3], [0, 0, -0.4]],
+}
+
+
+def counted(*shape):
+    """Numbers 0 to 30 in an order without symmetry, neighbours far apart."""
+    return (np.arange(math.prod(shape)) * 7 % 31).reshape(shape) * 1.0
+
+
+def hats(position, side):
+    """max(0, 1 - |position - m|) for each of `side` pixels m."""
+    return np.maximum(0, 1 - np.abs(position - np.arange(side)))
+
+
+def points_of(transform, glimpse_size, image_size):
+    """Pixel indices, with fractions, that a glimpse is read at."""
+    (height, width), (rows, columns) = glimpse_size, image_size
+    points = np.empty((height, width, 2))
+    for n, m in np.ndindex(height, width):
+        x_g, y_g = (2 * m + 1) / width - 1, (2 * n + 1) / height - 1
+        x_s, y_s = np.array(transform) @ [x_g, y_g, 1]
+        points[n, m] = (x_s + 1) / 2 * columns, (y_s + 1) / 2 * rows
+    return points - 0.5
+
+
+def slow_read_at(image, points, fill_mode):
+    """Eq. 3: Σ_n Σ_m I_nm max(0, 1 - |x - m|) max(0, 1 - |y - n|)."""
+    height, width, channels = image.shape
+    patch = np.zeros((*points.shape[:2], channels))
+    for index in np.ndindex(*points.shape[:2]):
+        x, y = points[index]
+        if fill_mode == "nearest":
+            x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        patch[index] = np.einsum(
+            "n,m,nmc->c", hats(y, height), hats(x, width), image
+        )
+    return patch
+
+
+def slow_read(image, transform, glimpse_size, fill_mode="zeros"):
+    points = points_of(transform, glimpse_size, image.shape[:2])
+    return slow_read_at(image, points, fill_mode)
+
+
+def slow_half(image):
+    """Means of 2x2 pixels, of what is left of them at an odd side."""
+    height, width, channels = image.shape
+    half = np.empty(((height + 1) // 2, (width + 1) // 2, channels))
+    for n, m in np.ndindex(*half.shape[:2]):
+        half[n, m] = image[2 * n : 2 * n + 2, 2 * m : 2 * m + 2].mean((0, 1))
+    return half
+
+
+def slow_detail(transform, glimpse_size, image_size):
+    """log2 of the longer way, in pixels, to a neighbour in the glimpse."""
+    steps = np.array(transform)[:, :2] * np.array(image_size)[::-1, None]
+    steps = steps / np.array(glimpse_size)[::-1]
+    return np.log2(max(1, np.hypot(*steps[:, 0]), np.hypot(*steps[:, 1])))
+
+
+def slow_antialiased_read(image, transform, glimpse_size, fill_mode="zeros"):
+    levels = [image]
+    while any(
+        side > glimpse
+        for side, glimpse in zip(
+            np.array(image.shape[:2]) / 2 ** (len(levels) - 1),
+            glimpse_size,
+            strict=True,
+        )
+    ):
+        levels.append(slow_half(levels[-1]))
+    detail = slow_detail(transform, glimpse_size, image.shape[:2])
+    detail = min(detail, len(levels) - 1)
+    points = points_of(transform, glimpse_size, image.shape[:2])
+    patch = 0.0
+    for index, level in enumerate(levels):
+        # A pixel of this level is as wide as 2**index of the image's.
+        level_points = (points + 0.5) / 2**index - 0.5
+        share = max(0, 1 - abs(detail - index))
+        patch = patch + share * slow_read_at(level, level_points, fill_mode)
+    return patch
+
+
+def assert_close(values, expected):
+    assert tuple(values.shape) == expected.shape
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(values), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_plain_read_is_equation_3(window, fill_mode):
+    image, transform = counted(*IMAGE, 3), WINDOWS[window]
+    attention = SpatialTransformerAttention(
+        GLIMPSE, antialias=False, fill_mode=fill_mode
+    )
+    patches = attention(image[None], np.array([transform], "float32"))
+    expected = slow_read(image, transform, GLIMPSE, fill_mode)
+    assert_close(patches, expected[None])
+
+
+def test_nothing_is_read_wholly_outside_of_the_image():
+    image = counted(*IMAGE, 2) + 1
+    window = np.array([WINDOWS["wholly outside"]], "float32")
+    for antialias in (False, True):
+        attention = SpatialTransformerAttention(GLIMPSE, antialias=antialias)
+        assert not np.any(attention(image[None], window))
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_each_image_of_a_batch_has_its_own_window(antialias):
+    slow = slow_antialiased_read if antialias else slow_read
+    windows = np.array(list(WINDOWS.values()), "float32")
+    images = counted(len(windows), *WIDE_IMAGE, 2)
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=antialias)
+    expected = [
+        slow(image, window, SMALL_GLIMPSE)
+        for image, window in zip(images, windows, strict=True)
+    ]
+    assert_close(attention(images, windows), np.array(expected))
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize("zoom", [0.05, 0.13, 0.2, 0.4, 0.55, 0.9, 1.7])
+def test_the_antialiased_read_blends_two_levels(zoom, fill_mode):
+    image = counted(*WIDE_IMAGE, 2)
+    transform = [[zoom, 0.1 * zoom, 0.07], [-0.2 * zoom, 0.8 * zoom, -0.11]]
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, fill_mode=fill_mode)
+    patches = attention(image[None], np.array([transform], "float32"))
+    expected = slow_antialiased_read(image, transform, SMALL_GLIMPSE, fill_mode)
+    assert_close(patches, expected[None])
+
+
+def test_each_level_of_the_pyramid_is_the_mean_of_four():
+    images = counted(2, *WIDE_IMAGE, 3)
+    pyramid = image_pyramid(ops.cast(images, "float32"), 4)
+    # 23x30, halved and rounded up.
+    assert pyramid.sizes == ((23, 30), (12, 15), (6, 8), (3, 4))
+    start = 0
+    level = images
+    for height, width in pyramid.sizes:
+        area = height * width
+        pixels = pyramid.pixels[:, start : start + area]
+        assert_close(ops.reshape(pixels, (2, height, width, 3)), level)
+        level = np.stack([slow_half(image) for image in level])
+        start += area
+    assert pyramid.pixels.shape[1] == start
+
+
+@pytest.mark.parametrize(
+    "image_size, glimpse_size, expected",
+    [
+        ((26, 26), (26, 26), 1),
+        ((10, 20), (26, 26), 1),
+        ((26, 52), (26, 26), 2),
+        ((26, 53), (26, 26), 3),
+        ((100, 30), (26, 26), 3),
+        ((30, 100), (26, 26), 3),
+        (WIDE_IMAGE, SMALL_GLIMPSE, 4),
+    ],
+)
+def test_the_pyramid_ends_where_the_glimpse_sees_all(
+    image_size, glimpse_size, expected
+):
+    assert num_pyramid_levels(image_size, glimpse_size) == expected
+
+
+def test_antialias_sees_the_grey_of_a_chequered_image():
+    board = np.indices(WIDE_IMAGE).sum(axis=0)[None, ..., None] % 2 * 100.0
+    whole = geometry.IDENTITY[None]
+    soft = SpatialTransformerAttention(SMALL_GLIMPSE, fill_mode="nearest")
+    hard = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=False)
+    assert np.abs(soft(board, whole) - 50).max() < 20
+    assert np.abs(hard(board, whole) - 50).max() > 20
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_reading_twice_from_one_pyramid_is_reading_twice(antialias):
+    images = counted(2, *WIDE_IMAGE, 2)
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=antialias)
+    pyramid = attention.pyramid(images)
+    for name in ("zoomed", "rotated"):
+        windows = np.array([WINDOWS[name]] * 2, "float32")
+        np.testing.assert_array_equal(
+            attention.read(pyramid, windows), attention(images, windows)
+        )
+
+
+# Nothing of these lies on the centre of a pixel, where the read has a kink
+# and its gradient two values, nor on a whole level of the pyramid.
+SMOOTH_WINDOWS = [
+    [[0.43, 0.11, 0.07], [-0.13, 0.37, -0.09]],
+    [[-0.61, 0.17, 0.23], [0.19, 0.53, 0.31]],
+    [[0.91, -0.33, 0.41], [0.29, 1.07, -0.47]],
+]
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("window", range(len(SMOOTH_WINDOWS)))
+def test_the_gradient_is_that_of_central_differences(
+    window, antialias, fill_mode
+):
+    slow = slow_antialiased_read if antialias else slow_read
+    size, glimpse_size = (7, 9), (2, 3)
+    image, transform = counted(*size, 2), np.array(SMOOTH_WINDOWS[window])
+    weights = counted(*glimpse_size, 2) - 15
+
+    points = points_of(transform, glimpse_size, size)
+    for level in range(3 if antialias else 1):
+        on_level = (points + 0.5) / 2**level - 0.5
+        assert np.abs(on_level - np.round(on_level)).min() > 1e-3
+    detail = slow_detail(transform, glimpse_size, size)
+    assert np.abs(detail - np.round(detail)).min() > 1e-3
+
+    def loss(image, transform):
+        patch = slow(image, transform, glimpse_size, fill_mode)
+        return (weights * patch).sum()
+
+    def central_difference(function, values, step=1e-6):
+        gradient = np.empty_like(values)
+        for index in np.ndindex(*values.shape):
+            change = np.zeros_like(values)
+            change[index] = step
+            gradient[index] = function(values + change) - function(
+                values - change
+            )
+        return gradient / (2 * step)
+
+    attention = SpatialTransformerAttention(
+        glimpse_size, antialias=antialias, fill_mode=fill_mode
+    )
+    images = tf.constant(image[None], "float32")
+    transforms = tf.constant(transform[None], "float32")
+    with tf.GradientTape() as tape:
+        tape.watch([images, transforms])
+        total = tf.reduce_sum(weights * attention(images, transforms))
+    to_images, to_transforms = tape.gradient(total, [images, transforms])
+
+    expected = central_difference(lambda t: loss(image, t), transform)
+    assert np.abs(expected).min() > 0.1  # all six count
+    np.testing.assert_allclose(to_transforms[0], expected, rtol=1e-3, atol=0.01)
+    expected = central_difference(lambda i: loss(i, transform), image)
+    np.testing.assert_allclose(to_images[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("glimpse_size", [(7, 10), (4, 6), (9, 25)])
+def test_the_identity_is_a_bilinear_resize(glimpse_size):
+    image = counted(1, *IMAGE, 2)
+    whole = geometry.IDENTITY[None]
+    expected = tf.image.resize(image, glimpse_size, antialias=False).numpy()
+    attention = SpatialTransformerAttention(
+        glimpse_size, antialias=False, fill_mode="nearest"
+    )
+    assert_close(attention(image, whole), expected)
+    # Eq. 3 has no pixels outside of the image, so what is read within half a
+    # pixel of its edge fades to zero, where TensorFlow repeats the border.
+    attention = SpatialTransformerAttention(glimpse_size, antialias=False)
+    x, y = np.moveaxis(points_of(whole[0], glimpse_size, IMAGE), -1, 0)
+    inner = (x >= 0) & (x <= IMAGE[1] - 1) & (y >= 0) & (y <= IMAGE[0] - 1)
+    assert inner.any()
+    patches = ops.convert_to_numpy(attention(image, whole))
+    assert_close(patches[:, inner], expected[:, inner])
+
+
+def test_a_pure_zoom_is_a_resize_of_the_crop():
+    image = counted(1, *IMAGE, 2)
+    left, top, right, bottom = 2, 1, 8, 6
+    window = geometry.boxes_to_transforms(
+        [[left, top, right, bottom]], box_format="xyxy", image_size=IMAGE
+    )
+    glimpse_size = (10, 18)
+    patches = SpatialTransformerAttention(glimpse_size, antialias=False)(
+        image, window
+    )
+    expected = tf.image.resize(
+        image[:, top:bottom, left:right], glimpse_size, antialias=False
+    ).numpy()
+    # Near the edge of the window the read goes on to pixels that the crop has
+    # not got: two pixels of the glimpse are one of the image in y, three in x.
+    assert_close(patches[:, 1:-1, 2:-2], expected[:, 1:-1, 2:-2])
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_coordinates_stay_float32_under_every_policy(policy, antialias):
+    # 1000 wide, columns counted up to 59: integers that half precision holds.
+    columns = np.arange(1000) % 60
+    image = np.broadcast_to(columns, (20, 1000)).reshape(1, 20, 1000, 1)
+    attention = SpatialTransformerAttention(
+        (8, 16), antialias=antialias, dtype=policy
+    )
+    window = geometry.boxes_to_transforms(
+        [[984, 12, 1000, 20]], box_format="xyxy", image_size=(20, 1000)
+    )
+    patches = attention(image.astype("uint8"), window)
+    assert patches.dtype == policy.removeprefix("mixed_")
+    expected = np.broadcast_to(columns[984:], (8, 16))
+    # A column is read 0.001 pixels beside, as its float32 index is rounded.
+    np.testing.assert_allclose(
+        ops.cast(patches[0, ..., 0], "float32"), expected, atol=0.13
+    )
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_integers_are_read_as_floats_are(antialias):
+    images = counted(2, *WIDE_IMAGE, 3)
+    windows = np.array([WINDOWS["skewed"], WINDOWS["zoomed"]], "float32")
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=antialias)
+    np.testing.assert_array_equal(
+        attention(images.astype("uint8"), windows),
+        attention(images.astype("float32"), windows),
+    )
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_one_graph_serves_batches_of_any_size(antialias):
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=antialias)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *WIDE_IMAGE, 2)),
+            tf.TensorSpec((None, 2, 3)),
+        ]
+    )
+    def read(images, transforms):
+        return attention(images, transforms)
+
+    images = counted(3, *WIDE_IMAGE, 2).astype("float32")
+    windows = np.array(
+        [WINDOWS["rotated"], WINDOWS["zoomed"], WINDOWS["skewed"]], "float32"
+    )
+    expected = ops.convert_to_numpy(attention(images, windows))
+    assert_close(read(images, windows), expected)
+    assert_close(read(images[1:2], windows[1:2]), expected[1:2])
+
+
+def test_a_side_is_two_equal_sides():
+    assert SpatialTransformerAttention(5).glimpse_size == (5, 5)
+    assert SpatialTransformerAttention([3, 5]).glimpse_size == (3, 5)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(glimpse_size=0),
+        dict(glimpse_size=(3, -1)),
+        dict(glimpse_size=(3, 4, 5)),
+        dict(glimpse_size=2.5),
+        dict(glimpse_size="26"),
+        dict(glimpse_size=None),
+        dict(glimpse_size=3, fill_mode="reflect"),
+    ],
+)
+def test_a_wrong_argument_is_refused(arguments):
+    with pytest.raises(ValueError, match="Received: "):
+        SpatialTransformerAttention(**arguments)
+
+
+@pytest.mark.parametrize(
+    "images, transforms",
+    [
+        ((2, 7, 10), (2, 2, 3)),
+        ((7, 10, 2), (2, 3)),
+        ((2, 1, 7, 10, 2), (2, 2, 3)),
+        ((2, 7, 10, 1), (2, 6)),
+        ((2, 7, 10, 1), (2, 3, 2)),
+        ((2, 7, 10, 1), (2, 3)),
+        ((2, 7, 10, 1), (2, 1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("antialias", [False, True])
+def test_inputs_of_another_shape_are_refused(images, transforms, antialias):
+    attention = SpatialTransformerAttention(3, antialias=antialias)
+    with pytest.raises(ValueError, match="Received: "):
+        attention(np.zeros(images), np.zeros(transforms, "float32"))
+
+
+def test_images_of_unknown_size_are_refused():
+    attention = SpatialTransformerAttention(3)
+    read = tf.function(
+        lambda images: attention(images, geometry.IDENTITY[None])
+    )
+    with pytest.raises(ValueError, match="Received: images of shape"):
+        read.get_concrete_function(tf.TensorSpec((1, None, 10, 1)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:tensorflow_addons")
+def test_the_read_agrees_with_tensorflow_addons():
+    # tfa-nightly 0.23.0.dev20240415222534, the last there will ever be; its
+    # operators in Python work beside today's TensorFlow, but it warns of that.
+    try:
+        addons = importlib.import_module("tensorflow_addons.image")
+    except Exception as error:
+        pytest.skip(f"tensorflow_addons cannot be imported: {error!r}")
+    images = counted(3, *IMAGE, 2).astype("float32")
+    names = ("rotated", "skewed", "partly outside")
+    windows = np.array([WINDOWS[name] for name in names], "float32")
+    points = np.stack([points_of(one, GLIMPSE, IMAGE) for one in windows])
+    # "xy" is our order, the default is row and column; a point outside is
+    # moved to the border, which is our "nearest".
+    expected = addons.interpolate_bilinear(
+        images, points.reshape(3, -1, 2).astype("float32"), indexing="xy"
+    ).numpy()
+    attention = SpatialTransformerAttention(
+        GLIMPSE, antialias=False, fill_mode="nearest"
+    )
+    assert_close(attention(images, windows), expected.reshape(3, *GLIMPSE, 2))

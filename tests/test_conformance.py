@@ -1,0 +1,387 @@
+"""What every layer, model, loss and metric must do, as checks over one table.
+
+A new class is one line in `TABLE`: how it is made, with a value for each of
+its arguments that is not the default, and what it is called with.
+"""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import tree
+
+from keras_edram import layers, losses, metrics, models
+from keras_edram.layers import (
+    SpatialTransformerAttention,
+    StepwiseBatchNormalization,
+)
+from keras_edram.losses import LabelLoss, TransformLoss
+from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+from keras_edram.models import EDRAM
+
+B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
+
+
+def numbers(*shape, scale=1.0):
+    generator = np.random.default_rng(shape)
+    return (scale * generator.uniform(size=shape)).astype("float32")
+
+
+LABELS = np.array([[0, 1], [3, -1], [2, 2]], "int32")
+TRANSFORMS = numbers(B, S, 2, 3)
+LABEL_CALL = (LABELS, numbers(B, S, N, K, scale=4))
+TRANSFORM_CALL = (TRANSFORMS, numbers(B, S, N, 2, 3))
+ATTENTION_CALL = (numbers(B, 9, 7, 2), numbers(B, 2, 3))
+ATTENTION = dict(glimpse_size=(3, 5), antialias=False, fill_mode="nearest")
+STEP = dict(step=1)
+NORMALIZATION = dict(num_steps=2, momentum=0.5, epsilon=0.1)
+EDRAM_SIZES = dict(
+    image_shape=(40, 30, 2),
+    num_classes=K,
+    num_targets=S,
+    glimpses_per_target=1,
+    glimpse_size=(16, 14),
+    context_size=10,
+    context_filters=(3, 5, 4),
+    glimpse_filters=(3, 4, 5, 6, 7, 8),
+    units=16,
+    hidden_units=12,
+    initial_transform="context",
+    detach_transforms=False,
+    antialias=False,
+    initialization="paper",
+)
+
+# Class, arguments, inputs, further arguments of a call.
+TABLE = [
+    (SpatialTransformerAttention, ATTENTION, ATTENTION_CALL, {}),
+    (StepwiseBatchNormalization, NORMALIZATION, (numbers(B, 4, 5),), STEP),
+    (EDRAM, EDRAM_SIZES, (numbers(B, 40, 30, 2, scale=255),), {}),
+    (LabelLoss, dict(reduction="sum"), LABEL_CALL, {}),
+    (TransformLoss, dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL, {}),
+    (AverageError, {}, LABEL_CALL, {}),
+    (GlimpseError, dict(glimpse=1), LABEL_CALL, {}),
+    (WindowIoU, dict(glimpse=1), TRANSFORM_CALL, {}),
+]
+# What must not lose digits in mixed precision, with the reason.
+ALWAYS_FLOAT32 = {
+    EDRAM: "logits for the loss, transforms as coordinates",
+}
+
+
+def rows(*kinds):
+    return pytest.mark.parametrize(
+        "cls, arguments, inputs, options",
+        [
+            pytest.param(*row, id=row[0].__name__)
+            for row in TABLE
+            if issubclass(row[0], kinds)
+        ],
+    )
+
+
+EVERYTHING = rows(object)
+LAYERS = rows(keras.layers.Layer)
+FUNCTIONS = rows(keras.losses.Loss, keras.metrics.Metric)
+
+
+def make(cls, arguments, inputs=None, options=None, **kwargs):
+    """The object; a layer is built, and all its weights count."""
+    made = cls(**arguments, **kwargs)
+    if inputs is not None:
+        made(*inputs, **options)
+        # What starts at zero or one would hide mistakes, and zero weights
+        # stop the gradient of those before them.
+        generator = np.random.default_rng(0)
+        for weight in made.weights:
+            noise = 0.2 * generator.normal(size=weight.shape)
+            if "variance" in weight.path:
+                noise = np.abs(noise)
+            weight.assign(weight + noise)
+    return made
+
+
+def arguments_of(cls):
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if name not in ("kwargs", "name")
+    }
+
+
+def as_lists(value):
+    """Tuples and lists are one in JSON."""
+    return json.loads(json.dumps(value))
+
+
+def assert_same(values, expected, rtol=1e-5, atol=1e-5):
+    tree.assert_same_structure(values, expected)
+    for value, other in zip(
+        tree.flatten(values), tree.flatten(expected), strict=True
+    ):
+        assert value.dtype == other.dtype
+        assert value.shape == other.shape
+        np.testing.assert_allclose(
+            keras.ops.cast(value, "float32"),
+            keras.ops.cast(other, "float32"),
+            rtol=rtol,
+            atol=atol,
+        )
+
+
+def classes_of(module, base):
+    return {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__.startswith("keras_edram")
+    }
+
+
+def test_the_table_has_each_public_class_once():
+    public = [
+        *classes_of(layers, keras.layers.Layer),
+        *classes_of(models, keras.Model),
+        *classes_of(losses, keras.losses.Loss),
+        *classes_of(metrics, keras.metrics.Metric),
+    ]
+    listed = [row[0] for row in TABLE]
+    assert sorted(cls.__name__ for cls in public) == sorted(
+        cls.__name__ for cls in listed
+    )
+
+
+@EVERYTHING
+def test_the_table_has_no_default(cls, arguments, inputs, options):
+    defaults = arguments_of(cls)
+    assert set(defaults) <= set(arguments)
+    for name in defaults:
+        assert as_lists(arguments[name]) != defaults[name]
+        if isinstance(defaults[name], (tuple, list)):
+            assert as_lists(arguments[name]) != as_lists(defaults[name])
+
+
+@EVERYTHING
+def test_the_configuration_has_every_argument(cls, arguments, inputs, options):
+    config = make(cls, arguments).get_config()
+    for name in arguments:
+        assert as_lists(config[name]) == as_lists(arguments[name])
+
+
+@EVERYTHING
+def test_an_attribute_is_called_like_its_argument(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments)
+    for name in arguments_of(cls):
+        assert as_lists(getattr(made, name)) == as_lists(arguments[name])
+
+
+@EVERYTHING
+def test_the_object_comes_back_from_its_configuration(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments, name="some_name")
+    revived = cls.from_config(made.get_config())
+    assert revived.name == "some_name"
+    assert revived.get_config() == made.get_config()
+    for name in arguments_of(cls):
+        assert as_lists(getattr(revived, name)) == as_lists(arguments[name])
+
+
+@EVERYTHING
+def test_the_object_comes_back_from_json(cls, arguments, inputs, options):
+    made = make(cls, arguments)
+    text = json.dumps(keras.saving.serialize_keras_object(made))
+    revived = keras.saving.deserialize_keras_object(json.loads(text))
+    assert type(revived) is cls
+    assert as_lists(revived.get_config()) == as_lists(made.get_config())
+
+
+@LAYERS
+def test_a_saved_layer_gives_the_same(
+    cls, arguments, inputs, options, tmp_path
+):
+    made = make(cls, arguments, inputs, options)
+    model = made
+    if not isinstance(made, keras.Model):
+        symbols = [keras.Input(values.shape[1:]) for values in inputs]
+        model = keras.Model(symbols, made(*symbols, **options))
+    expected = made(*inputs, **options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    if isinstance(made, keras.Model):
+        assert_same(loaded(*inputs), expected)
+    else:
+        assert_same(loaded(list(inputs)), expected)
+
+
+@LAYERS
+def test_symbolic_eager_and_graph_calls_agree(cls, arguments, inputs, options):
+    made = make(cls, arguments, inputs, options)
+    expected = made(*inputs, **options)
+    symbols = [
+        keras.Input(batch_shape=values.shape, dtype=values.dtype)
+        for values in inputs
+    ]
+    outputs = made(*symbols, **options)
+    tree.assert_same_structure(outputs, expected)
+    for symbol, value in zip(
+        tree.flatten(outputs), tree.flatten(expected), strict=True
+    ):
+        assert tuple(symbol.shape) == tuple(value.shape)
+        assert symbol.dtype == value.dtype
+    assert_same(keras.Model(symbols, outputs)(list(inputs)), expected)
+    assert_same(tf.function(made)(*inputs, **options), expected)
+
+
+@LAYERS
+def test_the_size_of_the_batch_is_free(cls, arguments, inputs, options):
+    made = make(cls, arguments, inputs, options)
+    call = tf.function(
+        lambda *inputs: made(*inputs, **options),
+        input_signature=[
+            tf.TensorSpec((None, *values.shape[1:])) for values in inputs
+        ],
+    )
+    assert_same(call(*inputs), made(*inputs, **options))
+    one = [values[:1] for values in inputs]
+    assert_same(call(*one), made(*one, **options))
+
+
+@FUNCTIONS
+def test_a_loss_or_metric_gives_the_same_in_a_graph(
+    cls, arguments, inputs, options
+):
+    eager, graph = make(cls, arguments), make(cls, arguments)
+    expected = eager(*inputs)
+    assert expected.shape == ()
+    assert expected > 0
+    assert_same(tf.function(lambda *args: graph(*args))(*inputs), expected)
+
+
+@LAYERS
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gradient_reaches_every_weight(
+    cls, arguments, inputs, options, training
+):
+    made = make(cls, arguments, inputs, options)
+    if training and "training" in inspect.signature(made.call).parameters:
+        options = {**options, "training": True}
+    with tf.GradientTape() as tape:
+        outputs = made(*inputs, **options)
+        loss = sum(
+            tf.reduce_sum(values * numbers(*values.shape))
+            for values in tree.flatten(outputs)
+        )
+    weights = made.trainable_variables
+    assert_all_reached(tape.gradient(loss, weights), weights)
+
+
+@pytest.mark.parametrize("initial_transform", ["identity", "context"])
+@pytest.mark.parametrize("detach_transforms", [False, True])
+def test_the_gradient_of_both_losses_reaches_every_weight_of_edram(
+    detach_transforms, initial_transform
+):
+    images = numbers(B, 40, 30, 2, scale=255)
+    model = make(
+        EDRAM,
+        {
+            **EDRAM_SIZES,
+            "detach_transforms": detach_transforms,
+            "initial_transform": initial_transform,
+        },
+        (images,),
+        {},
+    )
+    weights = model.trainable_variables
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = LabelLoss()(LABELS, outputs["labels"])
+        loss += TransformLoss()(TRANSFORMS, outputs["transforms"])
+    assert_all_reached(tape.gradient(loss, weights), weights)
+
+
+def assert_all_reached(gradients, weights):
+    missed = [
+        weight.path
+        for weight, gradient in zip(weights, gradients, strict=True)
+        if gradient is None or not np.any(gradient)
+    ]
+    assert not missed
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@LAYERS
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_weights_in_float32(
+    cls, arguments, inputs, options, policy
+):
+    made = make(cls, arguments, inputs, options, dtype=policy)
+    assert {weight.dtype for weight in made.weights} <= {"float32"}
+    dtype = (
+        "float32" if cls in ALWAYS_FLOAT32 else policy.removeprefix("mixed_")
+    )
+    outputs = made(*inputs, **options)
+    assert {value.dtype.name for value in tree.flatten(outputs)} == {dtype}
+    symbols = [keras.Input(values.shape[1:]) for values in inputs]
+    outputs = made(*symbols, **options)
+    assert {value.dtype for value in tree.flatten(outputs)} == {dtype}
+
+
+@LAYERS
+def test_mixed_precision_is_near_to_full_precision(
+    cls, arguments, inputs, options
+):
+    full = make(cls, arguments, inputs, options)
+    mixed = make(cls, arguments, inputs, options, dtype="mixed_bfloat16")
+    mixed.set_weights(full.get_weights())
+    for value, other in zip(
+        tree.flatten(mixed(*inputs, **options)),
+        tree.flatten(full(*inputs, **options)),
+        strict=True,
+    ):
+        # bfloat16 has seven bits: 2**-8 at each of the products.
+        np.testing.assert_allclose(
+            keras.ops.cast(value, "float32"), other, rtol=0.05, atol=0.05
+        )
+
+
+def test_edram_in_mixed_precision_uses_the_global_policy():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = EDRAM(**EDRAM_SIZES)
+    assert model.what.compute_dtype == "bfloat16"
+    assert model.what_lstm.compute_dtype == "bfloat16"
+    outputs = model(numbers(B, 40, 30, 2, scale=255), training=True)
+    assert outputs["labels"].dtype == "float32"
+    assert outputs["transforms"].dtype == "float32"
+
+
+def test_a_compiled_model_is_saved_with_its_losses_and_metrics(tmp_path):
+    model = EDRAM(**EDRAM_SIZES)
+    model.compile(
+        "adam",
+        loss={
+            "labels": LabelLoss(),
+            "transforms": TransformLoss((1, 2, 3, 4, 5, 6)),
+        },
+        metrics={
+            "labels": [AverageError(), GlimpseError(0)],
+            "transforms": [WindowIoU(0)],
+        },
+        run_eagerly=True,  # quicker than to trace it twice
+    )
+    model.optimizer.build(model.trainable_variables)
+    images = numbers(B, 40, 30, 2, scale=255)
+    truth = {"labels": LABELS, "transforms": TRANSFORMS}
+    expected = model.evaluate(images, truth, return_dict=True, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    found = loaded.evaluate(images, truth, return_dict=True, verbose=0)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert set(found) >= {"labels_error", "labels_glimpse_error"}
+    assert set(found) >= {"loss", "labels_loss", "transforms_iou"}

@@ -1,0 +1,163 @@
+"""Metrics against NumPy, and over several batches."""
+
+import numpy as np
+import pytest
+
+from keras_edram import geometry, metrics
+from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+
+B, S, N, K = 6, 2, 3, 4
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def random_labels(generator):
+    labels = generator.integers(0, K, (B, S))
+    labels[1, 0] = labels[4, 1] = -1
+    return labels, 2 * generator.normal(size=(B, S, N, K))
+
+
+def random_transforms(generator):
+    true = generator.uniform(0.2, 0.8, (B, S, 2, 3))
+    true[1, 0] = true[4, 1] = 0
+    return true, generator.uniform(0.2, 0.8, (B, S, N, 2, 3))
+
+
+def average_error(labels, logits):
+    """argmax_k Σ_j p_ijk ≠ y_i, over the targets that exist."""
+    powers = np.exp(logits)
+    p = (powers / powers.sum(-1, keepdims=True)).sum(2)
+    return (p.argmax(-1) != labels)[labels >= 0].mean()
+
+
+def glimpse_error(labels, logits, glimpse):
+    answers = logits[:, :, glimpse].argmax(-1)
+    return (answers != labels)[labels >= 0].mean()
+
+
+def window_iou(true, transforms, glimpse):
+    overlap = geometry.window_iou(true, transforms[:, :, glimpse])
+    return np.asarray(overlap)[(true != 0).any((-1, -2))].mean()
+
+
+def test_label_errors_of_any_rank(generator):
+    labels, logits = random_labels(generator)
+    expected = np.empty((B, S, N))
+    for b, i, j in np.ndindex(B, S, N):
+        expected[b, i, j] = logits[b, i, j].argmax() != labels[b, i]
+    errors = metrics.label_errors(labels, logits)
+    assert errors.dtype == "float32"
+    np.testing.assert_array_equal(errors, expected)
+    np.testing.assert_array_equal(
+        metrics.label_errors(labels, logits[:, :, 1]), expected[..., 1]
+    )
+
+
+def test_the_average_error_averages_probabilities_not_logits():
+    # One glimpse is sure of 0, by a probability of 1; the other two find 1 a
+    # little likelier, 0.69: 0 has 1 + 2 * 0.31, 1 has 2 * 0.69.
+    logits = np.array([[[[9.0, 0], [0, 0.8], [0, 0.8]]]])
+    assert AverageError()(np.array([[0]]), logits) == 0
+    # A mean of logits would choose 0, by 9 to 8; but 0 has a probability of
+    # 1 + 2 * 0.02, and 1 has 2 * 0.98.
+    logits = np.array([[[[9.0, 0], [0, 4], [0, 4]]]])
+    assert AverageError()(np.array([[1]]), logits) == 0
+
+
+def test_the_average_error_of_two_batches(generator):
+    labels, logits = random_labels(generator)
+    metric = AverageError()
+    metric.update_state(labels[:2], logits[:2])
+    metric.update_state(labels[2:], logits[2:])
+    expected = average_error(labels, logits)
+    assert 0 < expected < 1
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
+    metric.reset_state()
+    assert metric.result() == 0
+
+
+@pytest.mark.parametrize("glimpse", [0, 1, -1])
+def test_the_error_of_one_glimpse_of_two_batches(generator, glimpse):
+    labels, logits = random_labels(generator)
+    metric = GlimpseError(glimpse)
+    metric.update_state(labels[:2], logits[:2])
+    metric.update_state(labels[2:], logits[2:])
+    expected = glimpse_error(labels, logits, glimpse)
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
+
+
+def test_each_glimpse_has_an_error_of_its_own(generator):
+    labels, logits = random_labels(generator)
+    errors = {float(GlimpseError(j)(labels, logits)) for j in range(N)}
+    assert len(errors) > 1
+    assert GlimpseError()(labels, logits) == GlimpseError(N - 1)(labels, logits)
+
+
+@pytest.mark.parametrize("glimpse", [0, 1, -1])
+def test_the_overlap_of_one_glimpse_of_two_batches(generator, glimpse):
+    true, transforms = random_transforms(generator)
+    metric = WindowIoU(glimpse)
+    metric.update_state(true[:2], transforms[:2])
+    metric.update_state(true[2:], transforms[2:])
+    expected = window_iou(true, transforms, glimpse)
+    assert 0 < expected < 1
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-5)
+
+
+def test_the_overlap_by_hand():
+    # The whole image against its left half, and its right third of three.
+    whole = [[1, 0, 0], [0, 1, 0]]
+    half = [[0.5, 0, -0.5], [0, 1, 0]]
+    third = [[1 / 3, 0, 2 / 3], [0, 1, 0]]
+    true = np.array([[half, third]])
+    transforms = np.array([[[whole], [whole]]])
+    np.testing.assert_allclose(
+        WindowIoU()(true, transforms), (1 / 2 + 1 / 3) / 2, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("metric", [AverageError(), GlimpseError()])
+def test_an_absent_target_is_no_error(metric):
+    labels = np.array([[0, -1], [-1, -1]])
+    logits = np.zeros((2, 2, 1, 3))
+    logits[..., 0] = 1
+    assert metric(labels, logits) == 0
+    logits[0, 0, :, 1] = 2  # the only target is read wrongly now
+    metric.reset_state()
+    assert metric(labels, logits) == 1
+
+
+def test_an_absent_target_has_no_overlap_to_count():
+    true = np.zeros((1, 2, 2, 3))
+    true[0, 1] = geometry.IDENTITY
+    transforms = np.tile(geometry.IDENTITY, (1, 2, 1, 1, 1))
+    assert WindowIoU()(true, transforms) == 1
+    assert WindowIoU()(np.zeros_like(true), transforms) == 0
+
+
+@pytest.mark.parametrize("metric", [AverageError(), GlimpseError()])
+def test_extreme_logits_do_not_overflow(metric):
+    # exp(1e4) is beyond float64, and inf / inf would be no class at all.
+    logits = np.array([[[[-1e4, 1e4, 0], [0, 1e4, -1e4]]]], "float32")
+    assert metric(np.array([[1]]), logits) == 0
+
+
+@pytest.mark.parametrize(
+    "labels, probabilities",
+    [
+        ((B,), (B, S, K)),
+        ((B, S, N), (B, S, N, K)),
+        ((B, 1), (B, S, K)),
+        ((B, S), (B, 1, K)),
+        ((B, S), (B, S)),
+        ((B, S), (B,)),
+    ],
+)
+def test_labels_and_probabilities_that_do_not_fit_are_refused(
+    labels, probabilities
+):
+    with pytest.raises(ValueError, match="Received: labels of shape"):
+        metrics.label_errors(np.zeros(labels, "int32"), np.zeros(probabilities))

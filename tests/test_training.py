@@ -1,0 +1,261 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram import files, training
+
+
+def weights(path):
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+def assert_same_weights(path_1, path_2):
+    for one, other in zip(weights(path_1), weights(path_2), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(keras.callbacks.Callback):
+    """Ends the training as a signal does: in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.now == self.epoch and batch == 1:
+            raise Killed
+
+
+def train(recipe, out, kill_at=None, callback=None):
+    """Trains; `callback()` makes a callback, as a recipe's own does."""
+    made = [callback] if callback else []
+    if kill_at is not None:
+        made.append(lambda: KillAt(kill_at))
+    recipe = dataclasses.replace(
+        recipe, callbacks=lambda settings: [make() for make in made]
+    )
+    return training.train(recipe, out, name="tiny", verbose=0)
+
+
+class Replayable(KillAt):
+    """Batch hooks are not part of what `Replayed` passes on."""
+
+
+@pytest.fixture
+def killing(monkeypatch):
+    """`Replayed` passes batches on too, so that a test can kill by one."""
+    monkeypatch.setattr(
+        training.Replayed,
+        "on_train_batch_end",
+        lambda self, batch, logs=None: self.callback.on_train_batch_end(
+            batch, logs
+        ),
+        raising=False,
+    )
+    monkeypatch.setattr(
+        training.Replayed,
+        "on_epoch_begin",
+        lambda self, epoch, logs=None: self.callback.on_epoch_begin(
+            epoch, logs
+        ),
+        raising=False,
+    )
+
+
+def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path, killing):
+    recipe = tiny.recipe()
+    expected = train(recipe, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(recipe, tmp_path / "killed", kill_at=2)
+    assert not (tmp_path / "killed" / "results.json").exists()
+    results = train(recipe, tmp_path / "killed")
+    assert_same_weights(
+        tmp_path / "whole/last.keras", tmp_path / "killed/last.keras"
+    )
+    assert_same_weights(
+        tmp_path / "whole/model.keras", tmp_path / "killed/model.keras"
+    )
+    assert results["error"] == expected["error"]
+    assert results["images_seen"] == 4 * 3 * 8
+    rows = training.read_history(tmp_path / "killed/history.csv")
+    whole = training.read_history(tmp_path / "whole/history.csv")
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    for row, other in zip(rows, whole, strict=True):
+        for name in row.keys() - {"seconds"}:
+            assert row[name] == other[name], name
+
+
+def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path, killing):
+    recipe = dataclasses.replace(
+        tiny.recipe(epochs=5),
+        compile=lambda model, settings, jit: tiny._edram.compile_edram(
+            model, keras.optimizers.Adam(0.5), settings, jit
+        ),
+    )
+
+    def plateau():
+        # Nothing is ever good enough: the rate falls every second epoch.
+        return keras.callbacks.ReduceLROnPlateau(
+            "loss", factor=0.1, patience=2, min_delta=1e9
+        )
+
+    train(recipe, tmp_path / "whole", callback=plateau)
+    with pytest.raises(Killed):
+        train(recipe, tmp_path / "killed", kill_at=3, callback=plateau)
+    train(recipe, tmp_path / "killed", callback=plateau)
+    rates = [
+        row["learning_rate"]
+        for row in training.read_history(tmp_path / "killed/history.csv")
+    ]
+    # The first epoch is the best so far, the second and third are waited for.
+    np.testing.assert_allclose(rates, [0.5, 0.5, 0.5, 0.05, 0.05], rtol=1e-6)
+    assert_same_weights(
+        tmp_path / "whole/last.keras", tmp_path / "killed/last.keras"
+    )
+
+
+def test_the_run_folder_holds_what_its_description_says(tmp_path):
+    results = train(tiny.recipe(epochs=2), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "run.json",
+        "history.csv",
+        "last.keras",
+        "best.keras",
+        "model.keras",
+        "tensorboard",
+        "results.json",
+    }
+    assert results == files.read_json(tmp_path / "results.json")
+    assert results["settings"]["epochs"] == 2
+    history = training.read_history(tmp_path / "history.csv")
+    errors = [row["val_labels_error"] for row in history]
+    assert results["validation_error"] == min(errors)
+    assert results["best_epoch"] == 1 + errors.index(min(errors))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    recipe = tiny.recipe(epochs=1)
+    first = train(recipe, tmp_path)
+    before = (tmp_path / "last.keras").stat().st_mtime_ns
+    assert train(recipe, tmp_path) == first
+    assert (tmp_path / "last.keras").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    train(tiny.recipe(epochs=1), tmp_path)
+    with pytest.raises(ValueError, match="Received: .*settings"):
+        train(tiny.recipe(epochs=2), tmp_path)
+
+
+def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(
+    tmp_path,
+):
+    recipe = dataclasses.replace(
+        tiny.recipe(epochs=2),
+        compile=lambda model, settings, jit: tiny._edram.compile_edram(
+            model, keras.optimizers.SGD(1e30), settings, jit
+        ),
+    )
+    with pytest.raises(RuntimeError, match="diverged"):
+        train(recipe, tmp_path)
+    assert not (tmp_path / "results.json").exists()
+    assert not (tmp_path / "last.keras").exists()
+
+
+def test_settings_are_read_as_the_type_of_their_default():
+    recipe = tiny.recipe().with_settings({"epochs": "7", "learning_rate": "1"})
+    assert recipe.settings["epochs"] == 7
+    assert recipe.settings["learning_rate"] == 1.0
+    assert isinstance(recipe.settings["learning_rate"], float)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epoch": "7"}, {"epochs": "many"}, {"epochs": "1.5"}]
+)
+def test_a_wrong_setting_is_refused(changes):
+    with pytest.raises(ValueError, match="Received: "):
+        tiny.recipe().with_settings(changes)
+
+
+def test_a_history_that_was_cut_short_loses_its_last_row_only(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,loss,error\n0,1.5,0.5\n1,1.2")
+    assert training.read_history(path) == [
+        {"epoch": 0.0, "loss": 1.5, "error": 0.5}
+    ]
+    assert training.read_history(tmp_path / "none.csv") == []
+
+
+class FixedAnswers:
+    """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
+
+    def glimpses(self, images, glimpses_per_target=None):
+        logits = np.array([[[[0, 9.0], [9, 0]]], [[[0, 3.0], [0, 9]]]])
+        whole = np.array([[1, 0, 0], [0, 1, 0]], "float32")
+        half = np.array([[0.5, 0, 0], [0, 0.5, 0]], "float32")
+        transforms = np.array([[[whole, half]], [[whole, whole]]])
+        return {"labels": logits, "transforms": transforms}
+
+
+def test_the_figures_of_an_evaluation_are_those_of_its_glimpses():
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]], "float32")
+    figures = training.evaluate(
+        FixedAnswers(),
+        np.zeros((2, 4, 4, 1)),
+        {"labels": np.array([[0], [1]]), "transforms": np.array([[half]] * 2)},
+    )
+    # The first image is read as 1, then as 0; the second always as 1. Two
+    # logits of 9 against each other leave the first class, which is right.
+    assert figures["error_by_glimpse"] == [0.5, 0.0]
+    assert figures["error_by_average"] == [0.5, 0.0]
+    assert figures["error"] == 0.0
+    # A window of half the side has a quarter of the area.
+    assert figures["iou_by_glimpse"] == pytest.approx([0.25, 0.625])
+    assert figures["iou"] == pytest.approx(0.625)
+    assert figures["images"] == 2
+
+
+@pytest.mark.slow
+def test_a_command_killed_by_a_signal_goes_on(tmp_path):
+    def command(out):
+        small = (
+            "epochs=3 steps_per_epoch=2 batch_size=8 validation_steps=1 "
+            "test_images=20 glimpses_per_target=2"
+        )
+        changes = [
+            part for setting in small.split() for part in ("--set", setting)
+        ]
+        return [
+            sys.executable,
+            *("-m", "keras_edram.cli", "train", "quickstart"),
+            *("--out", str(out), *changes),
+        ]
+
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL)
+    while not (killed / "last.keras").exists():  # the first epoch is done
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "results.json").exists()
+    for out in (killed, tmp_path / "whole"):
+        subprocess.run(command(out), check=True, stdout=subprocess.DEVNULL)
+    assert_same_weights(killed / "last.keras", tmp_path / "whole/last.keras")
+    assert not list(killed.glob(".partial*"))

@@ -1,0 +1,51 @@
+"""A recipe so small that a test can train it."""
+
+from keras_edram.datasets import ClutteredMNIST, load_digits
+from keras_edram.models import EDRAM
+from keras_edram.recipes import _edram
+from keras_edram.training import Recipe
+
+SIZES = dict(
+    image_shape=(40, 50, 1),
+    glimpses_per_target=2,
+    glimpse_size=14,
+    context_size=9,
+    context_filters=(2, 2, 8),
+    glimpse_filters=(2, 2, 3, 3, 4, 4),
+    units=8,
+    hidden_units=8,
+)
+
+
+def data(settings, split, source):
+    return ClutteredMNIST(
+        load_digits(source, split),
+        image_size=(40, 50),
+        num_distractors=1,
+        seed=settings["seed"],
+    )
+
+
+def recipe(**settings):
+    return Recipe(
+        summary="A tiny EDRAM",
+        published="-",
+        settings=dict(
+            batch_size=8,
+            epochs=4,
+            steps_per_epoch=3,
+            validation_steps=2,
+            test_images=20,
+            seed=3,
+            learning_rate=1e-2,
+            weight_decay=4e-3,
+            warmup_steps=2,
+            alpha_what=1.0,
+            alpha_where=1.0,
+        ),
+        data=data,
+        model=lambda settings: EDRAM(**SIZES),
+        compile=lambda model, settings, jit: _edram.compile_edram(
+            model, _edram.cosine_adamw(settings), settings, jit
+        ),
+    ).with_settings(settings)
