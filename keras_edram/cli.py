@@ -6,7 +6,8 @@ import os
 import pathlib
 import sys
 
-NUM_DRAWN = 5  # images in the figures of a run
+# Images in the figures of a run: the first four are all ones, as it happens.
+DRAWN = dict(start=4, stop=9)
 
 
 def main(arguments=None):
@@ -180,9 +181,9 @@ class _Version(argparse.Action):
         super().__init__(nargs=0, help="print the version", **kwargs)
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from importlib.metadata import version
+        from keras_edram import __version__
 
-        print(f"keras-edram {version('keras-edram')}")
+        print(f"keras-edram {__version__}")
         parser.exit()
 
 
@@ -262,6 +263,10 @@ def _evaluate(options):
     from keras_edram import files, presets, training, visualization
     from keras_edram.datasets import cluttered_mnist
 
+    if options.images is not None and options.images < 1:
+        raise ValueError(
+            f"--images must be at least 1. Received: images={options.images}"
+        )
     model = presets.open_model(options.model)
     if model.image_shape[-1] != 1:
         raise ValueError(
@@ -387,7 +392,7 @@ def _draw_run(out, results):
     data = recipes.load(results["recipe"]).recipe.data(
         settings, "test", results["source"]
     )
-    images, targets = data.arrays(NUM_DRAWN)
+    images, targets = data.arrays(**DRAWN)
     glimpses = presets.open_model(out).glimpses(images)
     visualization.plot_glimpses(
         images, glimpses, out / "glimpses.png", labels=targets["labels"]

@@ -54,7 +54,7 @@ class Recipe:
         model: `settings` -> a Keras model.
         compile: `(model, settings, jit_compile)` -> None.
         callbacks: `settings` -> further callbacks; those with a state must
-            learn it again from `on_epoch_end`, see `Replayed`.
+            learn it from `on_epoch_end` alone, see `_Replay`.
     """
 
     summary: str
@@ -193,10 +193,12 @@ def _fit(recipe, out, source, jit, verbose):
         verbose = 1 if os.isatty(1) else 2
     # The order matters: `last.keras` says that an epoch is done, so whatever
     # else an epoch writes is written before it.
+    of_recipe = recipe.callbacks(settings)
     callbacks = [
         _EpochSeconds(),
         keras.callbacks.TerminateOnNaN(),
-        *(Replayed(one, history) for one in recipe.callbacks(settings)),
+        *of_recipe,
+        _Replay(of_recipe, history),
         keras.callbacks.CSVLogger(out / "history.csv", append=bool(history)),
         _Checkpoint(
             out / "best.keras",
@@ -246,12 +248,19 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
         `error_by_glimpse`, of each glimpse alone; `iou`, mean overlap of the
         last window with the true one; `iou_by_glimpse`; and `images`, n.
 
+    Raises:
+        ValueError: If `glimpses` is not positive.
+
     Example:
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
     >>> images, targets = cluttered_mnist("test").arrays(100)
     >>> evaluate(model, images, targets)["error"]
     """
+    if glimpses is not None and glimpses < 1:
+        raise ValueError(
+            f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
+        )
     rows = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
@@ -295,46 +304,25 @@ def _count(labels, true_transforms, logits, transforms):
     ]
 
 
-class Replayed(keras.callbacks.Callback):
-    """A callback that learns what happened before a run was killed.
+class _Replay(keras.callbacks.Callback):
+    """Tells callbacks what happened before a run was killed.
 
-    Keras' callbacks forget all when `fit` begins; this one then shows its
-    callback the epochs that are past, from the learning rate that the first of
-    them had, which leaves it as it was.
-
-    Args:
-        callback: `keras.callbacks.Callback` with its state made by
-            `on_epoch_end`, such as `ReduceLROnPlateau`.
-        history: List of dictionaries, the logs of the past epochs.
+    Keras' callbacks forget all when `fit` begins. After that this one, which
+    must stand behind them, shows them the epochs that are past, from the
+    learning rate that the first of them had; they leave it as it was.
     """
 
-    def __init__(self, callback, history):
+    def __init__(self, callbacks, history):
         super().__init__()
-        self.callback = callback
+        self.callbacks = callbacks
         self.history = history
 
-    def set_model(self, model):
-        super().set_model(model)
-        self.callback.set_model(model)
-
-    def set_params(self, params):
-        super().set_params(params)
-        self.callback.set_params(params)
-
     def on_train_begin(self, logs=None):
-        self.callback.on_train_begin(logs)
-        if self.history:
-            self.model.optimizer.learning_rate = self.history[0][
-                "learning_rate"
-            ]
         for epoch, row in enumerate(self.history):
-            self.callback.on_epoch_end(epoch, dict(row))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.callback.on_epoch_end(epoch, logs)
-
-    def on_train_end(self, logs=None):
-        self.callback.on_train_end(logs)
+            if epoch == 0 and "learning_rate" in row:
+                self.model.optimizer.learning_rate = row["learning_rate"]
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, dict(row))
 
 
 class _Checkpoint(keras.callbacks.ModelCheckpoint):

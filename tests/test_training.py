@@ -52,32 +52,7 @@ def train(recipe, out, kill_at=None, callback=None):
     return training.train(recipe, out, name="tiny", verbose=0)
 
 
-class Replayable(KillAt):
-    """Batch hooks are not part of what `Replayed` passes on."""
-
-
-@pytest.fixture
-def killing(monkeypatch):
-    """`Replayed` passes batches on too, so that a test can kill by one."""
-    monkeypatch.setattr(
-        training.Replayed,
-        "on_train_batch_end",
-        lambda self, batch, logs=None: self.callback.on_train_batch_end(
-            batch, logs
-        ),
-        raising=False,
-    )
-    monkeypatch.setattr(
-        training.Replayed,
-        "on_epoch_begin",
-        lambda self, epoch, logs=None: self.callback.on_epoch_begin(
-            epoch, logs
-        ),
-        raising=False,
-    )
-
-
-def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path, killing):
+def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     recipe = tiny.recipe()
     expected = train(recipe, tmp_path / "whole")
     with pytest.raises(Killed):
@@ -100,7 +75,8 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path, killing):
             assert row[name] == other[name], name
 
 
-def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path, killing):
+@pytest.mark.slow
+def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
     recipe = dataclasses.replace(
         tiny.recipe(epochs=5),
         compile=lambda model, settings, jit: tiny._edram.compile_edram(
@@ -129,10 +105,16 @@ def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path, killing):
     )
 
 
-def test_the_run_folder_holds_what_its_description_says(tmp_path):
-    results = train(tiny.recipe(epochs=2), tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two epochs, with what `train` returned."""
+    out = tmp_path_factory.mktemp("finished")
+    return out, train(tiny.recipe(epochs=2), out)
+
+
+def test_the_run_folder_holds_what_its_description_says(finished):
+    out, results = finished
+    assert {path.name for path in out.iterdir()} == {
         "run.json",
         "history.csv",
         "last.keras",
@@ -141,26 +123,25 @@ def test_the_run_folder_holds_what_its_description_says(tmp_path):
         "tensorboard",
         "results.json",
     }
-    assert results == files.read_json(tmp_path / "results.json")
+    assert results == files.read_json(out / "results.json")
     assert results["settings"]["epochs"] == 2
-    history = training.read_history(tmp_path / "history.csv")
+    history = training.read_history(out / "history.csv")
     errors = [row["val_labels_error"] for row in history]
     assert results["validation_error"] == min(errors)
     assert results["best_epoch"] == 1 + errors.index(min(errors))
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path):
-    recipe = tiny.recipe(epochs=1)
-    first = train(recipe, tmp_path)
-    before = (tmp_path / "last.keras").stat().st_mtime_ns
-    assert train(recipe, tmp_path) == first
-    assert (tmp_path / "last.keras").stat().st_mtime_ns == before
+def test_a_finished_run_is_not_trained_again(finished):
+    out, results = finished
+    before = (out / "last.keras").stat().st_mtime_ns
+    assert train(tiny.recipe(epochs=2), out) == results
+    assert (out / "last.keras").stat().st_mtime_ns == before
 
 
-def test_a_folder_with_another_run_is_refused(tmp_path):
-    train(tiny.recipe(epochs=1), tmp_path)
+def test_a_folder_with_another_run_is_refused(finished):
+    out, _ = finished
     with pytest.raises(ValueError, match="Received: .*settings"):
-        train(tiny.recipe(epochs=2), tmp_path)
+        train(tiny.recipe(epochs=3), out)
 
 
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(

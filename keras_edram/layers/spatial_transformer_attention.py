@@ -108,7 +108,9 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     detail = ops.log2(ops.clip(step, 1.0, 4.0**coarsest)) / 2.0  # (B,)
     lower = ops.minimum(ops.floor(detail), coarsest - 1.0)
     blend = ops.reshape(detail - lower, (-1, 1, 1, 1))
-    lower = finest + ops.cast(lower, "int32")
+    # Clipped as integers too: a window that is not a number must give patches
+    # that are not, which a training can stop at, and not a failing gather.
+    lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
     fine = _read_level(pyramid, points, lower, fill_mode)
     coarse = _read_level(pyramid, points, lower + 1, fill_mode)
     return fine + blend * (coarse - fine)

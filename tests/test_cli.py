@@ -1,0 +1,232 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+import keras_edram
+from keras_edram import cli, recipes
+from keras_edram.datasets import cluttered_mnist
+
+PRESET = "edram_small_cluttered_mnist"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    images, targets = cluttered_mnist("test").arrays(9, 4)
+    paths = []
+    for index, image in enumerate(images):
+        path = tmp_path / f"picture_{index}.png"
+        Image.fromarray(image[..., 0]).save(path)
+        paths.append(path)
+    return paths, targets["labels"][:, 0].tolist()
+
+
+def error_of(capsys, *arguments):
+    """The one line that a command in error prints."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("keras-edram: error: ")
+    return lines[0]
+
+
+def test_predict_prints_json_that_says_what_and_where(pictures, capsys):
+    paths, labels = pictures
+    arguments = ["predict", PRESET, *map(str, paths), "--json"]
+    assert cli.main(arguments) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [set(answer) for answer in answers] == [
+        {"file", "sequence", "labels", "probability", "boxes"}
+    ] * 5
+    assert [answer["file"] for answer in answers] == list(map(str, paths))
+    # The preset reads 99 in 100 of them.
+    right = [
+        answer["labels"] == [label] and answer["sequence"] == str(label)
+        for answer, label in zip(answers, labels, strict=True)
+    ]
+    assert sum(right) >= 4
+    for answer in answers:
+        left, top, rest, bottom = answer["boxes"][0]
+        assert 0 <= left < rest <= 1 and 0 <= top < bottom <= 1
+        assert 0 < answer["probability"] <= 1
+
+
+def test_predict_draws_where_it_looked(pictures, tmp_path, capsys):
+    paths, _ = pictures
+    plot = tmp_path / "answer.png"
+    assert (
+        cli.main(["predict", PRESET, str(paths[0]), "--plot", str(plot)]) == 0
+    )
+    assert "picture_0.png: " in capsys.readouterr().out
+    with Image.open(plot) as picture:
+        # Six glimpses and the image are seven columns, twice as wide as high.
+        assert picture.width > 1.9 * picture.height
+
+
+def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
+    arguments = ["evaluate", PRESET, "--images", "50", "--glimpses", "3"]
+    assert cli.main(arguments) == 0
+    table = capsys.readouterr().out
+    assert "test error" in table and "50 images" in table
+    plot, out = tmp_path / "fig5.png", tmp_path / "figures.json"
+    more = ["--json", "--plot", str(plot), "--out", str(out)]
+    assert cli.main([*arguments, *more]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == json.loads(out.read_text())
+    assert len(figures["error_by_glimpse"]) == 3
+    assert figures["error"] <= 0.2 and figures["iou"] > 0.8
+    assert figures["protocol"] == "held_out" and figures["split"] == "test"
+    assert plot.stat().st_size > 5_000
+
+
+def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
+    paths, _ = pictures
+    small = tmp_path / "small.png"
+    Image.fromarray(np.zeros((20, 30), "uint8")).save(small)
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    for arguments, words in (
+        (("predict", "none", paths[0]), "must be a preset"),
+        (("predict", PRESET, tmp_path / "none.png"), "none.png"),
+        (("predict", PRESET, small), "100x100 pixels"),
+        (("predict", PRESET, paths[0], text), "text.png"),
+        (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
+        (("evaluate", PRESET, "--glimpses", "0"), "Received: glimpses=0"),
+        (("train", "none", "--out", tmp_path / "run"), "one of"),
+        (
+            ("train", "quickstart", "--out", tmp_path, "--set", "a=1"),
+            "batch_size",
+        ),
+        (
+            ("train", "quickstart", "--out", tmp_path, "--set", "epochs"),
+            "NAME=VALUE",
+        ),
+        (
+            ("export", PRESET, "--format", "saved_model", "--out", tmp_path,
+             "--quantize", "int8"),
+            "tflite",
+        ),
+    ):  # fmt: skip
+        assert words in error_of(capsys, *arguments)
+
+
+def test_a_model_that_is_not_grey_cannot_be_evaluated(tmp_path, capsys):
+    sizes = {**tiny.SIZES, "image_shape": (40, 50, 3)}
+    path = tmp_path / "colour.keras"
+    keras_edram.EDRAM(**sizes).save(path)
+    assert "1 channel" in error_of(capsys, "evaluate", path)
+
+
+def test_export_writes_and_says_so(tmp_path, capsys):
+    model = tmp_path / "model.keras"
+    keras_edram.EDRAM(**tiny.SIZES).save(model)
+    out = tmp_path / "tiny.tflite"
+    arguments = ["export", model, "--format", "tflite", "--out", out]
+    assert cli.main(list(map(str, arguments))) == 0
+    assert "tiny.tflite was written" in capsys.readouterr().out
+    assert out.is_file()
+    folder = tmp_path / "served"
+    arguments = ["export", model, "--format", "saved_model", "--out", folder]
+    arguments += ["--model-version", 2]
+    assert cli.main(list(map(str, arguments))) == 0
+    assert (folder / "2" / "saved_model.pb").is_file()
+
+
+def test_recipes_and_presets_are_listed_with_their_figures(capsys):
+    assert cli.main(["recipes"]) == 0
+    assert capsys.readouterr().out.strip() == recipes.table()
+    assert cli.main(["presets"]) == 0
+    assert PRESET in capsys.readouterr().out
+
+
+def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
+    class Tiny:
+        recipe = tiny.recipe(epochs=1)
+
+    monkeypatch.setattr(recipes, "load", lambda name: Tiny)
+    out = tmp_path / "run"
+    arguments = ["train", "tiny", "--out", str(out), "--set", "batch_size=10"]
+    assert cli.main(arguments) == 0
+    assert "test error" in capsys.readouterr().out
+    for name in ("history.png", "glimpses.png", "glimpses.gif"):
+        with Image.open(out / name) as picture:
+            picture.load()
+    with Image.open(out / "glimpses.gif") as animation:
+        assert animation.n_frames == 2
+    run = json.loads((out / "run.json").read_text())
+    assert run["settings"]["batch_size"] == 10
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_command_answers_before_tensorflow_is_loaded():
+    script = (
+        "import sys; sys.argv = ['keras-edram', '--version']\n"
+        "from keras_edram import cli\n"
+        "try:\n    cli.main()\n"
+        "finally:\n    print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        f"keras-edram {keras_edram.__version__}",
+        "False",
+    ]
+
+
+def test_the_package_imports_at_hardly_any_cost_beyond_keras():
+    """What is slow to import is left to those who use it."""
+    script = (
+        "import sys, keras, keras_edram\n"
+        "slow = {'matplotlib', 'tensorflow_datasets', 'ai_edge_litert'}\n"
+        "print(sorted(slow & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    before = subprocess.run(
+        [sys.executable, "-c", script.replace(", keras_edram", "")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == before.stdout
+
+
+@pytest.mark.slow
+def test_quickstart_leaves_all_that_it_promises(tmp_path):
+    out = tmp_path / "quick"
+    changes = ("epochs=1", "steps_per_epoch=2", "test_images=20")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "keras_edram.cli", "quickstart"),
+            *("--out", str(out)),
+            *(part for change in changes for part in ("--set", change)),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "What to do next" in done.stdout
+    for name in (
+        "model.keras",
+        "results.json",
+        "history.csv",
+        "history.png",
+        "glimpses.png",
+        "glimpses.gif",
+        "model.tflite",
+        "saved_model/1/saved_model.pb",
+    ):
+        assert (out / name).is_file(), name
+
+
+def test_the_readme_has_the_table_of_the_recipes():
+    readme = pathlib.Path(__file__).parents[1] / "README.md"
+    assert recipes.table() in readme.read_text()

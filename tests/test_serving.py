@@ -1,0 +1,173 @@
+import io
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from PIL import Image
+
+from keras_edram import decoding, serving
+from keras_edram.models import EDRAM
+
+OUTPUTS = {"probabilities", "labels", "boxes", "transforms"}
+
+
+def make_model():
+    """A tiny EDRAM whose windows and answers depend on the image."""
+    model = EDRAM(num_targets=2, **tiny.SIZES)
+    generator = np.random.default_rng(0)
+    model.emission.kernel.assign(generator.normal(size=(8, 6)))
+    for weight in model.non_trainable_weights:  # means and variances
+        weight.assign(generator.uniform(0.1, 0.3, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(scope="module")
+def saved_model(model, tmp_path_factory):
+    return serving.export_saved_model(
+        model, tmp_path_factory.mktemp("saved") / "tiny", version=3
+    )
+
+
+@pytest.fixture
+def images():
+    """A batch of 3, a size that nothing was traced with."""
+    return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
+
+
+def expected_outputs(model, images):
+    outputs = decoding.decode(model(images))
+    return {
+        name: keras.ops.convert_to_numpy(value)
+        for name, value in outputs.items()
+    }
+
+
+def assert_agree(outputs, expected, atol=1e-5):
+    assert set(outputs) == OUTPUTS
+    for name, value in expected.items():
+        np.testing.assert_allclose(outputs[name], value, atol=atol)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_answers_of_the_test_model_differ_between_images(model, images):
+    boxes = expected_outputs(model, images)["boxes"]
+    assert np.abs(boxes[0] - boxes[1]).max() > 1e-4
+
+
+def test_a_saved_model_lies_where_tf_serving_looks(saved_model):
+    assert saved_model.name == "3" and saved_model.parent.name == "tiny"
+    assert (saved_model / "saved_model.pb").is_file()
+    assert [path.name for path in saved_model.parent.iterdir()] == ["3"]
+
+
+def test_each_signature_gives_the_answers_of_the_model(
+    saved_model, model, images
+):
+    loaded = tf.saved_model.load(str(saved_model))
+    assert set(loaded.signatures) == {
+        "serving_default",
+        "serving_uint8",
+        "serving_bytes",
+    }
+    expected = expected_outputs(model, images)
+    for name, inputs in {
+        "serving_default": dict(images=tf.constant(images, tf.float32)),
+        "serving_uint8": dict(images=tf.constant(images)),
+        "serving_bytes": dict(
+            image_bytes=tf.constant([png(image) for image in images])
+        ),
+    }.items():
+        outputs = loaded.signatures[name](**inputs)
+        assert_agree(outputs, expected)
+
+
+def test_a_picture_of_another_size_is_refused_in_words(saved_model):
+    loaded = tf.saved_model.load(str(saved_model))
+    picture = png(np.zeros((10, 10, 1), "uint8"))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match=r"\[10,10,1\] is not compatible with expected shape \[40,50,1\]",
+    ):
+        loaded.signatures["serving_bytes"](image_bytes=tf.constant([picture]))
+
+
+def test_a_file_that_is_no_picture_is_refused(saved_model):
+    loaded = tf.saved_model.load(str(saved_model))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        loaded.signatures["serving_bytes"](image_bytes=tf.constant([b"no"]))
+
+
+@pytest.mark.parametrize(
+    "quantize, tolerance",
+    [
+        (None, 1e-5),
+        pytest.param("float16", 0.02, marks=pytest.mark.slow),
+        pytest.param("int8", 0.1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_tflite_file_gives_the_answers_of_the_model(
+    model, images, quantize, tolerance, tmp_path
+):
+    path = serving.export_tflite(model, tmp_path / "m.tflite", quantize)
+    expected = expected_outputs(model, images)
+    expected.pop("labels")  # which of two equals wins may change
+    outputs = serving.run_tflite(path, images)
+    assert outputs.pop("labels").shape == (3, 2)
+    for name, value in expected.items():
+        np.testing.assert_allclose(outputs[name], value, atol=tolerance)
+    one = serving.run_tflite(path, images[:1])
+    assert one["boxes"].shape == (1, 2, 4)
+    operators = serving.tflite_operators(path)
+    assert "CONV_2D" in operators
+    assert not [name for name in operators if name.startswith("Flex")]
+
+
+@pytest.mark.slow
+def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = EDRAM(**tiny.SIZES)
+    keras.config.set_dtype_policy("float32")
+    path = serving.export_tflite(mixed, tmp_path / "mixed.tflite")
+    assert serving.run_tflite(path, images)["boxes"].dtype == np.float32
+
+
+def test_an_export_that_disagrees_never_gets_its_name(
+    model, tmp_path, monkeypatch
+):
+    other = make_model()
+    other.emission.bias.assign(np.arange(6))
+    write = serving._write_saved_model
+    monkeypatch.setattr(
+        serving, "_write_saved_model", lambda _, path: write(other, path)
+    )
+    with pytest.raises(RuntimeError, match="off by"):
+        serving.export_saved_model(model, tmp_path / "wrong")
+    assert not list((tmp_path / "wrong").iterdir())
+
+
+def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        serving, "tflite_operators", lambda path: {"CONV_2D", "FlexErf"}
+    )
+    with pytest.raises(RuntimeError, match="FlexErf"):
+        serving.export_tflite(model, tmp_path / "flex.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_arguments_are_refused(model, tmp_path):
+    with pytest.raises(ValueError, match="Received: version=0"):
+        serving.export_saved_model(model, tmp_path, version=0)
+    with pytest.raises(ValueError, match="Received: quantize='int4'"):
+        serving.export_tflite(model, tmp_path / "m.tflite", quantize="int4")
