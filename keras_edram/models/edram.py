@@ -43,6 +43,12 @@ from keras_edram.layers.spatial_transformer_attention import (
 from keras_edram.layers.stepwise_batch_normalization import (
     StepwiseBatchNormalization,
 )
+from keras_edram.models.arguments import (
+    check_choice,
+    check_integer,
+    check_integers,
+)
+from keras_edram.models.preset import Preset
 
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
@@ -52,12 +58,8 @@ MIN_GLIMPSE_SIZE = 14
 MIN_CONTEXT_SIZE = 9
 
 
-class _classproperty:  # noqa: N801 - used like `property`
-    def __init__(self, method):
-        self.method = method
-
-    def __get__(self, instance, owner):
-        return self.method(owner)
+# The convolutions of the glimpse network that a pooling follows.
+POOLED = (1, 3)
 
 
 class EDRAMState(NamedTuple):
@@ -81,7 +83,7 @@ class EDRAMState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class EDRAM(keras.Model):
+class EDRAM(Preset, keras.Model):
     """Looks at an image in a few glimpses and reads the objects it finds.
 
     Each glimpse reads the window `A_t` of the image as a small patch. The
@@ -173,30 +175,17 @@ class EDRAM(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, value in {
-            "num_classes": num_classes,
-            "num_targets": num_targets,
-            "glimpses_per_target": glimpses_per_target,
-            "units": units,
-            "hidden_units": hidden_units,
-        }.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={value!r}"
-                )
-        _check_length(image_shape, 3, "image_shape")
-        _check_length(context_filters, 3, "context_filters")
-        _check_length(glimpse_filters, 6, "glimpse_filters")
-        _check_choice(
-            initial_transform, INITIAL_TRANSFORMS, "initial_transform"
-        )
-        _check_choice(initialization, INITIALIZATIONS, "initialization")
-        if not isinstance(context_size, int) or context_size < MIN_CONTEXT_SIZE:
-            raise ValueError(
-                "`context_size` must be an integer, at least "
-                f"{MIN_CONTEXT_SIZE}. Received: context_size={context_size!r}"
-            )
+        check_integer(num_classes, "num_classes")
+        check_integer(num_targets, "num_targets")
+        check_integer(glimpses_per_target, "glimpses_per_target")
+        check_integer(units, "units")
+        check_integer(hidden_units, "hidden_units")
+        check_integer(context_size, "context_size", MIN_CONTEXT_SIZE)
+        check_integers(image_shape, 3, "image_shape")
+        check_integers(context_filters, 3, "context_filters")
+        check_integers(glimpse_filters, 6, "glimpse_filters")
+        check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
+        check_choice(initialization, INITIALIZATIONS, "initialization")
         if context_filters[-1] * (context_size - 8) ** 2 != units:
             raise ValueError(
                 "`context_filters[-1] * (context_size - 8)**2` must be "
@@ -248,10 +237,8 @@ class EDRAM(keras.Model):
                 name=name,
             )
 
-        def normalization(name):
-            return StepwiseBatchNormalization(
-                self.num_glimpses, name=f"{name}_normalization"
-            )
+        def rectified(layer):
+            return _Rectified(layer, self.num_glimpses, name=layer.name)
 
         self.rescaling = layers.Rescaling(
             1 / 255, dtype="float32", name="rescaling"
@@ -269,41 +256,32 @@ class EDRAM(keras.Model):
         self.downsampling = SpatialTransformerAttention(
             context_size, name="downsampling"
         )
-        names = [f"context_{i}" for i in range(3)]
-        self.context_convolutions = [
-            convolution(name, filters, size)
-            for name, filters, size in zip(
-                names, context_filters, (5, 3, 3), strict=True
+        self.context_layers = keras.Sequential(name="context")
+        for i, (filters, size) in enumerate(
+            zip(context_filters, (5, 3, 3), strict=True)
+        ):
+            self.context_layers.add(convolution(f"context_{i}", filters, size))
+            self.context_layers.add(
+                layers.BatchNormalization(name=f"context_{i}_normalization")
             )
-        ]
-        self.context_normalizations = [
-            layers.BatchNormalization(name=f"{name}_normalization")
-            for name in names
-        ]
         # Glimpse network
         paddings = ("same", "valid", "same", "same", "same", "valid")
-        names = [f"glimpse_{i}" for i in range(6)]
         self.glimpse_convolutions = [
-            convolution(name, filters, 3, padding)
-            for name, filters, padding in zip(
-                names, glimpse_filters, paddings, strict=True
+            rectified(convolution(f"glimpse_{i}", filters, 3, padding))
+            for i, (filters, padding) in enumerate(
+                zip(glimpse_filters, paddings, strict=True)
             )
         ]
-        self.glimpse_normalizations = [normalization(name) for name in names]
         self.pooling = layers.MaxPooling2D(2, name="pooling")
         self.flatten = layers.Flatten(name="flatten")
-        self.what = dense("what")
-        self.what_normalization = normalization("what")
-        self.where = dense("where")
-        self.where_normalization = normalization("where")
+        self.what = rectified(dense("what"))
+        self.where = rectified(dense("where"))
         # Recurrent network
         self.what_lstm = layers.LSTMCell(units, **recurrent, name="what_lstm")
         self.where_lstm = layers.LSTMCell(units, **recurrent, name="where_lstm")
         # Classification network
-        names = [f"classification_{i}" for i in range(2)]
-        self.classification_layers = [dense(name) for name in names]
-        self.classification_normalizations = [
-            normalization(name) for name in names
+        self.classification_layers = [
+            rectified(dense(f"classification_{i}")) for i in range(2)
         ]
         self.classification_output = layers.Dense(
             num_classes,
@@ -332,81 +310,50 @@ class EDRAM(keras.Model):
         if self.built:
             return
         channels = images_shape[-1]
-        shape = (None, self.context_size, self.context_size, channels)
-        for convolution, normalization in zip(
-            self.context_convolutions, self.context_normalizations, strict=True
-        ):
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
-            normalization.build(shape)
-
+        self.context_layers.build(
+            (None, self.context_size, self.context_size, channels)
+        )
         shape = (None, *self.glimpse_size, channels)
         for index, convolution in enumerate(self.glimpse_convolutions):
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
-            self.glimpse_normalizations[index].build(shape)
-            if index in (1, 3):
+            if index in POOLED:
                 shape = self.pooling.compute_output_shape(shape)
-        hidden = (None, self.hidden_units)
         self.what.build(self.flatten.compute_output_shape(shape))
-        self.what_normalization.build(hidden)
         self.where.build((None, 6))
-        self.where_normalization.build(hidden)
-
-        self.what_lstm.build(hidden)
+        self.what_lstm.build((None, self.hidden_units))
         self.where_lstm.build((None, self.units))
         shape = (None, self.units)
-        for dense, normalization in zip(
-            self.classification_layers,
-            self.classification_normalizations,
-            strict=True,
-        ):
+        for dense in self.classification_layers:
             dense.build(shape)
-            normalization.build(hidden)
-            shape = hidden
-        self.classification_output.build(hidden)
+            shape = (None, self.hidden_units)
+        self.classification_output.build(shape)
         self.emission.build((None, self.units))
         self.built = True
 
     def context_network(self, images, training=False):
         """The first state r_0^(2) of LSTM 2: `(B, H, W, C)` -> `(B, U)`."""
-        identity = _repeat_identity(images)
-        context = self.downsampling(images, identity)  # (B, 12, 12, C)
-        for convolution, normalization in zip(
-            self.context_convolutions, self.context_normalizations, strict=True
-        ):
-            context = convolution(context)
-            context = normalization(context, training=training)
-        return self.flatten(context)
+        context = self.downsampling(images, _repeat_identity(images))
+        context = self.context_layers(context, training=training)
+        return self.flatten(context)  # (B, U)
 
     def glimpse_network(self, patches, transforms, step, training=False):
         """What times where: `(B, g, g, C)`, `(B, 2, 3)` -> `(B, hidden)`."""
         features = patches
         for index, convolution in enumerate(self.glimpse_convolutions):
-            features = convolution(features)
-            normalization = self.glimpse_normalizations[index]
-            features = ops.relu(
-                normalization(features, step=step, training=training)
-            )
-            if index in (1, 3):
+            features = convolution(features, step=step, training=training)
+            if index in POOLED:
                 features = self.pooling(features)
-        what = self.what(self.flatten(features))
-        what = self.what_normalization(what, step=step, training=training)
-        where = self.where(self.flatten(transforms))
-        where = self.where_normalization(where, step=step, training=training)
-        return ops.relu(what) * ops.relu(where)
+        what = self.what(self.flatten(features), step=step, training=training)
+        where = self.where(
+            self.flatten(transforms), step=step, training=training
+        )
+        return what * where
 
     def classification_network(self, features, step, training=False):
         """Logits of the labels: `(B, U)` -> `(B, K)`."""
-        for dense, normalization in zip(
-            self.classification_layers,
-            self.classification_normalizations,
-            strict=True,
-        ):
-            features = dense(features)
-            features = ops.relu(
-                normalization(features, step=step, training=training)
-            )
+        for dense in self.classification_layers:
+            features = dense(features, step=step, training=training)
         return self.classification_output(features)
 
     def emission_network(self, features):
@@ -518,34 +465,6 @@ class EDRAM(keras.Model):
             for name, values in steps.items()
         }
 
-    @classmethod
-    def from_preset(cls, name):
-        """A trained model that ships with the package.
-
-        Args:
-            name: String, one of `EDRAM.presets`.
-
-        Returns:
-            `EDRAM`, not compiled.
-
-        Raises:
-            ValueError: For an unknown name.
-
-        Example:
-
-        >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
-        """
-        from keras_edram import presets  # which stand above the models
-
-        return presets.load(name, cls)
-
-    @_classproperty
-    def presets(cls):  # noqa: N805
-        """Names of the presets of this class."""
-        from keras_edram import presets
-
-        return presets.names(cls)
-
     def compute_output_shape(self, images_shape):
         targets = (images_shape[0], self.num_targets, self.glimpses_per_target)
         return {
@@ -581,6 +500,30 @@ class EDRAM(keras.Model):
         return config
 
 
+class _Rectified(layers.Layer):
+    """relu(bn(layer(inputs))), the batch normalisation kept by step."""
+
+    def __init__(self, layer, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+        self.normalization = StepwiseBatchNormalization(
+            num_steps, name="normalization"
+        )
+
+    def build(self, inputs_shape, step_shape=None):
+        self.layer.build(inputs_shape)
+        self.normalization.build(self.compute_output_shape(inputs_shape))
+
+    def call(self, inputs, step, training=False):
+        outputs = self.layer(inputs)
+        return ops.relu(
+            self.normalization(outputs, step=step, training=training)
+        )
+
+    def compute_output_shape(self, inputs_shape, step_shape=None):
+        return self.layer.compute_output_shape(inputs_shape)
+
+
 def _repeat_identity(images):
     """The whole-image window for each of the images: `(B, 2, 3)`."""
     zeros = ops.zeros((ops.shape(images)[0], 1, 1), "float32")
@@ -590,22 +533,3 @@ def _repeat_identity(images):
 def _emission_bias(shape, dtype=None):
     """Zooms of sigmoid(1) = 0.73, in the middle of the image."""
     return ops.convert_to_tensor(np.array([1, 0, 0, 0, 1, 0]), dtype)
-
-
-def _check_length(values, length, name):
-    if (
-        not isinstance(values, (tuple, list))
-        or len(values) != length
-        or not all(isinstance(value, int) and value > 0 for value in values)
-    ):
-        raise ValueError(
-            f"`{name}` must be {length} positive integers. "
-            f"Received: {name}={values!r}"
-        )
-
-
-def _check_choice(value, choices, name):
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {choices}. Received: {name}={value!r}"
-        )

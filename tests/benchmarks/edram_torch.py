@@ -42,6 +42,19 @@ class StepwiseBatchNorm(nn.Module):
         )
 
 
+class Rectified(nn.Module):
+    """relu(bn(layer(inputs))), the batch normalisation kept by step."""
+
+    def __init__(self, layer, num_steps):
+        super().__init__()
+        self.layer = layer
+        self.normalization = StepwiseBatchNorm(num_steps, len(layer.weight))
+
+    def forward(self, inputs, step):
+        outputs = self.normalization(self.layer(inputs), step)
+        return F.relu(outputs, inplace=True)
+
+
 class EDRAM(nn.Module):
     """Looks at an image in a few glimpses; the arguments are Keras EDRAM's."""
 
@@ -63,64 +76,78 @@ class EDRAM(nn.Module):
         self.glimpse_size = glimpse_size
         self.context_size = context_size
 
-        def normalization(channels):
-            return StepwiseBatchNorm(num_glimpses, channels)
+        def rectified(layer):
+            return Rectified(layer, num_glimpses)
 
         # Context network
         inputs = (1, *context_filters[:-1])
-        self.context_convolutions = nn.ModuleList(
-            nn.Conv2d(channels, filters, size, bias=False)
-            for channels, filters, size in zip(
-                inputs, context_filters, (5, 3, 3), strict=True
+        self.context_layers = nn.Sequential()
+        for channels, filters, size in zip(
+            inputs, context_filters, (5, 3, 3), strict=True
+        ):
+            self.context_layers.append(
+                nn.Conv2d(channels, filters, size, bias=False)
             )
-        )
-        self.context_normalizations = nn.ModuleList(
-            nn.BatchNorm2d(filters, EPSILON, MOMENTUM)
-            for filters in context_filters
-        )
+            self.context_layers.append(
+                nn.BatchNorm2d(filters, EPSILON, MOMENTUM)
+            )
         # Glimpse network
         inputs = (1, *glimpse_filters[:-1])
         self.glimpse_convolutions = nn.ModuleList(
-            nn.Conv2d(channels, filters, 3, padding=padding, bias=False)
+            rectified(
+                nn.Conv2d(channels, filters, 3, padding=padding, bias=False)
+            )
             for channels, filters, padding in zip(
                 inputs, glimpse_filters, (1, 0, 1, 1, 1, 0), strict=True
             )
         )
-        self.glimpse_normalizations = nn.ModuleList(
-            normalization(filters) for filters in glimpse_filters
-        )
         side = ((glimpse_size - 2) // 2) // 2 - 2
         features = glimpse_filters[-1] * side * side
-        self.what = nn.Linear(features, hidden_units, bias=False)
-        self.what_normalization = normalization(hidden_units)
-        self.where = nn.Linear(6, hidden_units, bias=False)
-        self.where_normalization = normalization(hidden_units)
+        self.what = rectified(nn.Linear(features, hidden_units, bias=False))
+        self.where = rectified(nn.Linear(6, hidden_units, bias=False))
         # Recurrent network
         self.what_lstm = _lstm_cell(hidden_units, units)
         self.where_lstm = _lstm_cell(units, units)
         # Classification and emission network
         self.classification_layers = nn.ModuleList(
-            nn.Linear(inputs, hidden_units, bias=False)
+            rectified(nn.Linear(inputs, hidden_units, bias=False))
             for inputs in (units, hidden_units)
-        )
-        self.classification_normalizations = nn.ModuleList(
-            normalization(hidden_units) for _ in "12"
         )
         self.classification_output = nn.Linear(hidden_units, num_classes)
         self.emission = nn.Linear(units, 6)
         self.to(memory_format=torch.channels_last)
 
     def load_keras_weights(self, arrays):
-        """Takes the trainable weights of the Keras model, in their order."""
-        with torch.no_grad():
-            for parameter, array in zip(self.parameters(), arrays, strict=True):
-                values = torch.from_numpy(array)
+        """Takes `{(layer, weight): array}`, by the names of the Keras model."""
+        context = self.context_layers
+        layers = {
+            **{f"context_{i}": context[2 * i : 2 * i + 2] for i in range(3)},
+            **{f"glimpse_{i}": self.glimpse_convolutions[i] for i in range(6)},
+            **{
+                f"classification_{i}": self.classification_layers[i]
+                for i in range(2)
+            },
+            "what": self.what,
+            "where": self.where,
+            "what_lstm": self.what_lstm,
+            "where_lstm": self.where_lstm,
+            "classification_output": self.classification_output,
+            "emission": self.emission,
+        }
+        weights = ("kernel", "recurrent_kernel", "gamma", "beta", "bias")
+        arrays = dict(arrays)
+        for name, layer in layers.items():
+            # PyTorch keeps the weights of each layer in the same order.
+            ours = [w for w in weights if (name, w) in arrays]
+            for weight, parameter in zip(ours, layer.parameters(), strict=True):
+                array = torch.from_numpy(arrays.pop((name, weight)))
                 if array.ndim == 4:  # height, width, inputs, outputs
-                    values = values.permute(3, 2, 0, 1)
+                    array = array.permute(3, 2, 0, 1)
                 elif array.ndim == 2:
-                    values = values.T
-                assert values.shape == parameter.shape
-                parameter.copy_(values)
+                    array = array.T
+                assert array.shape == parameter.shape
+                parameter.data.copy_(array)
+        assert not arrays, arrays.keys()
 
     def context_network(self, images):
         levels = 1 + math.ceil(math.log2(self.image_size / self.context_size))
@@ -129,33 +156,20 @@ class EDRAM(nn.Module):
             _identity(images),
             self.context_size,
         )
-        for convolution, normalization in zip(
-            self.context_convolutions, self.context_normalizations, strict=True
-        ):
-            context = normalization(convolution(context))
-        return _flatten(context)
+        return _flatten(self.context_layers(context))
 
     def glimpse_network(self, patches, transforms, step):
         features = patches
         for index, convolution in enumerate(self.glimpse_convolutions):
-            features = convolution(features)
-            normalization = self.glimpse_normalizations[index]
-            features = F.relu(normalization(features, step), inplace=True)
+            features = convolution(features, step)
             if index in (1, 3):
                 features = F.max_pool2d(features, 2)
-        what = self.what(_flatten(features))
-        where = self.where(transforms.flatten(1))
-        return F.relu(self.what_normalization(what, step)) * F.relu(
-            self.where_normalization(where, step)
-        )
+        what = self.what(_flatten(features), step)
+        return what * self.where(transforms.flatten(1), step)
 
     def classification_network(self, features, step):
-        for dense, normalization in zip(
-            self.classification_layers,
-            self.classification_normalizations,
-            strict=True,
-        ):
-            features = F.relu(normalization(dense(features), step))
+        for dense in self.classification_layers:
+            features = dense(features, step)
         return self.classification_output(features)
 
     def emission_network(self, features):

@@ -42,40 +42,36 @@ def multiply_adds(model):
         Integer.
     """
 
-    def dense(layer):  # one product for each weight; biases only add
-        return sum(
-            weight.shape[0] * weight.shape[1]
-            for weight in layer.weights
-            if len(weight.shape) == 2
-        )
-
-    def convolution(layer, height, width):  # that much for each output pixel
-        *window, inputs, filters = layer.kernel.shape
-        return height * width * window[0] * window[1] * inputs * filters
-
-    # Context network, once an image: "valid" convolutions shrink it.
+    filters = (model.image_shape[-1], *model.context_filters)
     context, side = 0, model.context_size
-    for layer in model.context_convolutions:
-        side -= layer.kernel.shape[0] - 1
-        context += convolution(layer, side, side)
+    # Once an image, three "valid" convolutions that shrink it. A convolution
+    # takes one product for each weight and pixel that it makes.
+    for inputs, outputs, size in zip(
+        filters[:-1], filters[1:], (5, 3, 3), strict=True
+    ):
+        side -= size - 1
+        context += side * side * size * size * inputs * outputs
 
-    # Six convolutions; poolings after the second and the fourth.
+    # A glimpse: six 3x3 convolutions, the second and the sixth "valid";
+    # poolings after the second and the fourth.
+    filters = (model.image_shape[-1], *model.glimpse_filters)
     glimpse, (height, width) = 0, model.glimpse_size
-    for index, layer in enumerate(model.glimpse_convolutions):
-        if layer.padding == "valid":
+    for index in range(6):
+        if index in (1, 5):
             height, width = height - 2, width - 2
-        glimpse += convolution(layer, height, width)
+        glimpse += height * width * 9 * filters[index] * filters[index + 1]
         if index in (1, 3):
             height, width = height // 2, width // 2
-    # "What" from the last feature maps, "where" from six numbers.
-    glimpse += dense(model.what) + dense(model.where)
-    # Four gates each, from the inputs and from the last hidden state.
-    glimpse += dense(model.what_lstm) + dense(model.where_lstm)
-    # Two hidden layers and the logits.
-    glimpse += sum(dense(layer) for layer in model.classification_layers)
-    glimpse += dense(model.classification_output)
-    # Six numbers from the hidden state of LSTM 2.
-    glimpse += dense(model.emission)
+    hidden, units = model.hidden_units, model.units
+    # "What" from the last feature maps, "where" from six numbers. A dense
+    # layer takes one product for each weight.
+    glimpse += height * width * filters[-1] * hidden + 6 * hidden
+    # Two LSTMs: four gates each, from the inputs and the last hidden state.
+    glimpse += 4 * units * (hidden + units) + 4 * units * (units + units)
+    # Classifier: two hidden layers and the logits.
+    glimpse += units * hidden + hidden * hidden + hidden * model.num_classes
+    # Emission: six numbers from the hidden state of LSTM 2.
+    glimpse += units * 6
     return context + model.num_glimpses * glimpse
 
 
@@ -127,7 +123,15 @@ class KerasSide:
         self.product = tf.linalg.matmul
 
     def weights(self):
-        return [w.numpy() for w in self.model.trainable_variables]
+        """`{(layer, weight): array}`, whatever the layers are nested in."""
+        arrays = {}
+        for variable in self.model.trainable_variables:
+            *layers, weight = variable.path.split("/")
+            # "edram/glimpse_0/normalization/gamma" belongs to "glimpse_0".
+            name = layers[2] if layers[1] == "context" else layers[1]
+            name = name.removesuffix("_normalization")
+            arrays[name, weight] = variable.numpy()
+        return arrays
 
     def describe(self):
         return {

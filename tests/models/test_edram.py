@@ -236,7 +236,7 @@ def test_the_context_is_the_first_state_of_lstm_2_alone(images):
     _, state = model.start(images)
     context = model.context_network(images / np.float32(255))
     assert np.any(context)
-    np.testing.assert_allclose(state.where_hidden, context, rtol=1e-5)
+    np.testing.assert_allclose(state.where_hidden, context, atol=1e-5)
     for values in (state.what_hidden, state.what_cell, state.where_cell):
         np.testing.assert_array_equal(values, np.zeros((B, 16)))
     assert int(state.step) == 0
@@ -286,8 +286,8 @@ def test_what_is_seen_is_multiplied_by_where_it_was_seen(images):
     both = model.glimpse_network(patches, state.transforms, 0)
     assert differ(both, model.glimpse_network(patches * 0, state.transforms, 0))
     assert differ(both, model.glimpse_network(patches, state.transforms * 2, 0))
-    model.where_normalization.gamma.assign(np.zeros(12))
-    model.where_normalization.beta.assign(np.zeros(12))
+    model.where.normalization.gamma.assign(np.zeros(12))
+    model.where.normalization.beta.assign(np.zeros(12))
     none = model.glimpse_network(patches, state.transforms, 0)
     np.testing.assert_array_equal(none, np.zeros((B, 12)))
 
@@ -324,9 +324,9 @@ def test_detached_windows_do_not_change_what_is_computed(images):
 
 def test_each_glimpse_has_statistics_of_its_own(images):
     model = shake(make_model())
-    before = model.what_normalization.moving_mean.numpy()
+    before = model.what.normalization.moving_mean.numpy()
     model(images, training=True)
-    after = model.what_normalization.moving_mean.numpy()
+    after = model.what.normalization.moving_mean.numpy()
     assert (np.abs(after - before).max(axis=1) > 0).all()
     assert len(np.unique(after, axis=0)) == 3
 
@@ -410,7 +410,7 @@ def test_the_paper_initialisation_reaches_the_layers():
     model = EDRAM(**_edram.SMALL_SIZES, initialization="paper")
     uniform = kernels(
         model,
-        model.context_convolutions,
+        model.context_layers,
         model.glimpse_convolutions,
         model.what_lstm,
         model.where_lstm,
@@ -437,7 +437,7 @@ def test_the_he_initialisation_reaches_the_layers():
     model = EDRAM(**_edram.SMALL_SIZES)
     for values in kernels(
         model,
-        model.context_convolutions,
+        model.context_layers,
         model.glimpse_convolutions,
         model.what,
         model.where,

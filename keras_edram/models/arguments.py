@@ -1,0 +1,31 @@
+"""Checks of the arguments that models are made with."""
+
+
+def check_integer(value, name, minimum=1):
+    """Raises unless `value` is an integer of at least `minimum`."""
+    if not isinstance(value, int) or value < minimum:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {minimum}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def check_integers(values, length, name):
+    """Raises unless `values` are `length` positive integers."""
+    if (
+        not isinstance(values, (tuple, list))
+        or len(values) != length
+        or not all(isinstance(value, int) and value > 0 for value in values)
+    ):
+        raise ValueError(
+            f"`{name}` must be {length} positive integers. "
+            f"Received: {name}={values!r}"
+        )
+
+
+def check_choice(value, choices, name):
+    """Raises unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {choices}. Received: {name}={value!r}"
+        )
