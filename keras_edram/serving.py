@@ -182,14 +182,7 @@ def _float32_copy(model):
     """The model itself, or its like in float32 when it computes in less."""
     if model.dtype_policy.compute_dtype == "float32":
         return model
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        config = model.get_config()
-        config.pop("dtype", None)
-        copy = type(model).from_config(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
     copy.set_weights(model.get_weights())
     return copy
 

@@ -136,9 +136,7 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
 
 @pytest.mark.slow
 def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    mixed = EDRAM(**tiny.SIZES)
-    keras.config.set_dtype_policy("float32")
+    mixed = EDRAM(**tiny.SIZES, dtype="mixed_bfloat16")
     path = serving.export_tflite(mixed, tmp_path / "mixed.tflite")
     assert serving.run_tflite(path, images)["boxes"].dtype == np.float32
 

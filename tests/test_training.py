@@ -183,6 +183,25 @@ def test_a_history_that_was_cut_short_loses_its_last_row_only(tmp_path):
     assert training.read_history(tmp_path / "none.csv") == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_a_run_can_be_compiled_and_computed_in_less(tmp_path, mixed_precision):
+    results = training.train(
+        tiny.recipe(epochs=2),
+        tmp_path,
+        jit=True,
+        mixed_precision=mixed_precision,
+        verbose=0,
+    )
+    assert 0 <= results["error"] <= 1 and results["jit"]
+    model = keras.models.load_model(tmp_path / "last.keras")
+    assert model.jit_compile
+    expected = "bfloat16" if mixed_precision else "float32"
+    assert model.what.layer.compute_dtype == expected
+    assert model.emission.compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
 class FixedAnswers:
     """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
 

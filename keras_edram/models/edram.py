@@ -216,6 +216,8 @@ class EDRAM(Preset, keras.Model):
                 kernel_initializer=uniform, recurrent_initializer=uniform
             )
 
+        policy = self.dtype_policy  # which need not be the global one
+
         # All layers have names of their own: automatic ones count up with
         # every model that is made, and the order in which TensorFlow adds up
         # gradients, so their last digit, depends on names.
@@ -227,6 +229,7 @@ class EDRAM(Preset, keras.Model):
                 use_bias=False,  # a batch normalisation follows, with β
                 kernel_initializer=uniform,
                 name=name,
+                dtype=policy,
             )
 
         def dense(name):
@@ -235,16 +238,19 @@ class EDRAM(Preset, keras.Model):
                 use_bias=False,
                 kernel_initializer=gaussian,
                 name=name,
+                dtype=policy,
             )
 
         def rectified(layer):
-            return _Rectified(layer, self.num_glimpses, name=layer.name)
+            return _Rectified(
+                layer, self.num_glimpses, name=layer.name, dtype=policy
+            )
 
         self.rescaling = layers.Rescaling(
             1 / 255, dtype="float32", name="rescaling"
         )
         self.attention = SpatialTransformerAttention(
-            glimpse_size, antialias=antialias, name="attention"
+            glimpse_size, antialias=antialias, name="attention", dtype=policy
         )
         self.glimpse_size = self.attention.glimpse_size
         if min(self.glimpse_size) < MIN_GLIMPSE_SIZE:
@@ -254,7 +260,7 @@ class EDRAM(Preset, keras.Model):
             )
         # Context network
         self.downsampling = SpatialTransformerAttention(
-            context_size, name="downsampling"
+            context_size, name="downsampling", dtype=policy
         )
         self.context_layers = keras.Sequential(name="context")
         for i, (filters, size) in enumerate(
@@ -262,7 +268,9 @@ class EDRAM(Preset, keras.Model):
         ):
             self.context_layers.add(convolution(f"context_{i}", filters, size))
             self.context_layers.add(
-                layers.BatchNormalization(name=f"context_{i}_normalization")
+                layers.BatchNormalization(
+                    name=f"context_{i}_normalization", dtype=policy
+                )
             )
         # Glimpse network
         paddings = ("same", "valid", "same", "same", "same", "valid")
@@ -272,13 +280,15 @@ class EDRAM(Preset, keras.Model):
                 zip(glimpse_filters, paddings, strict=True)
             )
         ]
-        self.pooling = layers.MaxPooling2D(2, name="pooling")
-        self.flatten = layers.Flatten(name="flatten")
+        self.pooling = layers.MaxPooling2D(2, name="pooling", dtype=policy)
+        self.flatten = layers.Flatten(name="flatten", dtype=policy)
         self.what = rectified(dense("what"))
         self.where = rectified(dense("where"))
         # Recurrent network
-        self.what_lstm = layers.LSTMCell(units, **recurrent, name="what_lstm")
-        self.where_lstm = layers.LSTMCell(units, **recurrent, name="where_lstm")
+        self.what_lstm, self.where_lstm = (
+            layers.LSTMCell(units, **recurrent, name=name, dtype=policy)
+            for name in ("what_lstm", "where_lstm")
+        )
         # Classification network
         self.classification_layers = [
             rectified(dense(f"classification_{i}")) for i in range(2)
@@ -507,7 +517,7 @@ class _Rectified(layers.Layer):
         super().__init__(**kwargs)
         self.layer = layer
         self.normalization = StepwiseBatchNormalization(
-            num_steps, name="normalization"
+            num_steps, name="normalization", dtype=self.dtype_policy
         )
 
     def build(self, inputs_shape, step_shape=None):
