@@ -329,16 +329,20 @@ class _Checkpoint(keras.callbacks.ModelCheckpoint):
     """Keras' checkpoint, written beside its path and then renamed."""
 
     def __init__(self, path, **kwargs):
-        super().__init__(files.partial_path(path), **kwargs)
+        self.partial = files.partial_path(path)
+        super().__init__(self.partial, **kwargs)
         self.path = path
+
+    def on_train_begin(self, logs=None):
+        # Half of a model, when the run was killed while it was written.
+        self.partial.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
             return
         super().on_epoch_end(epoch, logs)
-        partial = files.partial_path(self.path)
-        if partial.exists():
-            os.replace(partial, self.path)
+        if self.partial.exists():
+            os.replace(self.partial, self.path)
 
 
 class _EpochSeconds(keras.callbacks.Callback):
