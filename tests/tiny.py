@@ -45,7 +45,5 @@ def recipe(**settings):
         ),
         data=data,
         model=lambda settings: EDRAM(**SIZES),
-        compile=lambda model, settings, jit: _edram.compile_edram(
-            model, _edram.cosine_adamw(settings), settings, jit
-        ),
+        compile=_edram.compile_with_cosine_adamw,
     ).with_settings(settings)

@@ -55,3 +55,8 @@ def cosine_adamw(settings):
     return keras.optimizers.AdamW(
         rate, weight_decay=settings["weight_decay"], global_clipnorm=10.0
     )
+
+
+def compile_with_cosine_adamw(model, settings, jit_compile):
+    """How the recipes of our own compile EDRAM."""
+    compile_edram(model, cosine_adamw(settings), settings, jit_compile)

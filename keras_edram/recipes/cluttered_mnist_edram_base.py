@@ -42,7 +42,5 @@ recipe = Recipe(
     model=lambda settings: EDRAM(
         glimpses_per_target=settings["glimpses_per_target"]
     ),
-    compile=lambda model, settings, jit: _edram.compile_edram(
-        model, _edram.cosine_adamw(settings), settings, jit
-    ),
+    compile=_edram.compile_with_cosine_adamw,
 )

@@ -6,7 +6,9 @@ Protocol  held_out, 5,500 training, 500 validation and 1,000 test digits.
 Command   keras-edram quickstart
 Duration  about 4 minutes on 2 CPU cores, 96,000 images
 Expected  at most 8 % test error
-Measured  results/quickstart.json beside this file
+Measured  results/quickstart.json beside this file. The schedule was made
+          longer after 8 epochs had given test errors of 4.9 and 6.0 %, so
+          the figure is a check of the target, not an unbiased estimate.
 """
 
 from keras_edram.models.edram import EDRAM
@@ -40,7 +42,5 @@ recipe = Recipe(
         glimpses_per_target=settings["glimpses_per_target"],
         **_edram.SMALL_SIZES,
     ),
-    compile=lambda model, settings, jit: _edram.compile_edram(
-        model, _edram.cosine_adamw(settings), settings, jit
-    ),
+    compile=_edram.compile_with_cosine_adamw,
 )
