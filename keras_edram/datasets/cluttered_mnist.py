@@ -1,12 +1,15 @@
 """Cluttered MNIST: digits somewhere on a canvas, among pieces of others."""
 
-import functools
-
-import keras
 import numpy as np
 
-from keras_edram import geometry
-from keras_edram.datasets.digits import SPLITS, Digits, load_digits
+from keras_edram.datasets.digits import Digits, load_digits
+from keras_edram.datasets.random_sequence import (
+    SPLITS,
+    RandomSequence,
+    split_seed,
+    transform_rows,
+    windows,
+)
 
 PROTOCOLS = ("held_out", "released_script")
 # Where each protocol takes the digits of a split from, and its distractors.
@@ -15,15 +18,12 @@ PROTOCOL_DIGITS = {
     "released_script": {split: "train" for split in SPLITS},
 }
 PROTOCOL_DISTRACTORS = {"held_out": 8, "released_script": 5}
-# Images of one split never come back in another.
-SPLIT_SEEDS = {split: index for index, split in enumerate(SPLITS)}
 # Candidates for places of several digits, the first without overlap is taken:
 # three digits of 28 on a canvas of 100 fail all of them once in 10,000 times.
 NUM_PLACEMENTS = 64
-PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
 
 
-class ClutteredMNIST:
+class ClutteredMNIST(RandomSequence):
     """An endless, reproducible sequence of cluttered images with their truth.
 
     On an empty canvas, `num_distractors` pieces of random digits are added at
@@ -80,13 +80,12 @@ class ClutteredMNIST:
         self.num_digits = num_digits
         self.num_distractors = num_distractors
         self.distractor_size = distractor_size
-        self.seed = seed
         side = self.digits.images.shape[1]
-        if num_digits < 1 or num_distractors < 0 or seed < 0:
+        if num_digits < 1 or num_distractors < 0:
             raise ValueError(
-                "`num_digits` must be at least 1, `num_distractors` and `seed` "
-                f"at least 0. Received: num_digits={num_digits}, "
-                f"num_distractors={num_distractors}, seed={seed}"
+                "`num_digits` must be at least 1 and `num_distractors` at "
+                f"least 0. Received: num_digits={num_digits}, "
+                f"num_distractors={num_distractors}"
             )
         if min(self.image_size) < side or not 0 < distractor_size <= side:
             raise ValueError(
@@ -94,69 +93,25 @@ class ClutteredMNIST:
                 "distractor must fit the digit. Received: "
                 f"image_size={image_size}, distractor_size={distractor_size}"
             )
+        super().__init__(
+            num_pictures=len(self.digits.images),
+            image_shape=(*self.image_size, 1),
+            num_targets=num_digits,
+            seed=seed,
+        )
         # Where a digit may lie, its transform is known beforehand.
-        self._x_rows, self._y_rows = _transform_rows(side, self.image_size)
-
-    def arrays(self, stop, start=0):
-        """Images `start` to `stop` of the sequence.
-
-        Args:
-            stop: Integer, one after the last image; from 0, their number.
-            start: Integer, the first image.
-
-        Returns:
-            `(images, targets)`: uint8 images of shape `(n, H, W, 1)`, and a
-            dictionary of `labels`, int32 of shape `(n, S)`, and `transforms`,
-            float32 of shape `(n, S, 2, 3)`: the windows that hold the digits.
-        """
-        images, labels, transforms = self._compose(start, stop)
-        return images, {"labels": labels, "transforms": transforms}
-
-    def dataset(self, batch_size, num_batches=-1, first_batch=0):
-        """The sequence as a `tf.data.Dataset`, in batches.
-
-        Args:
-            batch_size: Integer, images a batch (B).
-            num_batches: Integer; -1, the default, never ends.
-            first_batch: Integer, where in the sequence to begin: what a
-                training that goes on has already seen is left out.
-
-        Returns:
-            `tf.data.Dataset` of `(images, {"labels", "transforms"})` as from
-            `arrays`.
-        """
-        import tensorflow as tf
-
-        def compose(batch):
-            start = batch * batch_size
-            return self._compose(start, start + batch_size)
-
-        def batch(index):
-            images, labels, transforms = tf.numpy_function(
-                compose, [index], [tf.uint8, tf.int32, tf.float32]
-            )
-            targets = (batch_size, self.num_digits)
-            images = tf.ensure_shape(images, (batch_size, *self.image_size, 1))
-            return images, {
-                "labels": tf.ensure_shape(labels, targets),
-                "transforms": tf.ensure_shape(transforms, (*targets, 2, 3)),
-            }
-
-        return (
-            tf.data.Dataset.counter(first_batch)
-            .take(num_batches)
-            .map(batch, num_parallel_calls=2)
-            .prefetch(4)
+        self._x_rows, self._y_rows = transform_rows(
+            (side, side), self.image_size
         )
 
     def _compose(self, start, stop):
-        count = int(stop - start)
+        count = stop - start
         height, width = self.image_size
         side = self.digits.images.shape[1]
         size = self.distractor_size
         placements = 1 if self.num_digits == 1 else NUM_PLACEMENTS
         needed = 5 * self.num_distractors + 2 * placements * self.num_digits
-        numbers = self._uniform(int(start), count, needed)
+        numbers = self._uniform(start, count, needed)
         canvas = np.zeros((count, height, width), "uint8")
 
         def choose(shape, choices):
@@ -170,7 +125,9 @@ class ClutteredMNIST:
         piece = choose(shape, len(self.digits.images))
         piece_y = choose(shape, side - size + 1)
         piece_x = choose(shape, side - size + 1)
-        pieces = _windows(self.digits.images, size)[piece, piece_y, piece_x]
+        pieces = windows(self.digits.images, (size, size))[
+            piece, piece_y, piece_x
+        ]
         y = choose(shape, height - size + 1)
         x = choose(shape, width - size + 1)
         for i in range(self.num_distractors):
@@ -183,40 +140,13 @@ class ClutteredMNIST:
         order = np.argsort(x, axis=1, kind="stable")
         y = np.take_along_axis(y, order, axis=1)
         x = np.take_along_axis(x, order, axis=1)
-        chosen = self._digit_order(int(start), count)
+        chosen = self._order(start, count)
         for i in range(self.num_digits):
             _add_clipped(
                 canvas, self.digits.images[chosen[:, i]], y[:, i], x[:, i]
             )
         transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
         return canvas[..., None], self.digits.labels[chosen], transforms
-
-    def _uniform(self, start, count, needed):
-        """Numbers in [0, 1) of shape (count, needed), a fixed row an image."""
-        counts = -(-needed // PHILOX_WORDS)
-        generator = np.random.Philox(key=[self.seed, 0])
-        generator.advance(start * counts)
-        return np.random.Generator(generator).random(
-            (count, counts * PHILOX_WORDS)
-        )
-
-    def _digit_order(self, start, count):
-        """Indices (count, S) of digits: shuffled anew for each pass."""
-        shape = (count, self.num_digits)
-        position = start * self.num_digits + np.arange(np.prod(shape))
-        turn, place = np.divmod(position, len(self.digits.images))
-        chosen = np.empty_like(place)
-        for value in np.unique(turn):
-            of_turn = turn == value
-            chosen[of_turn] = self._permutation(int(value))[place[of_turn]]
-        return chosen.reshape(shape)
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - two passes are small
-    def _permutation(self, turn):
-        generator = np.random.Generator(
-            np.random.Philox(key=[self.seed, turn + 1])
-        )
-        return generator.permutation(len(self.digits.images))
 
 
 def cluttered_mnist(
@@ -253,45 +183,22 @@ def cluttered_mnist(
             f"`protocol` must be one of {PROTOCOLS}. "
             f"Received: protocol={protocol!r}"
         )
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {SPLITS}. Received: split={split!r}"
-        )
+    seed = split_seed(split, seed)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
     return ClutteredMNIST(
         load_digits(source, PROTOCOL_DIGITS[protocol][split]),
-        seed=len(SPLITS) * seed + SPLIT_SEEDS[split],
+        seed=seed,
         **options,
-    )
-
-
-def _windows(images, size):
-    """All squares of `size` of (n, h, w), as a view [image, y, x]."""
-    return np.lib.stride_tricks.sliding_window_view(
-        images, (size, size), axis=(1, 2), writeable=True
     )
 
 
 def _add_clipped(canvas, patches, y, x):
     """Adds one patch to each canvas at (y, x), uint8, clipped at 255."""
-    windows = _windows(canvas, patches.shape[1])
+    places = windows(canvas, patches.shape[1:])
     image = np.arange(len(canvas))
-    total = windows[image, y, x] + patches
+    total = places[image, y, x] + patches
     total[total < patches] = 255  # a uint8 sum that went beyond 255 wraps
-    windows[image, y, x] = total
-
-
-def _transform_rows(side, image_size):
-    """Rows of the transforms of squares at x and at y: (W', 3), (H', 3)."""
-    height, width = image_size
-    corners = np.arange(max(height, width) - side + 1)
-    boxes = np.stack([corners, corners, corners + side, corners + side], -1)
-    transforms = keras.ops.convert_to_numpy(
-        geometry.boxes_to_transforms(
-            boxes, box_format="xyxy", image_size=image_size
-        )
-    )
-    return transforms[:, 0], transforms[:, 1]
+    places[image, y, x] = total
 
 
 def _first_without_overlap(y, x, side):

@@ -1,0 +1,204 @@
+"""What the endless, reproducible sequences of images have in common."""
+
+import functools
+
+import keras
+import numpy as np
+
+from keras_edram import geometry
+
+SPLITS = ("train", "validation", "test")
+PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
+
+
+class RandomSequence:
+    """Base of endless, reproducible sequences of images with their truth.
+
+    Image i depends on the seed and on i alone, not on how it is asked for: the
+    same images come as arrays, in batches of any size, and after a restart in
+    the middle. Each picture of the source is used once before any comes again.
+
+    A subclass gives `_compose(start, stop)`: the images of that part, their
+    labels and their transforms, as `arrays` returns them. It takes random
+    numbers from `_uniform`, and which pictures to use from `_order`.
+
+    Args:
+        num_pictures: Integer, pictures of the source.
+        image_shape: `(height, width, channels)` of an image (H, W, C).
+        num_targets: Integer, pictures on an image (S). Defaults to 1.
+        seed: Non-negative integer.
+
+    Raises:
+        ValueError: For a source without pictures, or a negative seed.
+
+    Example:
+
+    >>> class Levels(RandomSequence):
+    ...     def _compose(self, start, stop):
+    ...         chosen = self._order(start, stop - start)
+    ...         images = np.zeros((stop - start, *self.image_shape), "uint8")
+    ...         images += chosen.astype("uint8")[..., None, None]
+    ...         whole = np.tile(geometry.IDENTITY, (*chosen.shape, 1, 1))
+    ...         return images, chosen.astype("int32"), whole
+    >>> levels = Levels(num_pictures=3, image_shape=(8, 8, 1))
+    >>> sorted(levels.arrays(3)[1]["labels"][:, 0].tolist())
+    [0, 1, 2]
+    """
+
+    def __init__(self, *, num_pictures, image_shape, num_targets=1, seed=0):
+        if num_pictures < 1 or seed < 0:
+            raise ValueError(
+                "There must be at least 1 picture, and `seed` must be at "
+                f"least 0. Received: num_pictures={num_pictures}, seed={seed}"
+            )
+        self.num_pictures = num_pictures
+        self.image_shape = tuple(image_shape)
+        self.num_targets = num_targets
+        self.seed = seed
+
+    def arrays(self, stop, start=0):
+        """Images `start` to `stop` of the sequence.
+
+        Args:
+            stop: Integer, one after the last image; from 0, their number.
+            start: Integer, the first image.
+
+        Returns:
+            `(images, targets)`: uint8 images of shape `(n, H, W, C)`, and a
+            dictionary of `labels`, int32 of shape `(n, S)`, and `transforms`,
+            float32 of shape `(n, S, 2, 3)`: the windows that hold the
+            pictures.
+
+        Raises:
+            ValueError: If `start` is negative or beyond `stop`.
+        """
+        if not 0 <= start <= stop:
+            raise ValueError(
+                "`start` must be at least 0 and at most `stop`. "
+                f"Received: stop={stop}, start={start}"
+            )
+        images, labels, transforms = self._compose(int(start), int(stop))
+        return images, {"labels": labels, "transforms": transforms}
+
+    def dataset(self, batch_size, num_batches=-1, first_batch=0):
+        """The sequence as a `tf.data.Dataset`, in batches.
+
+        Args:
+            batch_size: Integer, images a batch (B).
+            num_batches: Integer; -1, the default, never ends.
+            first_batch: Integer, where in the sequence to begin: what a
+                training that goes on has already seen is left out.
+
+        Returns:
+            `tf.data.Dataset` of `(images, {"labels", "transforms"})` as from
+            `arrays`.
+        """
+        import tensorflow as tf
+
+        def compose(batch):
+            start = int(batch) * batch_size
+            return self._compose(start, start + batch_size)
+
+        def batch(index):
+            images, labels, transforms = tf.numpy_function(
+                compose, [index], [tf.uint8, tf.int32, tf.float32]
+            )
+            targets = (batch_size, self.num_targets)
+            images = tf.ensure_shape(images, (batch_size, *self.image_shape))
+            return images, {
+                "labels": tf.ensure_shape(labels, targets),
+                "transforms": tf.ensure_shape(transforms, (*targets, 2, 3)),
+            }
+
+        return (
+            tf.data.Dataset.counter(first_batch)
+            .take(num_batches)
+            .map(batch, num_parallel_calls=2)
+            .prefetch(4)
+        )
+
+    def _compose(self, start, stop):
+        """Images, labels and transforms of `start` to `stop`."""
+        raise NotImplementedError
+
+    def _uniform(self, start, count, needed):
+        """Numbers in [0, 1), a fixed row an image, at least `needed` in it."""
+        counts = -(-needed // PHILOX_WORDS)
+        generator = np.random.Philox(key=[self.seed, 0])
+        generator.advance(start * counts)
+        return np.random.Generator(generator).random(
+            (count, counts * PHILOX_WORDS)
+        )
+
+    def _order(self, start, count):
+        """Indices (count, S) of pictures: shuffled anew for each pass."""
+        shape = (count, self.num_targets)
+        position = start * self.num_targets + np.arange(np.prod(shape))
+        turn, place = np.divmod(position, self.num_pictures)
+        chosen = np.empty_like(place)
+        for value in np.unique(turn):
+            of_turn = turn == value
+            chosen[of_turn] = self._permutation(int(value))[place[of_turn]]
+        return chosen.reshape(shape)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two passes are small
+    def _permutation(self, turn):
+        generator = np.random.Generator(
+            np.random.Philox(key=[self.seed, turn + 1])
+        )
+        return generator.permutation(self.num_pictures)
+
+
+def split_seed(split, seed):
+    """The seed of one split: its images never come back in another split.
+
+    Args:
+        split: `"train"`, `"validation"` or `"test"`.
+        seed: Non-negative integer, the user's.
+
+    Returns:
+        Integer, another one for each split and seed.
+
+    Raises:
+        ValueError: For an unknown split.
+    """
+    if split not in SPLITS:
+        raise ValueError(
+            f"`split` must be one of {SPLITS}. Received: split={split!r}"
+        )
+    return len(SPLITS) * seed + SPLITS.index(split)
+
+
+def windows(images, size):
+    """All windows of `size` (h, w) of (n, H, W), as a view [image, y, x]."""
+    return np.lib.stride_tricks.sliding_window_view(
+        images, size, axis=(1, 2), writeable=True
+    )
+
+
+def transform_rows(size, image_size, margin=0):
+    """Rows of the transforms of a picture by the place of its corner.
+
+    Args:
+        size: `(height, width)` of the picture in pixels.
+        image_size: `(height, width)` of the image in pixels.
+        margin: Integer, pixels that the picture may reach beyond the image;
+            the first row is that of the corner `-margin`.
+
+    Returns:
+        `(x_rows, y_rows)`, float32 arrays of shape `(n, 3)`: the first and
+        the second row of the transforms of all places along x and along y.
+    """
+    height, width = size
+    rows = []
+    for axis, side in enumerate((width, height)):
+        last = image_size[1 - axis] - side + margin
+        corner = np.arange(-margin, last + 1)
+        boxes = np.stack(
+            [corner, corner, corner + width, corner + height], axis=-1
+        )
+        transforms = geometry.boxes_to_transforms(
+            boxes, box_format="xyxy", image_size=image_size
+        )
+        rows.append(keras.ops.convert_to_numpy(transforms)[:, axis])
+    return tuple(rows)
