@@ -91,6 +91,34 @@ def transforms_to_boxes(transforms, *, box_format="rel_xyxy", image_size=None):
     return (boxes + 1.0) / 2.0 * _box_scale(box_format, image_size)
 
 
+def windows_around(points, window_size, image_size):
+    """Transforms whose windows lie around points of the image.
+
+    `θ1 = w / W`, `θ5 = h / H`, `(θ3, θ6) = (x, y)`, no skew.
+
+    Args:
+        points: Tensor of shape `(..., 2)`, x and y in the image's [-1, 1].
+        window_size: `(height, width)` of the windows in pixels of the image.
+        image_size: `(height, width)` of the image in pixels.
+
+    Returns:
+        Tensor of shape `(..., 2, 3)`, float32.
+
+    Raises:
+        ValueError: If the last dimension is not 2.
+
+    Example:
+
+    >>> windows_around([[0.0, 0.5]], (8, 8), (16, 32))
+    [[[0.25, 0.0, 0.0], [0.0, 0.5, 0.5]]]
+    """
+    points = _to_float32(points)
+    _check_last_dimensions(points, (2,), "points")
+    zooms = [w / i for w, i in zip(window_size, image_size, strict=True)][::-1]
+    zooms = ops.zeros_like(points)[..., None] + np.diag(zooms).astype("float32")
+    return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
+
+
 def sampling_grid(transforms, glimpse_size):
     """Points of the image that the pixels of a glimpse are read at (Eq. 2).
 

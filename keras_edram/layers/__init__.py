@@ -1,5 +1,7 @@
 """The reusable layers, one public class a file."""
 
+from keras_edram.layers.conv_lstm_core import ConvLSTMCore
+from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
 )
@@ -7,4 +9,9 @@ from keras_edram.layers.stepwise_batch_normalization import (
     StepwiseBatchNormalization,
 )
 
-__all__ = ["SpatialTransformerAttention", "StepwiseBatchNormalization"]
+__all__ = [
+    "ConvLSTMCore",
+    "RetinaGlimpse",
+    "SpatialTransformerAttention",
+    "StepwiseBatchNormalization",
+]

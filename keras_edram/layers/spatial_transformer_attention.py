@@ -47,12 +47,15 @@ def num_pyramid_levels(image_size, glimpse_size):
     return 1 + max(0, math.ceil(math.log2(step)))
 
 
-def image_pyramid(images, num_levels):
+def image_pyramid(images, num_levels, fill_mode="nearest"):
     """Halves images again and again, each pixel the mean of four.
 
     Args:
         images: Float tensor of shape `(B, H, W, C)` with static H and W.
         num_levels: Integer, how many levels to make, the image among them.
+        fill_mode: What a pixel at the border of a side that is odd averages:
+            `"nearest"`, the pixels that are there, or `"zeros"`, also zeros
+            beyond them. Defaults to `"nearest"`.
 
     Returns:
         An `ImagePyramid`.
@@ -64,9 +67,13 @@ def image_pyramid(images, num_levels):
     """
     levels = [images]
     for _ in range(num_levels - 1):
+        finer = levels[-1]
+        if fill_mode == "zeros":
+            odd = [(0, side % 2) for side in finer.shape[1:3]]
+            finer = ops.pad(finer, [(0, 0), *odd, (0, 0)])
         # "same" pads to the right and below, and leaves the padding out of
         # the mean: pixel i of a level covers pixels 2i and 2i + 1 before it.
-        levels.append(ops.average_pool(levels[-1], 2, 2, padding="same"))
+        levels.append(ops.average_pool(finer, 2, 2, padding="same"))
     sizes = tuple(tuple(level.shape[1:3]) for level in levels)
     flat = [
         ops.reshape(level, (-1, height * width, level.shape[-1]))
@@ -99,9 +106,11 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     (1, 2, 2, 1)
     """
     points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
-    finest = ops.zeros_like(transforms[:, 0, 0], dtype="int32")  # (B,)
+    position = geometry.points_to_pixels(points, pyramid.sizes[0])
+    x, y = position[..., 0], position[..., 1]  # (B, h, w)
     if len(pyramid.sizes) == 1:
-        return _read_level(pyramid, points, finest, fill_mode)
+        finest = ops.zeros_like(transforms[:, 0, 0], dtype="int32")  # (B,)
+        return read_level(pyramid, x, y, finest, fill_mode)
     coarsest = len(pyramid.sizes) - 1
     step = geometry.pixel_step(transforms, glimpse_size, pyramid.sizes[0])
     # `step` is a square: log2 of the step is half of its logarithm.
@@ -111,13 +120,32 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     # Clipped as integers too: a window that is not a number must give patches
     # that are not, which a training can stop at, and not a failing gather.
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
-    fine = _read_level(pyramid, points, lower, fill_mode)
-    coarse = _read_level(pyramid, points, lower + 1, fill_mode)
+    fine = read_level(pyramid, x, y, lower, fill_mode)
+    coarse = read_level(pyramid, x, y, lower + 1, fill_mode)
     return fine + blend * (coarse - fine)
 
 
-def _read_level(pyramid, points, level, fill_mode):
-    """Bilinear read of level `level[b]` of image b; `points` as in geometry."""
+def read_level(pyramid, x, y, level, fill_mode="zeros"):
+    """Bilinear read of single points from one level of a pyramid.
+
+    Args:
+        pyramid: `ImagePyramid` of B images.
+        x: Float tensor that broadcasts to `(B, h, w)`: where to read, in
+            pixels of the finest level, 0 being the centre of the first.
+        y: Likewise, downwards.
+        level: Int32 tensor of shape `(B,)`, or `(1,)` for all images alike.
+        fill_mode: `"zeros"` or `"nearest"`, see `read_windows`.
+
+    Returns:
+        Float32 tensor of shape `(B, h, w, C)`.
+
+    Example:
+
+    >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
+    >>> x, y = keras.ops.ones((1, 1, 3)), keras.ops.ones((1, 2, 1))
+    >>> read_level(pyramid, x, y, keras.ops.array([0])).shape
+    (1, 2, 3, 1)
+    """
     pixels, sizes = pyramid
     num_pixels, channels = pixels.shape[1:]
     areas = [height * width for height, width in sizes]
@@ -133,9 +161,8 @@ def _read_level(pyramid, points, level, fill_mode):
     start = of_level(starts, "int32") + image * num_pixels
     shrink = of_level([0.5**i for i in range(len(sizes))], "float32")
 
-    position = geometry.points_to_pixels(points, sizes[0])  # (B, h, w, 2)
-    x = (position[..., 0] + 0.5) * shrink - 0.5  # (B, h, w)
-    y = (position[..., 1] + 0.5) * shrink - 0.5
+    x = (x + 0.5) * shrink - 0.5
+    y = (y + 0.5) * shrink - 0.5
     left, top = ops.floor(x), ops.floor(y)
     x_weight, y_weight = x - left, y - top
     left, top = ops.cast(left, "int32"), ops.cast(top, "int32")

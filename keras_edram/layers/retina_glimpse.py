@@ -1,0 +1,175 @@
+"""Patches of growing size around a point, as a retina sees them."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_edram import geometry
+from keras_edram.layers.spatial_transformer_attention import (
+    image_pyramid,
+    read_level,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class RetinaGlimpse(keras.layers.Layer):
+    """Reads square windows of growing size around a location.
+
+    Scale k of K shows a square of `g s^k` pixels around the location, averaged
+    down to `g x g`: sharp in the middle, blurred but wide around it.
+
+        ρ(image, l) = [patch_0, ..., patch_{K-1}],
+        patch_k[i, j] = mean of the image over the s^k x s^k pixels at
+                        l + s^k (j - (g - 1) / 2, i - (g - 1) / 2)
+
+    Outside the image there are zeros. The mean is read from a pyramid of
+    halved images, interpolated between its pixels, so that a glimpse costs
+    `K g²` reads whatever the size of the image; between two levels, for `s` not
+    a power of two, both are blended. Gradients flow to the images; those to
+    the locations are of the interpolation.
+
+    Args:
+        glimpse_size: Integer g, side of a patch in pixels.
+        num_scales: Integer K, how many patches. Defaults to 1.
+        scale_factor: Float s of at least 1, how much wider each window is
+            than the one before. Defaults to 2.
+        flatten_scales: Boolean, whether the scales are channels of one patch.
+            Defaults to `True`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, integers or floats of any
+            range, with static H, W and C.
+        locations: Tensor of shape `(B, 2)`, x and y in the image's [-1, 1],
+            whose edges are ±1.
+
+    Returns:
+        Tensor of shape `(B, g, g, K C)`, all channels of scale 0 first, or
+        `(B, K, g, g, C)` when scales are not flattened; in the range of the
+        images and the compute dtype of the layer.
+
+    Raises:
+        ValueError: For sizes that are not positive integers, a factor below 1,
+            or inputs of another shape.
+
+    Example:
+
+    >>> retina = RetinaGlimpse(12, num_scales=3)
+    >>> images = keras.random.uniform((8, 60, 60, 1))
+    >>> retina(images, keras.ops.zeros((8, 2))).shape
+    (8, 12, 12, 3)
+
+    Reference:
+        - Jatakia, Rane, Rao, "Recurrent Attention Model for Image
+          Classification", section 4.1.
+        - Mnih et al., "Recurrent Models of Visual Attention", 2014, section 3.
+    """
+
+    def __init__(
+        self,
+        glimpse_size,
+        num_scales=1,
+        scale_factor=2,
+        *,
+        flatten_scales=True,
+        **kwargs,
+    ):
+        # The dtype policy must not touch the coordinates.
+        super().__init__(autocast=False, **kwargs)
+        for name, value in (
+            ("glimpse_size", glimpse_size),
+            ("num_scales", num_scales),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. "
+                    f"Received: {name}={value!r}"
+                )
+        if not isinstance(scale_factor, (int, float)) or scale_factor < 1:
+            raise ValueError(
+                "`scale_factor` must be a number of at least 1. "
+                f"Received: scale_factor={scale_factor!r}"
+            )
+        self.glimpse_size = glimpse_size
+        self.num_scales = num_scales
+        self.scale_factor = scale_factor
+        self.flatten_scales = flatten_scales
+
+    def call(self, images, locations):
+        images = ops.convert_to_tensor(images)
+        locations = ops.convert_to_tensor(locations)
+        if len(images.shape) != 4 or None in images.shape[1:]:
+            raise ValueError(
+                "`images` must have the shape (batch, height, width, "
+                "channels), all but the batch known. "
+                f"Received: images of shape {tuple(images.shape)}"
+            )
+        if tuple(locations.shape[1:]) != (2,):
+            raise ValueError(
+                "`locations` must have the shape (batch, 2). "
+                f"Received: locations of shape {tuple(locations.shape)}"
+            )
+        return self.read(self.pyramid(images), locations)
+
+    def pyramid(self, images):
+        """The `ImagePyramid` of images, to `read` from it more than once."""
+        images = ops.cast(images, "float32")
+        num_levels = 1 + math.ceil(self._level(self.num_scales - 1))
+        return image_pyramid(images, num_levels, fill_mode="zeros")
+
+    def read(self, pyramid, locations):
+        """Patches around `locations` of an `ImagePyramid`."""
+        centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
+        x, y = centre[:, :1], centre[:, 1:]  # (B, 1)
+        scales = range(self.num_scales)
+        patches = ops.stack(
+            [self._read_scale(pyramid, x, y, scale) for scale in scales],
+            axis=3 if self.flatten_scales else 1,
+        )  # (B, g, g, K, C) or (B, K, g, g, C)
+        if self.flatten_scales:
+            side, channels = self.glimpse_size, patches.shape[-1]
+            patches = ops.reshape(
+                patches, (-1, side, side, self.num_scales * channels)
+            )  # (B, g, g, K C)
+        return ops.cast(patches, self.compute_dtype)
+
+    def windows(self, locations, image_size, scale=0):
+        """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`."""
+        side = self.glimpse_size * self.scale_factor**scale
+        return geometry.windows_around(locations, (side, side), image_size)
+
+    def _level(self, scale):
+        """The pyramid level, with fraction, that a scale is read from."""
+        return scale * math.log2(self.scale_factor)
+
+    def _read_scale(self, pyramid, x, y, scale):
+        side = self.glimpse_size * self.scale_factor**scale
+        offsets = geometry.pixel_centres(self.glimpse_size) * (side / 2)
+        x = (x + offsets)[:, None, :]  # (B, 1, g)
+        y = (y + offsets)[:, :, None]  # (B, g, 1)
+        level = self._level(scale)
+        lower = math.floor(level)
+        patches = read_level(pyramid, x, y, np.array([lower], "int32"))
+        if level > lower:
+            coarse = read_level(pyramid, x, y, np.array([lower + 1], "int32"))
+            patches = patches + (level - lower) * (coarse - patches)
+        return patches  # (B, g, g, C)
+
+    def compute_output_shape(self, images_shape, locations_shape):
+        batch, channels = images_shape[0], images_shape[-1]
+        side = self.glimpse_size
+        if self.flatten_scales:
+            return (batch, side, side, self.num_scales * channels)
+        return (batch, self.num_scales, side, side, channels)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            glimpse_size=self.glimpse_size,
+            num_scales=self.num_scales,
+            scale_factor=self.scale_factor,
+            flatten_scales=self.flatten_scales,
+        )
+        return config
