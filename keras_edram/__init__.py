@@ -5,10 +5,18 @@ import sys
 
 from keras_edram._version import __version__
 
-__all__ = ["EDRAM", "__version__", "layers", "losses", "metrics", "models"]
+__all__ = [
+    "EDRAM",
+    "RAM",
+    "__version__",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+]
 
 # Imported at once, so that Keras knows the classes when it loads a model. Only
 # the command does without: it answers `--help` before TensorFlow is loaded.
 if [pathlib.PurePath(name).stem for name in sys.argv[:1]] != ["keras-edram"]:
     from keras_edram import layers, losses, metrics, models
-    from keras_edram.models import EDRAM
+    from keras_edram.models import EDRAM, RAM

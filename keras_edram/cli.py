@@ -84,9 +84,7 @@ def _parser():
     )
     added.add_argument("recipe", help="one of those that `recipes` lists")
     added.add_argument("--out", type=pathlib.Path, required=True)
-    added.add_argument(
-        "--digits", choices=("bundled", "tfds"), default="bundled"
-    )
+    added.add_argument("--source", choices=("bundled", "tfds"))
     added.add_argument("--epochs", type=int)
     added.add_argument(
         "--jit", action="store_true", help="compile the step with XLA"
@@ -101,9 +99,7 @@ def _parser():
     added.add_argument(
         "--dataset", choices=("cluttered_mnist",), default="cluttered_mnist"
     )
-    added.add_argument(
-        "--digits", choices=("bundled", "tfds"), default="bundled"
-    )
+    added.add_argument("--source", choices=("bundled", "tfds"))
     added.add_argument(
         "--split", choices=("train", "validation", "test"), default="test"
     )
@@ -217,12 +213,12 @@ def _train(options):
     settings = _settings(options)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
-    recipe = recipes.load(options.recipe).recipe.with_settings(settings)
+    recipe = recipes.load(options.recipe).with_settings(settings)
     results = training.train(
         recipe,
         options.out,
         name=options.recipe,
-        source=options.digits,
+        source=options.source,
         jit=options.jit,
         mixed_precision=options.mixed_precision,
     )
@@ -235,7 +231,7 @@ def _quickstart(options):
     from keras_edram import presets, recipes, serving, training
 
     out = options.out
-    recipe = recipes.load("quickstart").recipe.with_settings(_settings(options))
+    recipe = recipes.load("quickstart").with_settings(_settings(options))
     print(
         f"Training a small EDRAM into {out}: it learns to find and read a "
         "digit in\n100x100 cluttered images. The digits ship with the package, "
@@ -275,7 +271,7 @@ def _evaluate(options):
         )
     data = cluttered_mnist(
         options.split,
-        source=options.digits,
+        source=options.source,
         protocol=options.protocol,
         seed=options.seed,
         image_size=model.image_shape[:2],
@@ -286,7 +282,7 @@ def _evaluate(options):
         "dataset": options.dataset,
         "protocol": options.protocol,
         "split": options.split,
-        "source": options.digits,
+        "source": options.source,
         "seed": options.seed,
         **training.evaluate(
             model,
@@ -389,7 +385,7 @@ def _draw_run(out, results):
         training.read_history(out / "history.csv"), out / "history.png"
     )
     settings = results["settings"]
-    data = recipes.load(results["recipe"]).recipe.data(
+    data = recipes.load(results["recipe"]).data(
         settings, "test", results["source"]
     )
     images, targets = data.arrays(**DRAWN)

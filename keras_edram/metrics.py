@@ -51,6 +51,39 @@ def label_errors(labels, probabilities):
     return ops.cast(answers != labels, "float32")
 
 
+def location_spread(transforms):
+    """How differently a model looks at different images, glimpse by glimpse.
+
+    Standard deviation over the images of the middle of the n-th window, the
+    mean of x and y and of the targets. 0 means that the model looks at the
+    same places whatever it sees, the usual silent failure of a policy.
+
+    Args:
+        transforms: Tensor of shape `(B, S, N, 2, 3)`, the windows.
+
+    Returns:
+        Float tensor of shape `(N,)`, in units of half an image.
+
+    Raises:
+        ValueError: If the shape is another.
+
+    Example:
+
+    >>> left = [[1.0, 0, -0.5], [0, 1.0, 0]]
+    >>> right = [[1.0, 0, 0.5], [0, 1.0, 0]]
+    >>> location_spread(np.array([[[left]], [[right]]]))
+    [0.25]
+    """
+    transforms = ops.convert_to_tensor(transforms)
+    if len(transforms.shape) != 5 or tuple(transforms.shape[3:]) != (2, 3):
+        raise ValueError(
+            "`transforms` must have the shape (batch, targets, glimpses, 2, "
+            f"3). Received: transforms of shape {tuple(transforms.shape)}"
+        )
+    spread = ops.std(transforms[..., 2], axis=0)  # (S, N, 2)
+    return ops.mean(spread, axis=(0, 2))
+
+
 @keras.saving.register_keras_serializable(package="keras_edram")
 class AverageError(keras.metrics.Mean):
     """Error of the prediction averaged over a target's glimpses, in [0, 1].

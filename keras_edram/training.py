@@ -55,6 +55,7 @@ class Recipe:
         compile: `(model, settings, jit_compile)` -> None.
         callbacks: `settings` -> further callbacks; those with a state must
             learn it from `on_epoch_end` alone, see `_Replay`.
+        sources: Where the data can come from, the default first.
     """
 
     summary: str
@@ -64,6 +65,7 @@ class Recipe:
     model: Callable
     compile: Callable
     callbacks: Callable = lambda settings: []
+    sources: tuple = ("bundled", "tfds")
 
     def with_settings(self, changes):
         """The same recipe with some settings changed.
@@ -94,7 +96,7 @@ def train(
     out,
     *,
     name=None,
-    source="bundled",
+    source=None,
     jit=False,
     mixed_precision=False,
     verbose="auto",
@@ -105,7 +107,8 @@ def train(
         recipe: `Recipe`, its settings as they are to be.
         out: Path of the run folder.
         name: String, the name of the recipe for `run.json`.
-        source: `"bundled"` or `"tfds"`, where digits come from.
+        source: `"bundled"`, the digits that ship, or `"tfds"`, whole data
+            sets. Defaults to the first that the recipe has.
         jit: Boolean, whether to compile the step with XLA.
         mixed_precision: Boolean, whether to compute in bfloat16.
         verbose: As in `keras.Model.fit`; `"auto"` shows a progress bar on a
@@ -115,11 +118,18 @@ def train(
         The dictionary that is also written to `results.json`.
 
     Raises:
-        ValueError: If the folder holds a run with other settings.
+        ValueError: If the folder holds a run with other settings, or the
+            recipe has not that source.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)
     settings = recipe.settings
+    source = source or recipe.sources[0]
+    if source not in recipe.sources:
+        raise ValueError(
+            f"The source of this recipe's data must be one of {recipe.sources}."
+            f" Received: source={source!r}"
+        )
     run = {
         "recipe": name,
         "source": source,
@@ -145,15 +155,18 @@ def train(
         model.save(partial)
     history = read_history(out / "history.csv")
     best = min(history, key=lambda row: row[MONITOR])
+    epoch_images = settings["steps_per_epoch"] * settings["batch_size"]
     test = recipe.data(settings, "test", source)
     results = {
         **run,
         **evaluate(model, *test.arrays(settings["test_images"])),
         "validation_error": best[MONITOR],
         "best_epoch": int(best["epoch"]) + 1,
-        "images_seen": len(history)
-        * settings["steps_per_epoch"]
-        * settings["batch_size"],
+        "images_seen": len(history) * epoch_images,
+        "validation_curve": [
+            [(int(row["epoch"]) + 1) * epoch_images, row[MONITOR]]
+            for row in history
+        ],
         "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
         "parameters": model.count_params(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
@@ -235,7 +248,7 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
     """Errors and overlaps of a model on images with their truth.
 
     Args:
-        model: `EDRAM`.
+        model: `EDRAM`, `RAM` or `Baseline`.
         images: Array of shape `(n, H, W, C)`, in [0, 255].
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
         batch_size: Integer.
@@ -243,10 +256,13 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
             often as in training.
 
     Returns:
-        A dictionary of floats in [0, 1]: `error`, of the prediction averaged
-        over all glimpses; `error_by_average`, over the first 1, 2, ... N;
-        `error_by_glimpse`, of each glimpse alone; `iou`, mean overlap of the
-        last window with the true one; `iou_by_glimpse`; and `images`, n.
+        A dictionary of floats: `error`, of the prediction averaged over all
+        answers to a target, which EDRAM gives after each glimpse, RAM after
+        the last; `error_by_average`, over the first 1, 2, ... of them;
+        `error_by_glimpse`, of each alone; `iou`, mean overlap of the last
+        window with the true one; `iou_by_glimpse`; `spread` of the last
+        window, see `keras_edram.metrics.location_spread`;
+        `spread_by_glimpse`; and `images`, n.
 
     Raises:
         ValueError: If `glimpses` is not positive.
@@ -261,10 +277,11 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
         raise ValueError(
             f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
         )
-    rows = []
+    rows, transforms = [], []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         outputs = model.glimpses(images[part], glimpses)
+        transforms.append(outputs["transforms"])
         rows.append(
             _count(
                 targets["labels"][part],
@@ -277,6 +294,7 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
         np.concatenate(values).mean(axis=0)
         for values in zip(*rows, strict=True)
     )  # each (N,)
+    spread = metrics.location_spread(np.concatenate(transforms))  # (N,)
     return {
         "images": len(images),
         "error": float(by_average[-1]),
@@ -284,6 +302,8 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
         "error_by_glimpse": by_glimpse.tolist(),
         "iou": float(overlap[-1]),
         "iou_by_glimpse": overlap.tolist(),
+        "spread": float(spread[-1]),
+        "spread_by_glimpse": keras.ops.convert_to_numpy(spread).tolist(),
     }
 
 

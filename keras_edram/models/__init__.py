@@ -1,5 +1,7 @@
 """The models: a paper is a file that reads like the paper."""
 
+from keras_edram.models.baselines import Baseline
 from keras_edram.models.edram import EDRAM
+from keras_edram.models.ram import RAM
 
-__all__ = ["EDRAM"]
+__all__ = ["EDRAM", "RAM", "Baseline"]

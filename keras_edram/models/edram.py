@@ -40,15 +40,13 @@ from keras_edram import geometry
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
 )
-from keras_edram.layers.stepwise_batch_normalization import (
-    StepwiseBatchNormalization,
-)
 from keras_edram.models.arguments import (
     check_choice,
     check_integer,
     check_integers,
 )
 from keras_edram.models.preset import Preset
+from keras_edram.models.rectified import Rectified
 
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
@@ -242,7 +240,7 @@ class EDRAM(Preset, keras.Model):
             )
 
         def rectified(layer):
-            return _Rectified(
+            return Rectified(
                 layer, self.num_glimpses, name=layer.name, dtype=policy
             )
 
@@ -508,30 +506,6 @@ class EDRAM(Preset, keras.Model):
             initialization=self.initialization,
         )
         return config
-
-
-class _Rectified(layers.Layer):
-    """relu(bn(layer(inputs))), the batch normalisation kept by step."""
-
-    def __init__(self, layer, num_steps, **kwargs):
-        super().__init__(**kwargs)
-        self.layer = layer
-        self.normalization = StepwiseBatchNormalization(
-            num_steps, name="normalization", dtype=self.dtype_policy
-        )
-
-    def build(self, inputs_shape, step_shape=None):
-        self.layer.build(inputs_shape)
-        self.normalization.build(self.compute_output_shape(inputs_shape))
-
-    def call(self, inputs, step, training=False):
-        outputs = self.layer(inputs)
-        return ops.relu(
-            self.normalization(outputs, step=step, training=training)
-        )
-
-    def compute_output_shape(self, inputs_shape, step_shape=None):
-        return self.layer.compute_output_shape(inputs_shape)
 
 
 def _repeat_identity(images):

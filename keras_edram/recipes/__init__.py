@@ -1,4 +1,4 @@
-"""Experiments: each module here is one, with `recipe` and what it gave."""
+"""Experiments and what they gave: a module is one, or a table of a paper."""
 
 import importlib
 import pathlib
@@ -11,35 +11,53 @@ RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
 
 def names():
     """Names of all recipes, sorted."""
-    return sorted(
-        module.name
-        for module in pkgutil.iter_modules(__path__)
-        if not module.name.startswith("_")
-    )
+    return sorted(_recipes())
 
 
 def load(name):
-    """The module of a recipe.
+    """A recipe by its name.
 
     Args:
         name: String, one of `names()`.
 
     Returns:
-        Module with a docstring and `recipe`, a `keras_edram.training.Recipe`.
+        `keras_edram.training.Recipe`.
 
     Raises:
         ValueError: For an unknown name.
 
     Example:
 
-    >>> load("cluttered_mnist_edram_small").recipe.settings["batch_size"]
+    >>> load("cluttered_mnist_edram_small").settings["batch_size"]
     64
     """
-    if name not in names():
+    recipes = _recipes()
+    if name not in recipes:
         raise ValueError(
-            f"The recipe must be one of {names()}. Received: recipe={name!r}"
+            f"The recipe must be one of {sorted(recipes)}. "
+            f"Received: recipe={name!r}"
         )
-    return importlib.import_module(f"{__name__}.{name}")
+    return recipes[name]
+
+
+def _modules():
+    """The modules of experiments, by name."""
+    return {
+        module.name: importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+        if not module.name.startswith("_")
+    }
+
+
+def _recipes():
+    """All recipes by name: a module has one, `recipe`, or a table of them."""
+    recipes = {}
+    for name, module in _modules().items():
+        if hasattr(module, "recipes"):
+            recipes |= module.recipes
+        else:
+            recipes[name] = module.recipe
+    return recipes
 
 
 def results(name):
@@ -65,7 +83,7 @@ def table():
     ]
     for name in names():
         figures = results(name)
-        cells = [f"`{name}`", load(name).recipe.published]
+        cells = [f"`{name}`", load(name).published]
         if figures is None:
             cells += ["not run"] + [""] * 4
         else:

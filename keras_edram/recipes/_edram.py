@@ -1,10 +1,9 @@
 """What the EDRAM recipes on cluttered MNIST have in common."""
 
-import keras
-
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+from keras_edram.recipes._optimizer import cosine_adamw
 
 # A quarter of the paper's widths: 0.69 million parameters.
 SMALL_SIZES = dict(
@@ -39,21 +38,6 @@ def compile_edram(model, optimizer, settings, jit_compile):
             "transforms": [WindowIoU()],
         },
         jit_compile=jit_compile,
-    )
-
-
-def cosine_adamw(settings):
-    """AdamW whose rate rises for `warmup_steps`, then falls to zero."""
-    steps = settings["epochs"] * settings["steps_per_epoch"]
-    warmup = min(settings["warmup_steps"], steps // 2)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        steps - warmup,
-        warmup_target=settings["learning_rate"],
-        warmup_steps=warmup,
-    )
-    return keras.optimizers.AdamW(
-        rate, weight_decay=settings["weight_decay"], global_clipnorm=10.0
     )
 
 

@@ -1,0 +1,148 @@
+"""What the report compares RAM with: networks that see the whole image.
+
+Jatakia, Rane, Rao, "Recurrent Attention Model for Image Classification",
+section 5.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_edram import geometry
+from keras_edram.models.arguments import check_choice, check_integers
+
+NETWORKS = ("dense", "convolution")
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class Baseline(keras.Model):
+    """Classifies the whole image at once, at a cost that grows with it.
+
+    `"dense"` is two fully connected layers; `"convolution"` one convolution of
+    8 filters of 10x10 and one fully connected layer; all with rectifiers:
+
+        p(y|x) = softmax(W_3 relu(W_2 relu(W_1 x)))
+
+    Args:
+        image_shape: `(height, width, channels)`. Defaults to `(28, 28, 1)`.
+        num_classes: Integer, K. Defaults to 10.
+        network: `"dense"` or `"convolution"`. Defaults to `"dense"`.
+        units: Integer, of each fully connected layer. Defaults to 256.
+        filters: Integer, of the convolution. Defaults to 8.
+        kernel_size: Integer, of the convolution. Defaults to 10.
+        **kwargs: Arguments of `keras.Model`.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+
+    Returns:
+        A dictionary as of the models that look: `labels`, logits of shape
+        `(B, 1, 1, K)`, one answer for the one target, and `transforms`
+        `(B, 1, 1, 2, 3)`, one window, the whole image.
+
+    Raises:
+        ValueError: For an unknown network or a shape that is not one.
+
+    Example:
+
+    >>> model = Baseline(image_shape=(60, 60, 1), network="convolution")
+    >>> model.predict(np.zeros((2, 60, 60, 1), "uint8"))["labels"].shape
+    (2, 1, 1, 10)
+
+    Reference:
+        - Jatakia, Rane, Rao, "Recurrent Attention Model for Image
+          Classification", section 5.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_classes=10,
+        *,
+        network="dense",
+        units=256,
+        filters=8,
+        kernel_size=10,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_integers(image_shape, 3, "image_shape")
+        check_choice(network, NETWORKS, "network")
+        self.image_shape = tuple(image_shape)
+        self.num_classes = num_classes
+        self.network = network
+        self.units = units
+        self.filters = filters
+        self.kernel_size = kernel_size
+        policy = self.dtype_policy
+
+        def dense(name):
+            return layers.Dense(
+                units,
+                "relu",
+                kernel_initializer="he_normal",
+                name=name,
+                dtype=policy,
+            )
+
+        first = [layers.Flatten(name="flatten", dtype=policy), dense("dense_0")]
+        if network == "convolution":
+            first = [
+                layers.Conv2D(
+                    filters,
+                    kernel_size,
+                    activation="relu",
+                    kernel_initializer="he_normal",
+                    name="convolution",
+                    dtype=policy,
+                ),
+                layers.Flatten(name="flatten", dtype=policy),
+            ]
+        self.layers_in_order = keras.Sequential(
+            [
+                layers.Rescaling(1 / 255, dtype="float32", name="rescaling"),
+                *first,
+                dense("dense_1"),
+                layers.Dense(num_classes, name="output", dtype="float32"),
+                layers.Reshape((1, 1, num_classes), name="answer"),
+            ],
+            name="network",
+        )
+        self.build((None, *self.image_shape))
+
+    def build(self, images_shape):
+        if not self.built:
+            self.layers_in_order.build(images_shape)
+            self.built = True
+
+    def call(self, images, training=False):
+        labels = self.layers_in_order(images, training=training)
+        zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
+        return {"labels": labels, "transforms": zeros + geometry.IDENTITY}
+
+    def glimpses(self, images, num_glimpses=None):
+        """The one glimpse that it takes, see `RAM.glimpses`."""
+        outputs = self(ops.convert_to_tensor(images))
+        return {
+            **{k: ops.convert_to_numpy(value) for k, value in outputs.items()},
+            "patches": np.asarray(images, "float32")[:, None, None] / 255,
+        }
+
+    def compute_output_shape(self, images_shape):
+        batch = images_shape[0]
+        return {
+            "labels": (batch, 1, 1, self.num_classes),
+            "transforms": (batch, 1, 1, 2, 3),
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            image_shape=list(self.image_shape),
+            num_classes=self.num_classes,
+            network=self.network,
+            units=self.units,
+            filters=self.filters,
+            kernel_size=self.kernel_size,
+        )
+        return config

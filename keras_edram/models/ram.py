@@ -1,0 +1,721 @@
+"""RAM: Recurrent Attention Model.
+
+Jatakia, Rane, Rao, "Recurrent Attention Model for Image Classification", after
+Mnih, Heess, Graves, Kavukcuoglu, "Recurrent Models of Visual Attention", 2014.
+The file follows section 4 of the report.
+
+    symbol           here                     what it is
+    l_t              state.locations          where glimpse t looks
+    ρ(x, l_t)        patches                  what the retina shows there
+    g_t              glimpse_network          patch and location in one
+    h_t              outputs of the core      what is remembered
+    π(u | h_t)       Normal(means, σ²)        the policy; u is l_{t+1}
+    b_t              baselines                the reward that h_t expects
+    R                reward                   1 if the last answer is right
+
+Where we depart from the report, and why:
+
+- The policy and the baseline read h_t, but their losses do not train it
+  (`detach_policy`): the cross entropy alone says what is remembered.
+- The first glimpse looks at the middle of the image, so that the mean policy
+  is a function of the image alone. Mnih et al. start at random.
+- Means are bounded by tanh, so that they stay on the image.
+- The convolutional networks are batch-normalised, by step.
+
+Letters in shapes: B batch, N glimpses, H W C image, g glimpse side, U units,
+F maps, K classes, M rollouts.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers, ops
+
+from keras_edram.layers.conv_lstm_core import ConvLSTMCore
+from keras_edram.layers.retina_glimpse import RetinaGlimpse
+from keras_edram.models.arguments import (
+    check_choice,
+    check_integer,
+    check_integers,
+)
+from keras_edram.models.preset import Preset
+from keras_edram.models.rectified import Rectified
+
+CORES = ("lstm", "rnn", "conv_lstm")
+GLIMPSE_NETWORKS = ("dense", "convolution", "inception")
+
+
+class RAMState(NamedTuple):
+    """What RAM carries from one glimpse to the next.
+
+    Attributes:
+        step: Scalar int32, how many glimpses were taken.
+        locations: `(B, 2)`, where the next glimpse looks.
+        core: Tuple of tensors, the states of the core network.
+    """
+
+    step: Any
+    locations: Any
+    core: tuple
+
+
+class Decision(NamedTuple):
+    """What the policy decided after a glimpse, and what REINFORCE needs.
+
+    Attributes:
+        means: `(B, 2)`, μ_t, the mean of the policy.
+        samples: `(B, 2)`, u_t, the location that was drawn, which may lie
+            outside of the image; without sampling, the mean.
+        baselines: `(B,)`, b_t, the reward that is expected.
+    """
+
+    means: Any
+    samples: Any
+    baselines: Any
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class RAM(Preset, keras.Model):
+    """Looks at an image in a few retina glimpses and says what it is.
+
+    A glimpse is sharp in the middle and blurred around it. The glimpse network
+    joins what is seen with where it was seen, the core remembers, the location
+    network says where to look next, and after the last glimpse the action
+    network answers:
+
+        g_t     = glimpse(ρ(x, l_t), l_t)
+        h_t     = core(g_t, h_{t-1})
+        μ_t     = location(h_t)         l_{t+1} ~ Normal(μ_t, σ²)
+        b_t     = baseline(h_t)
+        p(y|x)  = softmax(action(h_N))
+
+    Choosing a place to look at has no gradient, so `fit` minimises a hybrid
+    loss: what `compile` was given on the answer, and for the policy REINFORCE
+    with a learnt baseline, the reward R being 1 for a right answer:
+
+        L = L^y - w_π Σ_t (R - b_t) log π(l_{t+1} | h_t) + w_b Σ_t (R - b_t)²
+
+    No other gradient reaches the location and the baseline network, and with
+    `detach_policy` none of theirs leaves them. In training locations are drawn;
+    otherwise the mean is taken, or with `num_rollouts` the probabilities of
+    several drawn paths are averaged (Monte-Carlo averaging).
+
+    The report's own variant for coloured images is
+    `RAM(glimpse_network="inception", core="conv_lstm")`.
+
+    Args:
+        image_shape: `(height, width, channels)`. Defaults to `(28, 28, 1)`.
+        num_classes: Integer, K. Defaults to 10.
+        num_glimpses: Integer, N. Defaults to 6.
+        glimpse_size: Integer g, side of a patch in pixels. Defaults to 8.
+        num_scales: Integer, patches of a glimpse, see `RetinaGlimpse`.
+            Defaults to 1.
+        scale_factor: Float, see `RetinaGlimpse`. Defaults to 2.
+        glimpse_network: `"dense"`, fully connected; `"convolution"`, a small
+            convolutional network on the patch, scales as channels; or
+            `"inception"`, the report's module of four branches, with the
+            location brought to its maps and added. Defaults to `"dense"`.
+        core: `"lstm"`; `"rnn"`, rectified units as of Mnih et al.; or
+            `"conv_lstm"`, which needs the maps of `"inception"`. Defaults to
+            `"lstm"`.
+        units: Integer U, of the core and of g_t. Defaults to 256.
+        hidden_units: Integer, of the first layers for patch and location.
+            Defaults to 128.
+        convolution_filters: Integers, filters of the 3x3 convolutions, with
+            pooling after every second. Defaults to `(16, 16, 32, 32)`.
+        inception_filters: Integer, maps of each of the four branches.
+            Defaults to 6.
+        core_filters: Integer F, maps of `"conv_lstm"`. Defaults to 24.
+        core_kernel_size: Integer, of `"conv_lstm"`. Defaults to 3.
+        location_deviation: Float σ, of the policy, the image being 2 wide.
+            Defaults to 0.15.
+        detach_policy: Boolean, whether the losses of policy and baseline stop
+            at h_t. Defaults to `True`.
+        reinforce_weight: Float w_π. Defaults to 1.
+        baseline_weight: Float w_b. Defaults to 1.
+        num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
+            Defaults to 0.
+        seed: Integer, of what is drawn; by default a random one.
+        **kwargs: Arguments of `keras.Model`.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+        training: Boolean.
+
+    Returns:
+        A dictionary: `labels`, logits of shape `(B, 1, 1, K)`, the one answer
+        for the one target, and `transforms` `(B, 1, N, 2, 3)`, the sharpest
+        windows, whose last column is l_t. In training also `decisions`, a
+        `Decision` of N - 1 steps, `(B, N - 1, ...)`, for `compute_loss`.
+
+    Raises:
+        ValueError: For sizes that do not fit together or unknown choices.
+
+    Example:
+
+    >>> model = RAM(image_shape=(28, 28, 1), num_glimpses=6, glimpse_size=8)
+    >>> model.compile("adam", loss={"labels": keras_edram.losses.LabelLoss()})
+    >>> model.predict(np.zeros((2, 28, 28, 1), "uint8"))["labels"].shape
+    (2, 1, 1, 10)
+
+    Reference:
+        - Jatakia, Rane, Rao, "Recurrent Attention Model for Image
+          Classification", section 4 and Eq. 1, 2.
+        - Mnih et al., "Recurrent Models of Visual Attention", 2014.
+        - Williams, "Simple statistical gradient-following algorithms for
+          connectionist reinforcement learning", 1992.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_classes=10,
+        *,
+        num_glimpses=6,
+        glimpse_size=8,
+        num_scales=1,
+        scale_factor=2,
+        glimpse_network="dense",
+        core="lstm",
+        units=256,
+        hidden_units=128,
+        convolution_filters=(16, 16, 32, 32),
+        inception_filters=6,
+        core_filters=24,
+        core_kernel_size=3,
+        location_deviation=0.15,
+        detach_policy=True,
+        reinforce_weight=1.0,
+        baseline_weight=1.0,
+        num_rollouts=0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_integers(image_shape, 3, "image_shape")
+        check_integers(
+            convolution_filters, len(convolution_filters), "convolution_filters"
+        )
+        for name, value in (
+            ("num_classes", num_classes),
+            ("num_glimpses", num_glimpses),
+            ("units", units),
+            ("hidden_units", hidden_units),
+            ("inception_filters", inception_filters),
+            ("core_filters", core_filters),
+            ("core_kernel_size", core_kernel_size),
+        ):
+            check_integer(value, name)
+        check_integer(num_rollouts, "num_rollouts", 0)
+        check_choice(glimpse_network, GLIMPSE_NETWORKS, "glimpse_network")
+        check_choice(core, CORES, "core")
+        if core == "conv_lstm" and glimpse_network != "inception":
+            raise ValueError(
+                '`core="conv_lstm"` needs the maps of `glimpse_network='
+                f'"inception"`. Received: glimpse_network={glimpse_network!r}'
+            )
+        if not location_deviation > 0:
+            raise ValueError(
+                "`location_deviation` must be positive. "
+                f"Received: location_deviation={location_deviation!r}"
+            )
+        self.image_shape = tuple(image_shape)
+        self.num_classes = num_classes
+        self.num_glimpses = num_glimpses
+        self.glimpse_size = glimpse_size
+        self.num_scales = num_scales
+        self.scale_factor = scale_factor
+        self.core = core
+        self.units = units
+        self.hidden_units = hidden_units
+        self.convolution_filters = tuple(convolution_filters)
+        self.inception_filters = inception_filters
+        self.core_filters = core_filters
+        self.core_kernel_size = core_kernel_size
+        self.location_deviation = location_deviation
+        self.detach_policy = detach_policy
+        self.reinforce_weight = reinforce_weight
+        self.baseline_weight = baseline_weight
+        self.num_rollouts = num_rollouts
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.glimpse_network = glimpse_network
+
+        policy = self.dtype_policy  # which need not be the global one
+        self.rescaling = layers.Rescaling(
+            1 / 255, dtype="float32", name="rescaling"
+        )
+        self.glimpse_sensor = RetinaGlimpse(
+            glimpse_size,
+            num_scales,
+            scale_factor,
+            name="glimpse_sensor",
+            dtype=policy,
+        )
+        glimpse = dict(num_steps=num_glimpses, name="glimpse", dtype=policy)
+        if glimpse_network == "inception":
+            self.glimpse = _InceptionGlimpse(inception_filters, **glimpse)
+        else:
+            self.glimpse = _VectorGlimpse(
+                convolution_filters if glimpse_network == "convolution" else (),
+                hidden_units,
+                units,
+                **glimpse,
+            )
+        if core == "lstm":
+            self.core_cell = layers.LSTMCell(units, name="core", dtype=policy)
+        elif core == "rnn":
+            self.core_cell = layers.SimpleRNNCell(
+                units, activation="relu", name="core", dtype=policy
+            )
+        else:
+            self.core_cell = ConvLSTMCore(
+                core_filters, core_kernel_size, name="core", dtype=policy
+            )
+        self.flatten = layers.Flatten(name="flatten", dtype=policy)
+        self.action = layers.Dense(num_classes, name="action", dtype="float32")
+        # Small weights: the first policy looks about the middle.
+        self.location = layers.Dense(
+            2,
+            activation="tanh",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            name="location",
+            dtype="float32",
+        )
+        self.baseline = layers.Dense(
+            1, kernel_initializer="zeros", name="baseline", dtype="float32"
+        )
+        self.build((None, *self.image_shape))
+
+    def build(self, images_shape):
+        if self.built:
+            return
+        patches_shape = self.glimpse_sensor.compute_output_shape(
+            images_shape, (None, 2)
+        )
+        self.glimpse.build(patches_shape)
+        shape = self.glimpse.compute_output_shape(patches_shape)
+        if self.core != "conv_lstm":
+            shape = self.flatten.compute_output_shape(shape)
+            features = self.units
+        else:
+            features = shape[1] * shape[2] * self.core_filters
+        self.core_cell.build(shape)
+        for network in (self.action, self.location, self.baseline):
+            network.build((None, features))
+        self.built = True
+
+    def start(self, images):
+        """What is done once an image: its pyramid and the first state.
+
+        Args:
+            images: Tensor of shape `(B, H, W, C)`, in [0, 255].
+
+        Returns:
+            The `ImagePyramid` to read from, and a `RAMState` that looks at
+            the middle of the image.
+        """
+        images = self.rescaling(images)
+        core = self.core_cell.get_initial_state(batch_size=ops.shape(images)[0])
+        core = tuple(core) if isinstance(core, (list, tuple)) else (core,)
+        locations = ops.zeros((ops.shape(images)[0], 2), "float32")
+        # Made from a tensor, as in EDRAM, so that TFLite does not fold it.
+        step = ops.cast(ops.sum(locations), "int32")
+        state = RAMState(step, locations, core)
+        return self.glimpse_sensor.pyramid(images), state
+
+    def step(self, pyramid, state, sample=False, training=False):
+        """One glimpse.
+
+        Args:
+            pyramid: `ImagePyramid` of the images, from `start`.
+            state: `RAMState`.
+            sample: Boolean, whether to draw the next location.
+            training: Boolean.
+
+        Returns:
+            The logits `(B, K)`, the patches `(B, g, g, scales C)` that were
+            seen, the `Decision` for the next location, and the next
+            `RAMState`.
+        """
+        patches = self.glimpse_sensor.read(pyramid, state.locations)
+        glimpse = self.glimpse(
+            patches, state.locations, step=state.step, training=training
+        )
+        if self.core != "conv_lstm":
+            glimpse = self.flatten(glimpse)
+        output, core = self.core_cell(glimpse, list(state.core))
+        output = self.flatten(output)
+        logits = self.action(output)
+        if self.detach_policy:
+            output = ops.stop_gradient(output)
+        means = self.location(output)
+        samples = means
+        if sample:
+            samples += self.location_deviation * keras.random.normal(
+                ops.shape(means), seed=self.seed_generator
+            )
+        # The mean learns by REINFORCE, never through what it drew.
+        samples = ops.stop_gradient(samples)
+        baselines = self.baseline(output)[:, 0]
+        return (
+            logits,
+            patches,
+            Decision(means, samples, baselines),
+            RAMState(state.step + 1, ops.clip(samples, -1, 1), tuple(core)),
+        )
+
+    def call(self, images, training=False):
+        if training:
+            outputs = self._unroll(
+                images, self.num_glimpses, sample=True, training=True
+            )
+        else:
+            outputs = self._look(images, self.num_glimpses)
+            del outputs["decisions"]
+        del outputs["patches"]
+        return outputs
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        # Taken out, so that losses and metrics find what `y` has.
+        decisions = y_pred.pop("decisions", None)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if decisions is None:
+            return loss
+        rewards = answer_rewards(y["labels"], y_pred["labels"])  # (B,)
+        reinforce = reinforce_losses(
+            decisions, rewards, self.location_deviation
+        )
+        baseline = baseline_losses(decisions, rewards)
+        return (
+            loss
+            + self.reinforce_weight * ops.mean(reinforce)
+            + self.baseline_weight * ops.mean(baseline)
+        )
+
+    def glimpses(self, images, num_glimpses=None):
+        """What the model looked at, for pictures and for study.
+
+        Args:
+            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+            num_glimpses: Integer N, to look more or less often than in
+                training. Defaults to as often.
+
+        Returns:
+            A dictionary of NumPy arrays: `labels` `(B, 1, 1, K)` and
+            `transforms` `(B, 1, N, 2, 3)` as from a call, and `patches`
+            `(B, 1, N, g, g, scales C)` in [0, 1]. With rollouts, windows and
+            patches are those of the first path.
+        """
+        glimpses = self._look(
+            ops.convert_to_tensor(images), num_glimpses or self.num_glimpses
+        )
+        del glimpses["decisions"]
+        return {
+            name: ops.convert_to_numpy(value)
+            for name, value in glimpses.items()
+        }
+
+    def _look(self, images, num_glimpses):
+        """By the mean policy, or the average of several drawn paths."""
+        rollouts = self.num_rollouts
+        if not rollouts:
+            return self._unroll(images, num_glimpses)
+        drawn = self._unroll(
+            ops.repeat(images, rollouts, axis=0), num_glimpses, sample=True
+        )
+        drawn = {
+            name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
+            for name, value in drawn.items()
+            if name != "decisions"
+        }  # (B, M, ...)
+        probabilities = ops.mean(ops.softmax(drawn.pop("labels"), -1), axis=1)
+        first = {name: value[:, 0] for name, value in drawn.items()}
+        return {"labels": ops.log(probabilities), "decisions": None, **first}
+
+    def _unroll(self, images, num_glimpses, sample=False, training=False):
+        # A Python loop: it exports to every format and compiles best.
+        pyramid, state = self.start(images)
+        locations, patches, decisions = [], [], []
+        for _ in range(num_glimpses):
+            locations.append(state.locations)
+            logits, seen, decision, state = self.step(
+                pyramid, state, sample, training
+            )
+            patches.append(seen)
+            decisions.append(decision)
+        windows = self.glimpse_sensor.windows(
+            ops.stack(locations, axis=1), self.image_shape[:2]
+        )  # (B, N, 2, 3)
+        # What is decided after the last glimpse is never looked at.
+        decisions = [
+            ops.stack(values, axis=1)
+            for values in zip(*decisions[:-1], strict=True)
+        ]  # each (B, N - 1, ...)
+        return {
+            "labels": logits[:, None, None],  # (B, 1, 1, K)
+            "transforms": windows[:, None],  # (B, 1, N, 2, 3)
+            "patches": ops.stack(patches, axis=1)[:, None],
+            "decisions": Decision(*decisions) if decisions else None,
+        }
+
+    def compute_output_shape(self, images_shape):
+        batch = images_shape[0]
+        return {
+            "labels": (batch, 1, 1, self.num_classes),
+            "transforms": (batch, 1, self.num_glimpses, 2, 3),
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            image_shape=list(self.image_shape),
+            num_classes=self.num_classes,
+            num_glimpses=self.num_glimpses,
+            glimpse_size=self.glimpse_size,
+            num_scales=self.num_scales,
+            scale_factor=self.scale_factor,
+            glimpse_network=self.glimpse_network,
+            core=self.core,
+            units=self.units,
+            hidden_units=self.hidden_units,
+            convolution_filters=list(self.convolution_filters),
+            inception_filters=self.inception_filters,
+            core_filters=self.core_filters,
+            core_kernel_size=self.core_kernel_size,
+            location_deviation=self.location_deviation,
+            detach_policy=self.detach_policy,
+            reinforce_weight=self.reinforce_weight,
+            baseline_weight=self.baseline_weight,
+            num_rollouts=self.num_rollouts,
+            seed=self.seed,
+        )
+        return config
+
+
+def answer_rewards(labels, logits):
+    """R: 1 where the answer is right, else 0.
+
+    Args:
+        labels: Integer tensor of shape `(B, 1)`.
+        logits: Tensor of shape `(B, 1, 1, K)`.
+
+    Returns:
+        Float32 tensor of shape `(B,)`, without a gradient.
+
+    Example:
+
+    >>> answer_rewards(np.array([[1]]), np.array([[[[0.2, 0.7, 0.1]]]]))
+    [1.0]
+    """
+    answers = ops.argmax(logits[:, 0, -1], axis=-1)  # (B,)
+    right = answers == ops.cast(labels[:, 0], answers.dtype)
+    return ops.stop_gradient(ops.cast(right, "float32"))
+
+
+def reinforce_losses(decisions, rewards, deviation):
+    """Surrogate whose gradient is that of the report's Eq. 2, negative.
+
+    `-Σ_t (R - b_t) log π(u_t | h_t)`, with
+    `log π(u | h) = -|u - μ|² / (2 σ²)` up to a constant. Neither the reward
+    nor the baseline nor what was drawn has a gradient here.
+
+    Args:
+        decisions: `Decision` of T steps: means and samples `(B, T, 2)`,
+            baselines `(B, T)`.
+        rewards: Float tensor of shape `(B,)`.
+        deviation: Float σ.
+
+    Returns:
+        Tensor of shape `(B,)`.
+
+    Example:
+
+    >>> decision = Decision(
+    ...     means=np.zeros((1, 1, 2), "float32"),
+    ...     samples=np.array([[[0.1, 0.0]]], "float32"),
+    ...     baselines=np.zeros((1, 1), "float32"),
+    ... )
+    >>> reinforce_losses(decision, np.ones(1, "float32"), deviation=0.1)
+    [0.5]
+    """
+    advantages = ops.stop_gradient(rewards[:, None] - decisions.baselines)
+    distances = ops.stop_gradient(decisions.samples) - decisions.means
+    log_policy = -ops.sum(ops.square(distances), axis=-1) / (2 * deviation**2)
+    return -ops.sum(advantages * log_policy, axis=1)
+
+
+def baseline_losses(decisions, rewards):
+    """What the baselines learn: `Σ_t (R - b_t)²`.
+
+    Args:
+        decisions: `Decision` of T steps, baselines `(B, T)`.
+        rewards: Float tensor of shape `(B,)`.
+
+    Returns:
+        Tensor of shape `(B,)`.
+
+    Example:
+
+    >>> decision = Decision(None, None, baselines=np.array([[0.5, 1.0]]))
+    >>> baseline_losses(decision, np.ones(1))
+    [0.25]
+    """
+    errors = ops.stop_gradient(rewards)[:, None] - decisions.baselines
+    return ops.sum(ops.square(errors), axis=1)
+
+
+class _VectorGlimpse(layers.Layer):
+    """What and where as one vector: relu(fc(what) + fc(where)).
+
+    `what` is a fully connected layer of the patch, or with `filters` of its
+    maps after 3x3 convolutions with pooling after every second; `where` is one
+    of the location.
+    """
+
+    def __init__(self, filters, hidden_units, units, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.convolutions = [
+            Rectified(
+                layers.Conv2D(
+                    number,
+                    3,
+                    padding="same",
+                    use_bias=False,  # a batch normalisation follows, with β
+                    kernel_initializer="he_normal",
+                    name=f"convolution_{i}",
+                    dtype=policy,
+                ),
+                num_steps,
+                name=f"convolution_{i}",
+                dtype=policy,
+            )
+            for i, number in enumerate(filters)
+        ]
+        self.pooling = layers.MaxPooling2D(
+            2, padding="same", name="pooling", dtype=policy
+        )
+        self.flatten = layers.Flatten(name="flatten", dtype=policy)
+
+        def dense(name, size, activation=None):
+            return layers.Dense(
+                size,
+                activation=activation,
+                kernel_initializer="he_normal",
+                name=name,
+                dtype=policy,
+            )
+
+        self.what = dense("what", hidden_units, "relu")
+        self.where = dense("where", hidden_units, "relu")
+        self.what_output = dense("what_output", units)
+        self.where_output = dense("where_output", units)
+
+    def build(self, patches_shape):
+        shape = patches_shape
+        for index, convolution in enumerate(self.convolutions):
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            if index % 2:
+                shape = self.pooling.compute_output_shape(shape)
+        self.what.build(self.flatten.compute_output_shape(shape))
+        self.where.build((None, 2))
+        self.what_output.build((None, self.what.units))
+        self.where_output.build((None, self.where.units))
+
+    def call(self, patches, locations, step, training=False):
+        features = patches
+        for index, convolution in enumerate(self.convolutions):
+            features = convolution(features, step=step, training=training)
+            if index % 2:
+                features = self.pooling(features)
+        what = self.what_output(self.what(self.flatten(features)))
+        where = self.where_output(self.where(locations))
+        return ops.relu(what + where)  # (B, U)
+
+    def compute_output_shape(self, patches_shape):
+        return (patches_shape[0], self.what_output.units)
+
+
+class _InceptionGlimpse(layers.Layer):
+    """What and where as maps: an inception module plus the location's maps.
+
+    Four branches of F maps see the patch: 1x1; 1x1 and 1x1; 1x1 and 3x3; a
+    maximum of 3x3 and 1x1. The location grows to the size of the patch in two
+    steps, by up-sampling and a convolution each.
+    """
+
+    def __init__(self, filters, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.filters = filters
+
+        def convolution(name, number, size):
+            return Rectified(
+                layers.Conv2D(
+                    number,
+                    size,
+                    padding="same",
+                    use_bias=False,  # a batch normalisation follows, with β
+                    kernel_initializer="he_normal",
+                    name=name,
+                    dtype=policy,
+                ),
+                num_steps,
+                name=name,
+                dtype=policy,
+            )
+
+        self.maximum = layers.MaxPooling2D(
+            3, strides=1, padding="same", name="maximum", dtype=policy
+        )
+        self.branches = [
+            [convolution("branch_0", filters, 1)],
+            [
+                convolution("branch_1_0", filters, 1),
+                convolution("branch_1_1", filters, 1),
+            ],
+            [
+                convolution(f"branch_2_{i}", filters, 1 + 2 * i)
+                for i in range(2)
+            ],
+            [convolution("branch_3", filters, 1)],
+        ]
+        self.where = [
+            convolution(f"where_{i}", 4 * filters, 3) for i in range(2)
+        ]
+
+    def build(self, patches_shape):
+        batch, height, width, _ = patches_shape
+        for branch in self.branches:
+            shape = patches_shape
+            for convolution in branch:
+                convolution.build(shape)
+                shape = convolution.compute_output_shape(shape)
+        self.where[0].build((batch, 1, 1, 2))
+        self.where[1].build((batch, height, width, 4 * self.filters))
+
+    def call(self, patches, locations, step, training=False):
+        maps = []
+        for index, branch in enumerate(self.branches):
+            features = self.maximum(patches) if index == 3 else patches
+            for convolution in branch:
+                features = convolution(features, step=step, training=training)
+            maps.append(features)
+        what = ops.concatenate(maps, axis=-1)  # (B, g, g, 4 F)
+        height, width = patches.shape[1:3]
+        where = locations[:, None, None]  # (B, 1, 1, 2)
+        for convolution, size in zip(
+            self.where,
+            ((height // 2, width // 2), (height, width)),
+            strict=True,
+        ):
+            where = ops.image.resize(where, size, interpolation="nearest")
+            where = convolution(where, step=step, training=training)
+        return what + where  # (B, g, g, 4 F)
+
+    def compute_output_shape(self, patches_shape):
+        return (*patches_shape[:3], 4 * self.filters)
