@@ -8,6 +8,8 @@ import sys
 
 # Images in the figures of a run: the first four are all ones, as it happens.
 DRAWN = dict(start=4, stop=9)
+DRAWN_PATHS = 18
+DRAWN_MANY = 2000  # images in a heat map
 
 
 def main(arguments=None):
@@ -97,21 +99,17 @@ def _parser():
     added = command("evaluate", _evaluate, "Errors of a model on a data set.")
     _add_model(added)
     added.add_argument(
-        "--dataset", choices=("cluttered_mnist",), default="cluttered_mnist"
+        "--recipe",
+        help="the recipe whose data it is; that of the model, if it is known",
     )
+    _add_settings(added)
     added.add_argument("--source", choices=("bundled", "tfds"))
     added.add_argument(
         "--split", choices=("train", "validation", "test"), default="test"
     )
     added.add_argument(
-        "--protocol",
-        choices=("held_out", "released_script"),
-        default="held_out",
+        "--images", type=int, help="how many; as many as there are pictures"
     )
-    added.add_argument(
-        "--images", type=int, help="how many; as many as there are digits"
-    )
-    added.add_argument("--seed", type=int, default=0)
     added.add_argument(
         "--glimpses", type=int, help="look this often at each target"
     )
@@ -120,6 +118,12 @@ def _parser():
         type=pathlib.Path,
         metavar="FILE",
         help="draw the error over the number of glimpses",
+    )
+    added.add_argument(
+        "--heat-map",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw how often it looked where",
     )
     added.add_argument(
         "--out", type=pathlib.Path, metavar="FILE", help="write JSON to a file"
@@ -165,6 +169,8 @@ def _parser():
         help="of TFLite: half the size, or a quarter",
     )
 
+    added = command("table", _table, "A paper's figures and ours, as Markdown.")
+    added.add_argument("paper", choices=("edram", "ram"))
     command("recipes", _recipes, "Lists the recipes and what they gave.")
     command("presets", _presets, "Lists the trained models that ship.")
     return parser
@@ -256,42 +262,51 @@ def _quickstart(options):
 
 
 def _evaluate(options):
-    from keras_edram import files, presets, training, visualization
-    from keras_edram.datasets import cluttered_mnist
+    from keras_edram import files, presets, recipes, training, visualization
 
     if options.images is not None and options.images < 1:
         raise ValueError(
             f"--images must be at least 1. Received: images={options.images}"
         )
     model = presets.open_model(options.model)
-    if model.image_shape[-1] != 1:
-        raise ValueError(
-            "Cluttered MNIST is grey: the model must have 1 channel. "
-            f"Received: a model of image_shape={model.image_shape}"
-        )
-    data = cluttered_mnist(
-        options.split,
-        source=options.source,
-        protocol=options.protocol,
-        seed=options.seed,
-        image_size=model.image_shape[:2],
-        num_digits=model.num_targets,
+    run = presets.run_of(options.model)
+    recipe, settings = options.recipe, {}
+    if recipe is None:
+        if run is None:
+            raise ValueError(
+                "--recipe must say whose data it is, for a file does not tell "
+                f"how it was trained. Received: model={options.model!r}"
+            )
+        recipe, settings = run["recipe"], run["settings"]
+    experiment = (
+        recipes.load(recipe)
+        .with_settings(settings)
+        .with_settings(_settings(options))
     )
+    source = options.source or experiment.sources[0]
+    data = experiment.data(experiment.settings, options.split, source)
+    if data.image_shape != model.image_shape:
+        raise ValueError(
+            f"The model reads images of shape {model.image_shape}, but those "
+            f"of the recipe are of another. Received: recipe={recipe!r} with "
+            f"images of shape {data.image_shape}"
+        )
+    images, targets = data.arrays(options.images or data.num_pictures)
     figures = {
         "model": options.model,
-        "dataset": options.dataset,
-        "protocol": options.protocol,
+        "recipe": recipe,
         "split": options.split,
-        "source": options.source,
-        "seed": options.seed,
-        **training.evaluate(
-            model,
-            *data.arrays(options.images or len(data.digits.images)),
-            glimpses=options.glimpses,
-        ),
+        "source": source,
+        "settings": dict(experiment.settings),
+        **training.evaluate(model, images, targets, glimpses=options.glimpses),
     }
     if options.plot:
         visualization.plot_error_per_glimpse(figures, options.plot)
+    if options.heat_map:
+        visualization.plot_heat_map(
+            training.look(model, images, options.glimpses)["transforms"],
+            options.heat_map,
+        )
     if options.out:
         files.write_json(options.out, figures)
     print(
@@ -362,7 +377,18 @@ def _export(options):
 def _recipes(options):
     from keras_edram import recipes
 
-    print(recipes.table())
+    for name in recipes.names():
+        figures = recipes.results(name)
+        given = (
+            "not run" if figures is None else f"error {figures['error']:.2%}"
+        )
+        print(f"{name}: {recipes.load(name).summary}; {given}")
+
+
+def _table(options):
+    from keras_edram import recipes
+
+    print(recipes.table(options.paper))
 
 
 def _presets(options):
@@ -372,8 +398,7 @@ def _presets(options):
         figures = presets.results(name)
         print(
             f"{name}: {figures['parameters']:,} parameters, "
-            f"{figures['recipe']}, {figures['settings']['protocol']}, "
-            f"error {figures['error']:.2%}, overlap {figures['iou']:.3f}"
+            f"{figures['recipe']}, error {figures['error']:.2%}"
         )
 
 
@@ -389,11 +414,22 @@ def _draw_run(out, results):
         settings, "test", results["source"]
     )
     images, targets = data.arrays(**DRAWN)
-    glimpses = presets.open_model(out).glimpses(images)
+    model = presets.open_model(out)
+    glimpses = model.glimpses(images)
     visualization.plot_glimpses(
         images, glimpses, out / "glimpses.png", labels=targets["labels"]
     )
     visualization.animate_glimpses(images, glimpses, out / "glimpses.gif")
+    images, targets = data.arrays(min(DRAWN_MANY, settings["test_images"]))
+    looks = training.look(model, images)
+    visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")
+    few = {name: values[:DRAWN_PATHS] for name, values in looks.items()}
+    visualization.plot_paths(
+        images[:DRAWN_PATHS],
+        few,
+        out / "paths.png",
+        labels=targets["labels"][:DRAWN_PATHS],
+    )
 
 
 def _print_run_folder(out):
@@ -402,18 +438,26 @@ def _print_run_folder(out):
         "  model.keras     the model with the lowest validation error\n"
         "  results.json    its figures, and how they came about\n"
         "  history.csv     and history.png: how it learnt\n"
-        "  glimpses.png    and glimpses.gif: where it looks"
+        "  glimpses.png    and glimpses.gif: where it looks\n"
+        "  paths.png       the same as paths\n"
+        "  heat_map.png    and over many images: does it depend on them?"
     )
 
 
 def _figures_table(figures):
-    """Errors in per cent and overlaps, for people."""
+    """Errors in per cent, overlaps and spreads, for people."""
     lines = [
         f"test error     {figures['error']:.2%}   of {figures['images']:,} "
-        "images, mean of all glimpses",
-        f"last glimpse   {figures['error_by_glimpse'][-1]:.2%}",
+        "images"
+    ]
+    if len(figures["error_by_glimpse"]) > 1:
+        lines[0] += ", mean of all glimpses"
+        lines.append(f"last glimpse   {figures['error_by_glimpse'][-1]:.2%}")
+    lines += [
         f"overlap        {figures['iou']:.3f}   of the last window with the "
         "true one",
+        f"spread         {figures['spread']:.3f}   of the last window over the "
+        "images, which are 2 wide",
         "",
         "glimpses           "
         + "".join(f"{n + 1:>8}" for n in range(len(figures["iou_by_glimpse"]))),
@@ -422,8 +466,11 @@ def _figures_table(figures):
         ("error, alone", "error_by_glimpse", "{:8.2%}"),
         ("error, mean so far", "error_by_average", "{:8.2%}"),
         ("overlap", "iou_by_glimpse", "{:8.3f}"),
+        ("spread", "spread_by_glimpse", "{:8.3f}"),
     ):
-        lines.append(f"{name:19}" + "".join(map(form.format, figures[key])))
+        values = figures[key]
+        if len(values) == len(figures["iou_by_glimpse"]):
+            lines.append(f"{name:19}" + "".join(map(form.format, values)))
     return "\n".join(lines)
 
 

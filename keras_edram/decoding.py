@@ -41,11 +41,12 @@ def average_probabilities(logits):
 
 
 def decode(outputs):
-    """The answer of EDRAM: what each target is and where.
+    """The answer of a model: what each target is, where, and where it looked.
 
     Args:
         outputs: Dictionary that EDRAM returns: `labels`, logits of shape
-            `(B, S, N, K)`, and `transforms` `(B, S, N, 2, 3)`.
+            `(B, S, N, K)`, and `transforms` `(B, S, N, 2, 3)`. RAM's is
+            alike, but has one answer in place of N.
 
     Returns:
         A dictionary:
@@ -55,7 +56,9 @@ def decode(outputs):
         - `boxes` `(B, S, 4)`, left, top, right, bottom of what the last
           window of each target shows of the image, fractions of its sides in
           [0, 1];
-        - `transforms` `(B, S, 2, 3)`, that window, wherever it is.
+        - `transforms` `(B, S, 2, 3)`, that window, wherever it is;
+        - `locations` `(B, S, N, 2)`, x and y of the middle of each window, in
+          the order of looking, the image being [-1, 1].
 
     Example:
 
@@ -74,6 +77,7 @@ def decode(outputs):
         "labels": ops.cast(labels[..., 0], "int32"),
         "boxes": ops.clip(geometry.transforms_to_boxes(transforms), 0, 1),
         "transforms": transforms,
+        "locations": outputs["transforms"][..., 2],
     }
 
 

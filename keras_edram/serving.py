@@ -1,8 +1,9 @@
 """Writes trained models for deployment: SavedModel and TFLite.
 
 Every signature has the same named outputs, those of `decoding.decode`:
-`probabilities`, `labels`, `boxes` and `transforms`. What is written is loaded
-again in another process and compared with the model before it gets its name.
+`probabilities`, `labels`, `boxes`, `transforms` and `locations`. What is
+written is loaded again in another process and compared with the model before
+it gets its name.
 """
 
 import pathlib
@@ -33,7 +34,7 @@ def export_saved_model(model, path, version=1):
       model's image size.
 
     Args:
-        model: `EDRAM`.
+        model: `EDRAM`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the folder; its name is the name of the model.
         version: Positive integer.
 
@@ -54,7 +55,7 @@ def export_saved_model(model, path, version=1):
         raise ValueError(
             f"`version` must be at least 1. Received: version={version}"
         )
-    model = _float32_copy(model)
+    model = _deployable(model)
     path = pathlib.Path(path) / str(version)
     with files.replacing(path) as partial:
         _write_saved_model(model, partial)
@@ -69,7 +70,7 @@ def export_tflite(model, path, quantize=None):
     [0, 255].
 
     Args:
-        model: `EDRAM`.
+        model: `EDRAM`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the `.tflite` file.
         quantize: `None` for float32 weights, `"float16"` for half the size,
             `"int8"` for a quarter: weights of 8 bits, computed in float.
@@ -93,7 +94,7 @@ def export_tflite(model, path, quantize=None):
         )
     import tensorflow as tf
 
-    model = _float32_copy(model)
+    model = _deployable(model)
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(model, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(
@@ -178,11 +179,19 @@ def _refuse_flex_operators(path):
         )
 
 
-def _float32_copy(model):
-    """The model itself, or its like in float32 when it computes in less."""
-    if model.dtype_policy.compute_dtype == "float32":
+def _deployable(model):
+    """The model itself, or its like that computes in float32, by the mean.
+
+    Nothing is drawn when it serves: the same image, the same answer.
+    """
+    if model.dtype_policy.compute_dtype == "float32" and not getattr(
+        model, "num_rollouts", 0
+    ):
         return model
-    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    config = {**model.get_config(), "dtype": "float32"}
+    if "num_rollouts" in config:
+        config["num_rollouts"] = 0
+    copy = type(model).from_config(config)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -249,7 +258,7 @@ def _compare(model, path, tolerance):
             f"The export must have the outputs {sorted(expected)}. "
             f"It has {sorted(outputs)}"
         )
-    for name in ("probabilities", "boxes", "transforms"):
+    for name in ("probabilities", "boxes", "transforms", "locations"):
         value = keras.ops.convert_to_numpy(expected[name])
         difference = float(np.max(np.abs(outputs[name] - value)))
         if not difference <= tolerance:

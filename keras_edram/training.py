@@ -277,24 +277,12 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
         raise ValueError(
             f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
         )
-    rows, transforms = [], []
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        outputs = model.glimpses(images[part], glimpses)
-        transforms.append(outputs["transforms"])
-        rows.append(
-            _count(
-                targets["labels"][part],
-                targets["transforms"][part],
-                outputs["labels"],
-                outputs["transforms"],
-            )
-        )
+    looks = look(model, images, glimpses, batch_size=batch_size)
+    figures = _count(targets, looks["labels"], looks["transforms"])
     by_average, by_glimpse, overlap = (
-        np.concatenate(values).mean(axis=0)
-        for values in zip(*rows, strict=True)
+        values.mean(axis=0) for values in figures
     )  # each (N,)
-    spread = metrics.location_spread(np.concatenate(transforms))  # (N,)
+    spread = metrics.location_spread(looks["transforms"])  # (N,)
     return {
         "images": len(images),
         "error": float(by_average[-1]),
@@ -307,8 +295,33 @@ def evaluate(model, images, targets, *, batch_size=250, glimpses=None):
     }
 
 
-def _count(labels, true_transforms, logits, transforms):
+def look(model, images, glimpses=None, *, batch_size=250):
+    """What a model sees of many images, batch by batch, without the patches.
+
+    Args:
+        model: `EDRAM`, `RAM` or `Baseline`.
+        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        glimpses: Integer, how often to look at each target; by default as
+            often as in training.
+        batch_size: Integer.
+
+    Returns:
+        A dictionary of NumPy arrays, `labels` and `transforms`, see
+        `EDRAM.glimpses`.
+    """
+    parts = [
+        model.glimpses(images[start : start + batch_size], glimpses)
+        for start in range(0, len(images), batch_size)
+    ]
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        for name in ("labels", "transforms")
+    }
+
+
+def _count(targets, logits, transforms):
     """Errors by average, by glimpse, and overlap of each target: (m, N)."""
+    labels = targets["labels"]
     known = labels >= 0  # (B, S)
     by_average = [
         metrics.label_errors(
@@ -317,7 +330,7 @@ def _count(labels, true_transforms, logits, transforms):
         for n in range(logits.shape[2])
     ]
     by_glimpse = metrics.label_errors(labels, logits)  # (B, S, N)
-    overlap = geometry.window_iou(true_transforms[:, :, None], transforms)
+    overlap = geometry.window_iou(targets["transforms"][:, :, None], transforms)
     return [
         keras.ops.convert_to_numpy(values)[known]
         for values in (keras.ops.stack(by_average, -1), by_glimpse, overlap)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from keras_edram import decoding, files, geometry
+from keras_edram import decoding, files, geometry, metrics
 
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
@@ -16,11 +16,13 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
 
     Each row has the image with the last window of each target, and for each
     glimpse the image with its window drawn and the patch that was seen there,
-    with the answer of that glimpse alone.
+    with the answer of that glimpse alone where the model gives one. The scales
+    of a retina glimpse stand side by side.
 
     Args:
         images: Array of shape `(B, H, W, C)` in [0, 255].
-        glimpses: What `EDRAM.glimpses(images)` returns.
+        glimpses: What `EDRAM.glimpses(images)` or `RAM.glimpses(images)`
+            returns.
         path: Path of the picture to write; its suffix gives the format.
         labels: True labels, `(B, S)`, written beside the answer.
         titles: B strings, written over the images.
@@ -35,7 +37,7 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
     transforms = _steps(glimpses["transforms"])  # (B, T, 2, 3)
     patches = _steps(glimpses["patches"])  # (B, T, g, g, C)
-    seen = np.argmax(_steps(glimpses["labels"]), axis=-1)  # (B, T)
+    seen = np.argmax(_steps(glimpses["labels"]), axis=-1)  # (B, T) or (B, S)
     rows, columns = len(images), 1 + transforms.shape[1]
     figure = _figure(figsize=(1.5 * columns, 3.1 * rows))
     axes = figure.subplots(2 * rows, columns, squeeze=False)
@@ -64,8 +66,9 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
                 above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
             )
             above[t + 1].set_title(f"glimpse {t + 1}", fontsize=9)
-            _show(below[t + 1], patches[row, t] * 255)
-            below[t + 1].set_title(f"sees {seen[row, t]}", fontsize=9)
+            _show(below[t + 1], _scales(patches[row, t], image) * 255)
+            if seen.shape[1] == columns - 1:
+                below[t + 1].set_title(f"sees {seen[row, t]}", fontsize=9)
     for axis in axes.flat:
         axis.axis("off")
     _save(figure, path)
@@ -74,12 +77,14 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
 def animate_glimpses(images, glimpses, path):
     """Writes an animated GIF: the windows, one glimpse after the other.
 
-    Each frame has a row an image: the image with the window, the patch, and
-    the answer averaged over the glimpses so far.
+    Each frame has a column an image: the image with the window, the patch, and
+    the answer averaged over the glimpses so far; an answer that comes with the
+    last glimpse is shown with that.
 
     Args:
         images: Array of shape `(B, H, W, C)` in [0, 255].
-        glimpses: What `EDRAM.glimpses(images)` returns.
+        glimpses: What `EDRAM.glimpses(images)` or `RAM.glimpses(images)`
+            returns.
         path: Path of the GIF to write.
 
     Example:
@@ -89,27 +94,31 @@ def animate_glimpses(images, glimpses, path):
     """
     transforms = _steps(glimpses["transforms"])
     patches = _steps(glimpses["patches"])
-    num_targets, per_target = glimpses["labels"].shape[1:3]
+    num_targets, per_target = glimpses["transforms"].shape[1:3]
+    answers = glimpses["labels"].shape[2]
     frames = []
     for t in range(num_targets * per_target):
         figure = _figure(figsize=(2.4 * len(images), 4.9))
         axes = figure.subplots(2, len(images), squeeze=False)
         target, glimpse = divmod(t, per_target)
-        so_far = decoding.average_probabilities(
-            glimpses["labels"][:, target : target + 1, : glimpse + 1]
-        )
-        so_far = np.asarray(so_far)[:, 0]  # (B, K)
+        given = max(0, glimpse + 1 - (per_target - answers))
+        if given:
+            so_far = decoding.average_probabilities(
+                glimpses["labels"][:, target : target + 1, :given]
+            )
+            so_far = np.asarray(so_far)[:, 0]  # (B, K)
         for column, image in enumerate(images):
             above, below = axes[:, column]
             _show(above, image)
             _draw_windows(
                 above, image, transforms[column, t : t + 1], WINDOW_COLOUR
             )
-            _show(below, patches[column, t] * 255)
-            best = int(np.argmax(so_far[column]))
-            below.set_title(
-                f"{best}  ({so_far[column, best]:.0%})", fontsize=11
-            )
+            _show(below, _scales(patches[column, t], image) * 255)
+            if given:
+                best = int(np.argmax(so_far[column]))
+                below.set_title(
+                    f"{best}  ({so_far[column, best]:.0%})", fontsize=11
+                )
             above.axis("off")
             below.axis("off")
         figure.suptitle(f"glimpse {t + 1}", fontsize=11)
@@ -125,8 +134,96 @@ def animate_glimpses(images, glimpses, path):
         )
 
 
+def plot_paths(images, glimpses, path, *, labels=None):
+    """Draws where the model looked, as a path over each image.
+
+    The numbers are those of the glimpses; the line joins the middles of their
+    windows. The square is the last window, the sharpest of a retina glimpse.
+
+    Args:
+        images: Array of shape `(B, H, W, C)` in [0, 255].
+        glimpses: What `RAM.glimpses(images)` or `EDRAM.glimpses(images)`
+            returns.
+        path: Path of the picture to write.
+        labels: True labels, `(B, S)`, written beside the answer.
+
+    Example:
+
+    >>> images, targets = mnist("test").arrays(12)
+    >>> plot_paths(images, model.glimpses(images), "paths.png")
+    """
+    read = decoding.read_out(decoding.decode(glimpses))
+    transforms = _steps(glimpses["transforms"])  # (B, T, 2, 3)
+    columns = min(6, len(images))
+    rows = -(-len(images) // columns)
+    figure = _figure(figsize=(2.3 * columns, 2.6 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for index, image in enumerate(images):
+        axis = axes.flat[index]
+        _show(axis, image)
+        _draw_windows(axis, image, transforms[index, -1:], ANSWER_COLOUR)
+        points = np.asarray(
+            geometry.points_to_pixels(
+                transforms[index, :, :, 2], image.shape[:2]
+            )
+        )  # (T, 2)
+        axis.plot(*points.T, color=WINDOW_COLOUR, linewidth=1.2)
+        for number, (x, y) in enumerate(points, start=1):
+            axis.annotate(
+                str(number), (x, y), color="white", fontsize=7,
+                ha="center", va="center",
+                bbox=dict(boxstyle="circle,pad=0.15", fc=WINDOW_COLOUR, lw=0),
+            )  # fmt: skip
+        truth = ""
+        if labels is not None:
+            truth = ", is " + "".join(str(int(y)) for y in labels[index])
+        axis.set_title(f"reads {read[index]['sequence']}{truth}", fontsize=9)
+    _save(figure, path)
+
+
+def plot_heat_map(transforms, path, *, bins=30):
+    """Draws how often the model looked where, glimpse by glimpse.
+
+    A policy that does not depend on the image shows as one point a glimpse,
+    and as a spread of 0, see `keras_edram.metrics.location_spread`.
+
+    Args:
+        transforms: Array of shape `(B, S, N, 2, 3)`, the windows of many
+            images, best of a whole test set.
+        path: Path of the picture to write.
+        bins: Integer, squares of the map on a side.
+
+    Example:
+
+    >>> images, targets = mnist("test").arrays(1000)
+    >>> plot_heat_map(model.glimpses(images)["transforms"], "heat_map.png")
+    """
+    spread = np.asarray(metrics.location_spread(transforms))  # (N,)
+    centres = np.asarray(transforms)[..., 2]  # (B, S, N, 2)
+    columns = min(4, len(spread))
+    rows = -(-len(spread) // columns)
+    figure = _figure(figsize=(2.6 * columns, 2.8 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for n, axis in enumerate(axes.flat[: len(spread)]):
+        counts, _, _ = np.histogram2d(
+            centres[:, :, n, 1].ravel(),
+            centres[:, :, n, 0].ravel(),
+            bins=bins,
+            range=((-1, 1), (-1, 1)),
+        )  # rows are y, downwards as in an image
+        # Roots, or the peak of a glimpse hides all the rest.
+        axis.imshow(np.sqrt(counts), extent=(-1, 1, 1, -1), cmap="magma")
+        axis.set_title(f"glimpse {n + 1}, spread {spread[n]:.2f}", fontsize=9)
+    figure.suptitle(f"where it looked, {len(centres):,} images", fontsize=10)
+    _save(figure, path)
+
+
 def plot_history(history, path):
-    """Draws loss, error and overlap over the epochs of a run.
+    """Draws what a run's history has of loss, error and overlap.
 
     Args:
         history: Rows of `keras_edram.training.read_history`.
@@ -136,15 +233,19 @@ def plot_history(history, path):
 
     >>> plot_history(read_history("run/history.csv"), "history.png")
     """
-    figure = _figure(figsize=(11, 3.2))
-    axes = figure.subplots(1, 3)
+    panels = [
+        (name, title)
+        for name, title in (
+            ("loss", "loss"),
+            ("labels_error", "error"),
+            ("transforms_iou", "overlap of the last window"),
+        )
+        if name in history[0]
+    ]
+    figure = _figure(figsize=(3.7 * len(panels), 3.2))
+    axes = figure.subplots(1, len(panels))
     epochs = [row["epoch"] + 1 for row in history]
-    for axis, name, title in zip(
-        axes,
-        ("loss", "labels_error", "transforms_iou"),
-        ("loss", "error", "overlap of the last window"),
-        strict=True,
-    ):
+    for axis, (name, title) in zip(axes, panels, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             axis.plot(epochs, [row[key] for row in history], label=label)
         axis.set(xlabel="epoch", title=title)
@@ -197,6 +298,12 @@ def plot_error_per_glimpse(figures, path):
 def _steps(values):
     """(B, S, N, ...) -> (B, T, ...)"""
     return values.reshape(len(values), -1, *values.shape[3:])
+
+
+def _scales(patch, image):
+    """The scales of a glimpse side by side: (g, g, K C) -> (g, K g, C)."""
+    parts = np.split(patch, patch.shape[-1] // image.shape[-1], axis=-1)
+    return np.concatenate(parts, axis=1)
 
 
 def _figure(figsize):

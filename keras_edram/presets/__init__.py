@@ -114,3 +114,24 @@ def open_model(where):
             f"{path} must be a model that Keras saved, but cannot be read: "
             f"{error}"
         ) from error
+
+
+def run_of(where):
+    """How a model that a user means was trained.
+
+    Args:
+        where: As of `open_model`.
+
+    Returns:
+        The dictionary of `recipe`, `settings`, `source` and more that its
+        training wrote, or `None` for a file that came alone.
+
+    Example:
+
+    >>> run_of("edram_small_cluttered_mnist")["recipe"]
+    'cluttered_mnist_edram_small'
+    """
+    if str(where) in names():
+        return results(str(where))
+    path = pathlib.Path(where) / "run.json"
+    return files.read_json(path) if path.is_file() else None

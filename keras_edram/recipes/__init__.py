@@ -66,33 +66,89 @@ def results(name):
     return files.read_json(path) if path.exists() else None
 
 
-def table():
-    """All recipes and what they gave, as a Markdown table.
+def table(paper):
+    """What a paper reports and what our finished runs gave, as Markdown.
+
+    Args:
+        paper: `"edram"` or `"ram"`.
 
     Returns:
         String; the README has the same lines.
 
+    Raises:
+        ValueError: For another paper.
+
     Example:
 
-    >>> print(table())
+    >>> print(table("ram"))
     """
-    lines = [
-        "| recipe | published | ours: test error | overlap | images seen | "
-        "minutes | protocol, digits |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in names():
-        figures = results(name)
-        cells = [f"`{name}`", load(name).published]
-        if figures is None:
-            cells += ["not run"] + [""] * 4
-        else:
-            cells += [
+    if paper not in ("edram", "ram"):
+        raise ValueError(
+            f'`paper` must be "edram" or "ram". Received: paper={paper!r}'
+        )
+    return _edram_table() if paper == "edram" else _ram_tables()
+
+
+def _edram_table():
+    rows = []
+    for name, module in _modules().items():
+        if hasattr(module, "rows"):
+            continue
+        figures, cells = results(name), ["not run"]
+        if figures is not None:
+            cells = [
                 f"{figures['error']:.2%}",
                 f"{figures['iou']:.3f}",
                 f"{figures['images_seen']:,}",
                 f"{figures['minutes']:.0f}",
                 f"{figures['settings']['protocol']}, {figures['source']}",
             ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", module.recipe.published, *cells])
+    columns = (
+        "recipe",
+        "published",
+        "ours: test error",
+        "overlap",
+        "images seen",
+        "minutes",
+        "protocol, digits",
+    )
+    return _markdown(columns, rows)
+
+
+def _ram_tables():
+    columns = (
+        "model",
+        "the report: accuracy",
+        "ours: accuracy",
+        "spread",
+        "parameters",
+        "images seen",
+        "minutes",
+        "recipe",
+    )
+    tables = []
+    modules = [m for m in _modules().values() if hasattr(m, "rows")]
+    for module in sorted(modules, key=lambda module: module.title):
+        rows = []
+        for name, row in module.rows.items():
+            figures, cells = results(name), ["not run", *[""] * 4]
+            if figures is not None:
+                cells = [
+                    f"{1 - figures['error']:.2%}",
+                    f"{figures['spread']:.2f}",
+                    f"{figures['parameters']:,}",
+                    f"{figures['images_seen']:,}",
+                    f"{figures['minutes']:.0f}",
+                ]
+            report = "-" if row.accuracy is None else f"{row.accuracy:.2f}%"
+            rows.append([row.name, report, *cells, f"`{name}`"])
+        tables.append(f"**{module.title}**\n\n{_markdown(columns, rows)}")
+    return "\n\n".join(tables)
+
+
+def _markdown(columns, rows):
+    """A table; rows that are short are filled up."""
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[*row, *[""] * (len(columns) - len(row))] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -119,6 +119,19 @@ SIZES = (
 )
 
 
+def augmentation(settings, split):
+    """Options of `AugmentedImages`: only training images are varied.
+
+    A larger canvas is part of the task, so all splits have it.
+    """
+    options = dict(image_size=settings["image_size"])
+    if split == "train":
+        for name in ("max_shift", "mirror"):
+            if name in settings:
+                options[name] = settings[name]
+    return options
+
+
 def cluttered(settings, split, source):
     """Translated or cluttered MNIST of one split."""
     return cluttered_mnist(

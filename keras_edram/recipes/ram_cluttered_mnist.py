@@ -36,7 +36,8 @@ rows = {
             num_glimpses=8,
             glimpse_size=12,
             num_scales=3,
-            epochs=40,
+            location_deviation=0.3,
+            epochs=36,
         ),
     ),
     "cluttered_mnist_100_ram": Row(
@@ -47,6 +48,7 @@ rows = {
             num_glimpses=8,
             glimpse_size=12,
             num_scales=4,
+            location_deviation=0.2,
             epochs=40,
             image_size=100,
             num_distractors=8,

@@ -39,7 +39,7 @@ def _data(settings, split, source):
         split,
         source=source,
         seed=settings["seed"],
-        max_shift=settings["max_shift"] if split == "train" else 0,
+        **_ram.augmentation(settings, split),
     )
 
 

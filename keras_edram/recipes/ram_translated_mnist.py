@@ -34,7 +34,8 @@ rows = {
             num_glimpses=8,
             glimpse_size=12,
             num_scales=3,
-            epochs=32,
+            location_deviation=0.3,
+            epochs=30,
         ),
     ),
 }
