@@ -114,6 +114,12 @@ def _parser():
         "--glimpses", type=int, help="look this often at each target"
     )
     added.add_argument(
+        "--rollouts",
+        type=int,
+        default=0,
+        help="of RAM: average this many drawn paths; 0 takes the mean policy",
+    )
+    added.add_argument(
         "--plot",
         type=pathlib.Path,
         metavar="FILE",
@@ -269,6 +275,8 @@ def _evaluate(options):
             f"--images must be at least 1. Received: images={options.images}"
         )
     model = presets.open_model(options.model)
+    if options.rollouts:
+        _draw_rollouts(model, options.rollouts)
     run = presets.run_of(options.model)
     recipe, settings = options.recipe, {}
     if recipe is None:
@@ -298,6 +306,7 @@ def _evaluate(options):
         "split": options.split,
         "source": source,
         "settings": dict(experiment.settings),
+        "rollouts": options.rollouts,
         **training.evaluate(model, images, targets, glimpses=options.glimpses),
     }
     if options.plot:
@@ -314,6 +323,15 @@ def _evaluate(options):
         if options.json
         else _figures_table(figures)
     )
+
+
+def _draw_rollouts(model, number):
+    if not hasattr(model, "num_rollouts") or number < 0:
+        raise ValueError(
+            "--rollouts must be positive, and the model a RAM, whose policy "
+            f"draws. Received: rollouts={number} of a {type(model).__name__}"
+        )
+    model.num_rollouts = number
 
 
 def _predict(options):

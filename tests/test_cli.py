@@ -82,7 +82,8 @@ def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
     assert figures == json.loads(out.read_text())
     assert len(figures["error_by_glimpse"]) == 3
     assert figures["error"] <= 0.2 and figures["iou"] > 0.8
-    assert figures["protocol"] == "held_out" and figures["split"] == "test"
+    assert figures["settings"]["protocol"] == "held_out"
+    assert figures["split"] == "test" and figures["source"] == "bundled"
     assert plot.stat().st_size > 5_000
 
 
@@ -117,11 +118,35 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
         assert words in error_of(capsys, *arguments)
 
 
-def test_a_model_that_is_not_grey_cannot_be_evaluated(tmp_path, capsys):
-    sizes = {**tiny.SIZES, "image_shape": (40, 50, 3)}
-    path = tmp_path / "colour.keras"
+def test_a_file_is_evaluated_on_the_data_of_a_recipe(tmp_path, capsys):
+    sizes = {**tiny.SIZES, "image_shape": (60, 60, 1)}
+    path = tmp_path / "model.keras"
     keras_edram.EDRAM(**sizes).save(path)
-    assert "1 channel" in error_of(capsys, "evaluate", path)
+    assert "--recipe" in error_of(capsys, "evaluate", path)
+    error = error_of(capsys, "evaluate", path, "--recipe", "mnist_ram")
+    assert "(60, 60, 1)" in error and "(28, 28, 1)" in error
+    arguments = ["evaluate", path, "--recipe", "cluttered_mnist_60_ram"]
+    arguments += ["--images", 20, "--json", "--set", "num_distractors=2"]
+    assert cli.main(list(map(str, arguments))) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["settings"]["num_distractors"] == 2
+    assert figures["images"] == 20
+
+
+def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
+    path, heat_map = tmp_path / "ram.keras", tmp_path / "heat_map.png"
+    keras_edram.RAM(num_glimpses=3, units=8, hidden_units=8).save(path)
+    arguments = ["evaluate", path, "--recipe", "mnist_ram", "--images", 30]
+    arguments += ["--rollouts", 2, "--json", "--heat-map", heat_map]
+    assert cli.main(list(map(str, arguments))) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["rollouts"] == 2
+    # Drawn with a deviation of 0.15 around nearly the same mean.
+    assert 0.1 < figures["spread"] < 0.2
+    with Image.open(heat_map) as picture:
+        picture.load()
+    arguments = ("evaluate", PRESET, "--rollouts", "3")
+    assert "a RAM" in error_of(capsys, *arguments)
 
 
 def test_export_writes_and_says_so(tmp_path, capsys):
@@ -141,21 +166,25 @@ def test_export_writes_and_says_so(tmp_path, capsys):
 
 def test_recipes_and_presets_are_listed_with_their_figures(capsys):
     assert cli.main(["recipes"]) == 0
-    assert capsys.readouterr().out.strip() == recipes.table()
+    listed = capsys.readouterr().out
+    for name in recipes.names():
+        assert f"{name}: {recipes.load(name).summary}" in listed
+    for paper in ("edram", "ram"):
+        assert cli.main(["table", paper]) == 0
+        assert capsys.readouterr().out.strip() == recipes.table(paper)
     assert cli.main(["presets"]) == 0
     assert PRESET in capsys.readouterr().out
 
 
 def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
-    class Tiny:
-        recipe = tiny.recipe(epochs=1)
-
-    monkeypatch.setattr(recipes, "load", lambda name: Tiny)
+    recipe = tiny.recipe(epochs=1)
+    monkeypatch.setattr(recipes, "load", lambda name: recipe)
     out = tmp_path / "run"
     arguments = ["train", "tiny", "--out", str(out), "--set", "batch_size=10"]
     assert cli.main(arguments) == 0
     assert "test error" in capsys.readouterr().out
-    for name in ("history.png", "glimpses.png", "glimpses.gif"):
+    pictures = ("history", "glimpses", "paths", "heat_map")
+    for name in ("glimpses.gif", *(f"{name}.png" for name in pictures)):
         with Image.open(out / name) as picture:
             picture.load()
     with Image.open(out / "glimpses.gif") as animation:
@@ -229,4 +258,5 @@ def test_quickstart_leaves_all_that_it_promises(tmp_path):
 
 def test_the_readme_has_the_table_of_the_recipes():
     readme = pathlib.Path(__file__).parents[1] / "README.md"
-    assert recipes.table() in readme.read_text()
+    for paper in ("edram", "ram"):
+        assert recipes.table(paper) in readme.read_text()

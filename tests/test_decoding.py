@@ -96,3 +96,11 @@ def test_answers_are_read_out_as_plain_values(outputs):
         )
         np.testing.assert_allclose(row["boxes"], answers["boxes"][b])
         assert type(row["boxes"][0][0]) is float
+
+
+def test_locations_are_the_middles_of_all_windows_in_order(outputs):
+    # The middle of a window is where its transform maps (0, 0): θ3, θ6.
+    locations = decoding.decode(outputs)["locations"]
+    assert locations.shape == (B, S, N, 2)
+    expected = np.matmul(outputs["transforms"], [[0], [0], [1]])[..., 0]
+    np.testing.assert_allclose(locations, expected, rtol=1e-6)

@@ -289,3 +289,51 @@ def test_half_precision_is_widened_before_it_is_used():
 def test_a_wrong_shape_or_format_is_refused(call):
     with pytest.raises(ValueError, match="Received: "):
         call()
+
+
+POINTS = np.array(
+    [
+        [[0.0, 0.0], [0.5, -0.25], [-1.0, 1.0]],
+        [[0.125, 0.75], [3.0, -5.0], [-0.3, -0.7]],
+    ]
+)
+
+
+def test_windows_around_points_have_the_size_in_pixels():
+    height, width = 3, 5
+    windows = geometry.windows_around(POINTS, (height, width), IMAGE)
+    assert windows.shape == (2, 3, 2, 3)
+    for index in np.ndindex(2, 3):
+        x, y = to_pixel(POINTS[index], IMAGE)
+        left, top, right, bottom = box_of(ops.convert_to_numpy(windows[index]))
+        np.testing.assert_allclose(
+            [left * 16, top * 10, right * 16, bottom * 10],
+            # The index of a pixel's centre is half a pixel from its edge.
+            np.add([x, y, x, y], 0.5)
+            + np.array([-width, -height, width, height]) / 2,
+            atol=1e-5,
+        )
+
+
+def test_windows_around_points_follow_the_formula():
+    expected = np.empty((2, 3, 2, 3))
+    for index in np.ndindex(2, 3):
+        x, y = POINTS[index]
+        expected[index] = [[5 / 16, 0, x], [0, 3 / 10, y]]
+    assert_close(geometry.windows_around(POINTS, (3, 5), IMAGE), expected)
+    assert_close(
+        geometry.windows_around(POINTS[0, 1], (3, 5), IMAGE), expected[0, 1]
+    )
+
+
+def test_windows_around_points_of_half_precision_are_widened():
+    points = np.array([[0.5, -0.25]], "float16")
+    expected = [[[8 / 1999, 0, 0.5], [0, 8 / 2001, -0.25]]]
+    windows = geometry.windows_around(points, (8, 8), (2001, 1999))
+    assert_close(windows, expected)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 1), (2, 2, 4)])
+def test_points_that_are_not_pairs_are_refused(shape):
+    with pytest.raises(ValueError, match="Received: "):
+        geometry.windows_around(np.zeros(shape), (3, 5), IMAGE)

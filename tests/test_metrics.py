@@ -161,3 +161,35 @@ def test_labels_and_probabilities_that_do_not_fit_are_refused(
 ):
     with pytest.raises(ValueError, match="Received: labels of shape"):
         metrics.label_errors(np.zeros(labels, "int32"), np.zeros(probabilities))
+
+
+def test_the_spread_is_the_deviation_over_the_images(generator):
+    _, transforms = random_transforms(generator)
+    # Each glimpse twice as far about as the one before.
+    transforms[..., 2] *= np.array([1.0, 2.0, 4.0])[:, None]
+    expected = np.empty(N)
+    for j in range(N):
+        deviations = [
+            np.sqrt(np.mean((places - places.mean()) ** 2))
+            for i in range(S)
+            for places in transforms[:, i, j, :, 2].T  # x, then y
+        ]
+        expected[j] = np.mean(deviations)
+    spread = metrics.location_spread(transforms.astype("float32"))
+    assert spread.shape == (N,)
+    np.testing.assert_allclose(spread, expected, rtol=1e-5)
+
+
+def test_looking_at_the_same_places_has_no_spread(generator):
+    _, transforms = random_transforms(generator)
+    transforms[:] = transforms[0]
+    # How wide a window is does not matter.
+    transforms[..., :2] = generator.uniform(size=(B, S, N, 2, 2))
+    spread = metrics.location_spread(transforms.astype("float32"))
+    np.testing.assert_allclose(spread, np.zeros(N), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(B, N, 2, 3), (B, S, N, 3, 2), (B, S, N, 6)])
+def test_the_spread_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match="Received: transforms of shape"):
+        metrics.location_spread(np.zeros(shape))

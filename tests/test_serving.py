@@ -8,9 +8,9 @@ import tiny
 from PIL import Image
 
 from keras_edram import decoding, serving
-from keras_edram.models import EDRAM
+from keras_edram.models import EDRAM, RAM, Baseline
 
-OUTPUTS = {"probabilities", "labels", "boxes", "transforms"}
+OUTPUTS = {"probabilities", "labels", "boxes", "transforms", "locations"}
 
 
 def make_model():
@@ -132,6 +132,59 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     operators = serving.tflite_operators(path)
     assert "CONV_2D" in operators
     assert not [name for name in operators if name.startswith("Flex")]
+
+
+def make_ram(**arguments):
+    """A tiny RAM whose locations depend on the image."""
+    model = RAM(
+        (40, 50, 1),
+        num_glimpses=3,
+        num_scales=2,
+        units=8,
+        hidden_units=8,
+        convolution_filters=(2, 3),
+        inception_filters=1,
+        core_filters=2,
+        **arguments,
+    )
+    kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
+    model.location.kernel.assign(kernel)
+    return model
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(),
+        # Rollouts are drawn while a model is studied, never when it serves.
+        dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+        pytest.param(
+            dict(core="conv_lstm", glimpse_network="inception"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_ram_is_exported_with_its_mean_policy(arguments, images, tmp_path):
+    ram = make_ram(**arguments)
+    folder = serving.export_saved_model(ram, tmp_path / "ram")
+    file = serving.export_tflite(ram, tmp_path / "ram.tflite")
+    ram.num_rollouts = 0
+    expected = expected_outputs(ram, images)
+    locations = expected["locations"]
+    assert locations.shape == (3, 1, 3, 2)
+    assert not locations[:, :, 0].any()  # the middle
+    assert np.abs(locations[0, 0, -1] - locations[1, 0, -1]).max() > 1e-4
+    assert_agree(serving.run_saved_model(folder, images), expected)
+    assert_agree(serving.run_tflite(file, images), expected)
+    assert serving.run_tflite(file, images[:1])["locations"].shape[0] == 1
+
+
+def test_a_baseline_is_exported_like_the_models_that_look(images, tmp_path):
+    model = Baseline((40, 50, 1), network="convolution", units=8)
+    path = serving.export_saved_model(model, tmp_path / "baseline")
+    outputs = serving.run_saved_model(path, images)
+    assert_agree(outputs, expected_outputs(model, images))
+    np.testing.assert_array_equal(outputs["boxes"][:, 0], [[0, 0, 1, 1]] * 3)
 
 
 @pytest.mark.slow

@@ -11,14 +11,15 @@ def check_integer(value, name, minimum=1):
 
 
 def check_integers(values, length, name):
-    """Raises unless `values` are `length` positive integers."""
+    """Raises unless `values` are positive integers, `length` if it is given."""
     if (
         not isinstance(values, (tuple, list))
-        or len(values) != length
+        or (length is not None and len(values) != length)
         or not all(isinstance(value, int) and value > 0 for value in values)
     ):
+        number = "" if length is None else f"{length} "
         raise ValueError(
-            f"`{name}` must be {length} positive integers. "
+            f"`{name}` must be {number}positive integers. "
             f"Received: {name}={values!r}"
         )
 

@@ -9,7 +9,11 @@ import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
-from keras_edram.models.arguments import check_choice, check_integers
+from keras_edram.models.arguments import (
+    check_choice,
+    check_integer,
+    check_integers,
+)
 
 NETWORKS = ("dense", "convolution")
 
@@ -68,6 +72,13 @@ class Baseline(keras.Model):
         super().__init__(**kwargs)
         check_integers(image_shape, 3, "image_shape")
         check_choice(network, NETWORKS, "network")
+        for name, value in (
+            ("num_classes", num_classes),
+            ("units", units),
+            ("filters", filters),
+            ("kernel_size", kernel_size),
+        ):
+            check_integer(value, name)
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
         self.network = network
@@ -133,6 +144,13 @@ class Baseline(keras.Model):
         return {
             "labels": (batch, 1, 1, self.num_classes),
             "transforms": (batch, 1, 1, 2, 3),
+        }
+
+    def compute_output_spec(self, images, training=False):
+        # float32 under every precision policy, which Keras does not assume.
+        return {
+            name: keras.KerasTensor(shape, "float32")
+            for name, shape in self.compute_output_shape(images.shape).items()
         }
 
     def get_config(self):

@@ -26,6 +26,7 @@ Letters in shapes: B batch, N glimpses, H W C image, g glimpse side, U units,
 F maps, K classes, M rollouts.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -154,7 +155,7 @@ class RAM(Preset, keras.Model):
     Example:
 
     >>> model = RAM(image_shape=(28, 28, 1), num_glimpses=6, glimpse_size=8)
-    >>> model.compile("adam", loss={"labels": keras_edram.losses.LabelLoss()})
+    >>> model.compile("adam", loss={"labels": LabelLoss()})
     >>> model.predict(np.zeros((2, 28, 28, 1), "uint8"))["labels"].shape
     (2, 1, 1, 10)
 
@@ -193,9 +194,7 @@ class RAM(Preset, keras.Model):
     ):
         super().__init__(**kwargs)
         check_integers(image_shape, 3, "image_shape")
-        check_integers(
-            convolution_filters, len(convolution_filters), "convolution_filters"
-        )
+        check_integers(convolution_filters, None, "convolution_filters")
         for name, value in (
             ("num_classes", num_classes),
             ("num_glimpses", num_glimpses),
@@ -431,9 +430,11 @@ class RAM(Preset, keras.Model):
             for name, value in drawn.items()
             if name != "decisions"
         }  # (B, M, ...)
-        probabilities = ops.mean(ops.softmax(drawn.pop("labels"), -1), axis=1)
+        # log 1/M Σ p, finite where a path is sure.
+        log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
+        labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
         first = {name: value[:, 0] for name, value in drawn.items()}
-        return {"labels": ops.log(probabilities), "decisions": None, **first}
+        return {"labels": labels, "decisions": None, **first}
 
     def _unroll(self, images, num_glimpses, sample=False, training=False):
         # A Python loop: it exports to every format and compiles best.
@@ -466,6 +467,13 @@ class RAM(Preset, keras.Model):
         return {
             "labels": (batch, 1, 1, self.num_classes),
             "transforms": (batch, 1, self.num_glimpses, 2, 3),
+        }
+
+    def compute_output_spec(self, images, training=False):
+        # float32 under every precision policy, which Keras does not assume.
+        return {
+            name: keras.KerasTensor(shape, "float32")
+            for name, shape in self.compute_output_shape(images.shape).items()
         }
 
     def get_config(self):

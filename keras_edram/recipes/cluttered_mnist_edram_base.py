@@ -4,7 +4,7 @@ Paper     Ablavatski et al., 2017, section 4.1, Table 1: 0.6 % test error, on
           digits that it trained on (see `keras_edram.datasets`).
 Protocol  held_out: all MNIST digits, 8 distractors, test digits never trained
           on, the model chosen on a twelfth of the training digits.
-Command   keras-edram train cluttered_mnist_edram_base --digits tfds --out RUN
+Command   keras-edram train cluttered_mnist_edram_base --source tfds --out RUN
 Duration  about 6 hours on 2 CPU cores for 600,000 images; meant for a GPU
 Expected  below the 1.2 % of `cluttered_mnist_edram_small`
 Measured  not run to its end yet

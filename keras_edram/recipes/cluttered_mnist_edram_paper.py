@@ -4,7 +4,7 @@ Paper     Ablavatski et al., 2017, section 4.1, Table 1: 0.6 % test error.
 Protocol  released_script: 5 distractors, and MNIST's training digits in the
           test images too, as in the generator that the authors published. Its
           figure says little of unseen digits and never stands beside ours.
-Command   keras-edram train cluttered_mnist_edram_paper --digits tfds --out RUN
+Command   keras-edram train cluttered_mnist_edram_paper --source tfds --out RUN
 Duration  about 36 hours on 2 CPU cores for 60 epochs; meant for a GPU
 Expected  1.24 % after 60 epochs, what the authors' repository claims
 Measured  not run to its end yet

@@ -4,7 +4,7 @@ Paper     Ablavatski et al., 2017, section 4.1, Table 1: 0.6 % test error, on
           digits that it trained on (see `keras_edram.datasets`).
 Protocol  held_out: all MNIST digits, 8 distractors, test digits never trained
           on, the model chosen on a twelfth of the training digits.
-Command   keras-edram train cluttered_mnist_edram_small --digits tfds --out RUN
+Command   keras-edram train cluttered_mnist_edram_small --source tfds --out RUN
 Duration  about 40 minutes on 2 CPU cores, 600,000 images
 Expected  at most 1.2 % test error, 0.9 mean overlap of the last window
 Measured  results/cluttered_mnist_edram_small.json beside this file

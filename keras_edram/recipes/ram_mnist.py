@@ -5,9 +5,15 @@ Paper     Jatakia, Rane, Rao, Table 1: 94.21 % accuracy at most. Elsewhere RAM
 Protocol  MNIST's test digits; the model chosen on a twelfth of the training
           digits. Training digits are shifted by up to `max_shift` pixels.
 Command   keras-edram train mnist_ram --source tfds --out RUN
-Duration  about 15 minutes on 2 CPU cores for `mnist_ram`, 5 for other rows
+Duration  about 25 minutes on 2 CPU cores for `mnist_ram`, 5 for other rows
 Expected  at most 1.2 % error of `mnist_ram`
 Measured  results/mnist_*.json beside this file
+
+A first run of `mnist_ram`, with half the filters, shifts of 2 pixels and 32
+epochs, had 1.62 % validation and 1.68 % test error, and its training error
+was higher still. In trials of 256,000 images on validation digits, filters
+(32, 32, 64, 64) and shifts of 1 then gave 3.6 % (deviation 0.3), shifts of 1
+alone 4.6 % (0.3), none of both 6.2 % (0.3) and 4.5 % (0.15).
 """
 
 from keras_edram.datasets import mnist
@@ -29,7 +35,13 @@ rows = {
     "mnist_ram": Row(
         "RAM, convolution, 6 glimpses, 1 scale (ours)",
         None,
-        dict(_ram.CONVOLUTIONAL, num_glimpses=6, **_glimpses, epochs=32),
+        dict(
+            _ram.CONVOLUTIONAL,
+            convolution_filters=(32, 32, 64, 64),
+            num_glimpses=6,
+            **_glimpses,
+            epochs=36,
+        ),
     ),
 }
 
@@ -43,4 +55,4 @@ def _data(settings, split, source):
     )
 
 
-recipes = _ram.recipes(title, rows, _data, image_size=28, max_shift=2)
+recipes = _ram.recipes(title, rows, _data, image_size=28, max_shift=1)

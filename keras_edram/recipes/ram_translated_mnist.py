@@ -35,7 +35,7 @@ rows = {
             glimpse_size=12,
             num_scales=3,
             location_deviation=0.3,
-            epochs=30,
+            epochs=22,
         ),
     ),
 }

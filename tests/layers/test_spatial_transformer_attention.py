@@ -13,6 +13,7 @@ from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     num_pyramid_levels,
+    read_level,
 )
 
 IMAGE = (7, 10)  # height, width
@@ -439,3 +440,84 @@ def test_the_read_agrees_with_tensorflow_addons():
         GLIMPSE, antialias=False, fill_mode="nearest"
     )
     assert_close(attention(images, windows), expected.reshape(3, *GLIMPSE, 2))
+
+
+def test_a_pyramid_with_zeros_outside_averages_them_too():
+    images = counted(2, *WIDE_IMAGE, 3) + 1
+    pyramid = image_pyramid(ops.cast(images, "float32"), 4, fill_mode="zeros")
+    assert pyramid.sizes == ((23, 30), (12, 15), (6, 8), (3, 4))
+    start = 0
+    for level, (height, width) in enumerate(pyramid.sizes):
+        side = 2**level
+        padded = np.zeros((2, height * side, width * side, 3))
+        padded[:, :23, :30] = images
+        expected = padded.reshape(2, height, side, width, side, 3).mean((2, 4))
+        pixels = pyramid.pixels[:, start : start + height * width]
+        assert_close(ops.reshape(pixels, (2, height, width, 3)), expected)
+        start += height * width
+
+
+def test_the_border_of_a_pyramid_is_repeated_unless_told():
+    images = ops.ones((1, *WIDE_IMAGE, 1))
+    repeated = image_pyramid(images, 4)
+    np.testing.assert_array_equal(
+        repeated.pixels, image_pyramid(images, 4, fill_mode="nearest").pixels
+    )
+    assert np.all(np.isclose(repeated.pixels, 1))
+    zeros = image_pyramid(images, 4, fill_mode="zeros").pixels
+    # The last of 3x4 is 8x8 pixels, of which 23 - 16 and 30 - 24 are there.
+    np.testing.assert_allclose(zeros[0, -1, 0], 7 / 8 * 6 / 8, rtol=1e-5)
+
+
+# A row of columns and a column of rows, as of a window without rotation;
+# on the image, half a pixel beside it, and far outside.
+COLUMNS = np.array([-9.0, -0.75, 0.0, 3.3, 16.0, 29.4, 41.0])
+ROWS = np.array([-0.5, 2.0, 7.7, 22.25, 50.0])
+
+
+def slow_read_level(image, level, fill_mode):
+    levels = [image]
+    for _ in range(level):
+        levels.append(slow_half(levels[-1]))
+    points = np.stack(np.meshgrid(COLUMNS, ROWS), axis=-1)
+    points = (points + 0.5) / 2**level - 0.5
+    return slow_read_at(levels[level], points, fill_mode)
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize("levels", [[0], [1], [3], [2, 0]])
+def test_a_level_is_read_at_pixels_of_the_finest(levels, fill_mode):
+    """One level for all images, or one for each of them."""
+    images = counted(2, *WIDE_IMAGE, 3)
+    pyramid = image_pyramid(ops.cast(images, "float32"), 4)
+    patches = read_level(
+        pyramid,
+        ops.cast(COLUMNS[None, None, :], "float32"),
+        ops.cast(ROWS[None, :, None], "float32"),
+        np.array(levels, "int32"),
+        fill_mode,
+    )
+    expected = [
+        slow_read_level(image, level, fill_mode)
+        for image, level in zip(images, np.resize(levels, 2), strict=True)
+    ]
+    assert_close(patches, np.array(expected))
+
+
+def test_a_level_is_read_at_other_places_in_each_image():
+    images = counted(2, *WIDE_IMAGE, 3)
+    pyramid = image_pyramid(ops.cast(images, "float32"), 2)
+    rows, columns = np.array([[[3.25]], [[17.5]]]), np.array([[[8.5, 21.0]]])
+    patches = read_level(
+        pyramid,
+        ops.cast(columns, "float32"),
+        ops.cast(rows, "float32"),
+        np.array([1], "int32"),
+    )
+    expected = np.empty((2, 1, 2, 3))
+    for index in range(2):
+        points = np.stack(np.meshgrid(columns, rows[index]), axis=-1)
+        expected[index] = slow_read_at(
+            slow_half(images[index]), (points + 0.5) / 2 - 0.5, "zeros"
+        )
+    assert_close(patches, expected)

@@ -1,0 +1,89 @@
+"""Each recipe can be trained; its full training is too long for a test."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from keras_edram import recipes
+from keras_edram.datasets import cifar10
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch):
+    """Noise for CIFAR-10, which is not on every machine."""
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 256, (100, 32, 32, 3), "uint8")
+    module = sys.modules[cifar10.__module__]
+    monkeypatch.setattr(
+        module, "read_tfds", lambda name, split: (pictures, np.arange(100) % 10)
+    )
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_model_of_a_recipe_reads_its_data(name):
+    recipe = recipes.load(name)
+    data = recipe.data(recipe.settings, "test", recipe.sources[0])
+    model = recipe.model(recipe.settings)
+    images, targets = data.arrays(2)
+    assert images.shape[1:] == model.image_shape
+    outputs = model(images)
+    looks = recipe.settings.get("glimpses_per_target")  # EDRAM answers each
+    answers, looks = looks or 1, looks or recipe.settings.get("num_glimpses", 1)
+    assert outputs["labels"].shape == (2, 1, answers, 10)
+    assert outputs["transforms"].shape == (2, 1, looks, 2, 3)
+    assert targets["transforms"].shape == (2, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mnist_dense",
+        "translated_mnist_ram",
+        pytest.param("cifar10_inception_4_glimpses", marks=pytest.mark.slow),
+        pytest.param("cifar10_edram", marks=pytest.mark.slow),
+    ],
+)
+def test_a_recipe_trains(name):
+    recipe = recipes.load(name)
+    settings = recipe.settings
+    model = recipe.model(settings)
+    recipe.compile(model, settings, False)
+    data = recipe.data(settings, "train", recipe.sources[0])
+    before = [weight.numpy().copy() for weight in model.trainable_weights]
+    model.fit(data.dataset(4), steps_per_epoch=2, verbose=0, shuffle=False)
+    changed = [
+        (weight.numpy() != old).any()
+        for weight, old in zip(model.trainable_weights, before, strict=True)
+    ]
+    assert all(changed)
+
+
+def test_only_training_images_are_augmented():
+    recipe = recipes.load("mnist_ram")
+    splits = {
+        split: recipe.data(recipe.settings, split, "bundled")
+        for split in ("train", "validation", "test")
+    }
+    shifts = {split: data.max_shift for split, data in splits.items()}
+    assert shifts == {"train": 1, "validation": 0, "test": 0}
+
+
+def test_the_tables_of_the_report_have_its_figures():
+    table = recipes.table("ram")
+    # Jatakia, Rane, Rao, Tables 1 to 5: the best RAM of each.
+    for row in (
+        "| RAM, 8 glimpses, 1 scale | 94.21% |",
+        "| RAM, 8 glimpses, 3 scales | 88.63% |",
+        "| RAM, 8 glimpses, 3 scales | 82.01% |",
+        "| RAM, 8 glimpses, 3 scales | 20.67% |",
+        "| RAM with Inception and ConvLSTM, 8 glimpses | 25.37% |",
+    ):
+        assert row in table
+    with pytest.raises(ValueError, match="Received: paper='none'"):
+        recipes.table("none")
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="Received: recipe='none'"):
+        recipes.load("none")

@@ -1,0 +1,67 @@
+"""The figures are files that show what they are given."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_edram import visualization
+from keras_edram.datasets import mnist
+from keras_edram.models import RAM
+
+
+@pytest.fixture(scope="module")
+def looked():
+    images, targets = mnist("test").arrays(8)
+    model = RAM(
+        num_glimpses=3, num_scales=2, units=8, hidden_units=8, num_rollouts=1
+    )
+    return images, model.glimpses(images), targets["labels"]
+
+
+def pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_paths_are_drawn_over_each_image(looked, tmp_path):
+    images, glimpses, labels = looked
+    path = tmp_path / "paths.png"
+    visualization.plot_paths(images, glimpses, path, labels=labels)
+    drawn = pixels(path)
+    assert drawn.shape[1] > 2 * drawn.shape[0]  # 6 columns, 2 rows
+    # The path's red, #d62728, and it moves with the locations.
+    assert (np.abs(drawn - [0xD6, 0x27, 0x28]).sum(-1) < 6).sum() > 500
+    moved = {**glimpses, "transforms": glimpses["transforms"] * 0.5}
+    visualization.plot_paths(images, moved, tmp_path / "moved.png")
+    assert (pixels(tmp_path / "moved.png") != drawn).any()
+
+
+def test_the_scales_of_a_retina_stand_side_by_side(looked, tmp_path):
+    images, glimpses, _ = looked
+    patch = glimpses["patches"][0, 0, 0]  # (8, 8, 2)
+    scales = visualization._scales(patch, images[0])
+    assert scales.shape == (8, 16, 1)
+    np.testing.assert_array_equal(scales[:, 8:, 0], patch[..., 1])
+    few = {name: values[:2] for name, values in glimpses.items()}
+    visualization.plot_glimpses(images[:2], few, tmp_path / "glimpses.png")
+    visualization.animate_glimpses(images[:2], few, tmp_path / "glimpses.gif")
+    with Image.open(tmp_path / "glimpses.gif") as animation:
+        assert animation.n_frames == 3
+
+
+def test_a_heat_map_shows_x_to_the_right_and_y_downwards(tmp_path):
+    # All glimpses in the upper right quarter: x = 0.5, y = -0.5.
+    transforms = np.tile(
+        np.array([[0.2, 0, 0.5], [0, 0.2, -0.5]]), (50, 1, 1, 1, 1)
+    )
+    path = tmp_path / "heat_map.png"
+    visualization.plot_heat_map(transforms, path)
+    drawn = pixels(path).sum(-1)
+    # The map is black but for one bright square; titles are on white.
+    rows, columns = np.nonzero(drawn < 30)
+    top, bottom = rows.min(), rows.max()
+    left, right = columns.min(), columns.max()
+    inside = drawn[top:bottom, left:right]
+    y, x = (axis.mean() for axis in np.nonzero(inside > 300))
+    assert y / (bottom - top) == pytest.approx(0.25, abs=0.03)
+    assert x / (right - left) == pytest.approx(0.75, abs=0.03)
