@@ -642,7 +642,9 @@ class _VectorGlimpse(layers.Layer):
                 features = self.pooling(features)
         what = self.what_output(self.what(self.flatten(features)))
         where = self.where_output(self.where(locations))
-        return ops.relu(what + where)  # (B, U)
+        # Not `ops.relu`: TensorFlow 2.21 tries to fuse it with the sum of two
+        # fully connected layers, fails, and leaves the whole graph as it is.
+        return ops.maximum(what + where, 0)  # (B, U)
 
     def compute_output_shape(self, patches_shape):
         return (patches_shape[0], self.what_output.units)
