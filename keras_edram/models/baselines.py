@@ -14,12 +14,13 @@ from keras_edram.models.arguments import (
     check_integer,
     check_integers,
 )
+from keras_edram.models.base import BaseModel
 
 NETWORKS = ("dense", "convolution")
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class Baseline(keras.Model):
+class Baseline(BaseModel):
     """Classifies the whole image at once, at a cost that grows with it.
 
     `"dense"` is two fully connected layers; `"convolution"` one convolution of
@@ -144,13 +145,6 @@ class Baseline(keras.Model):
         return {
             "labels": (batch, 1, 1, self.num_classes),
             "transforms": (batch, 1, 1, 2, 3),
-        }
-
-    def compute_output_spec(self, images, training=False):
-        # float32 under every precision policy, which Keras does not assume.
-        return {
-            name: keras.KerasTensor(shape, "float32")
-            for name, shape in self.compute_output_shape(images.shape).items()
         }
 
     def get_config(self):

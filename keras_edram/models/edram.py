@@ -45,7 +45,7 @@ from keras_edram.models.arguments import (
     check_integer,
     check_integers,
 )
-from keras_edram.models.preset import Preset
+from keras_edram.models.base import BaseModel
 from keras_edram.models.rectified import Rectified
 
 INITIAL_TRANSFORMS = ("identity", "context")
@@ -81,7 +81,7 @@ class EDRAMState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class EDRAM(Preset, keras.Model):
+class EDRAM(BaseModel):
     """Looks at an image in a few glimpses and reads the objects it finds.
 
     Each glimpse reads the window `A_t` of the image as a small patch. The
@@ -478,13 +478,6 @@ class EDRAM(Preset, keras.Model):
         return {
             "labels": (*targets, self.num_classes),
             "transforms": (*targets, 2, 3),
-        }
-
-    def compute_output_spec(self, images, training=False):
-        # float32 under every precision policy, which Keras does not assume.
-        return {
-            name: keras.KerasTensor(shape, "float32")
-            for name, shape in self.compute_output_shape(images.shape).items()
         }
 
     def get_config(self):

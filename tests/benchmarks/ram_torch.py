@@ -79,7 +79,7 @@ def make_step(images, labels, **sizes):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     step()
     return step

@@ -1,4 +1,6 @@
-"""Models that can be made from the trained weights that ship."""
+"""What all models share: presets, and the type of their answers."""
+
+import keras
 
 
 class _ClassProperty:
@@ -11,8 +13,8 @@ class _ClassProperty:
         return self.method(owner)
 
 
-class Preset:
-    """Gives a model class `from_preset` and `presets`."""
+class BaseModel(keras.Model):
+    """A model that answers with a dictionary, and can come from a preset."""
 
     @classmethod
     def from_preset(cls, name):
@@ -41,3 +43,10 @@ class Preset:
         from keras_edram import presets
 
         return presets.names(cls)
+
+    def compute_output_spec(self, images, training=False):
+        # float32 under every precision policy, which Keras does not assume.
+        return {
+            name: keras.KerasTensor(shape, "float32")
+            for name, shape in self.compute_output_shape(images.shape).items()
+        }

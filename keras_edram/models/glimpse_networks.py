@@ -1,0 +1,156 @@
+"""The glimpse networks of RAM: what is seen and where, in one.
+
+Letters in shapes: B batch, g glimpse side, U units, F maps of a branch.
+"""
+
+from keras import layers, ops
+
+from keras_edram.models.rectified import Rectified
+
+
+class VectorGlimpse(layers.Layer):
+    """What and where as one vector: relu(fc(what) + fc(where)).
+
+    `what` is a fully connected layer of the patch, or with `filters` of its
+    maps after 3x3 convolutions with pooling after every second; `where` is one
+    of the location.
+    """
+
+    def __init__(self, filters, hidden_units, units, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.convolutions = [
+            _convolution(f"convolution_{i}", number, 3, num_steps, policy)
+            for i, number in enumerate(filters)
+        ]
+        self.pooling = layers.MaxPooling2D(
+            2, padding="same", name="pooling", dtype=policy
+        )
+        self.flatten = layers.Flatten(name="flatten", dtype=policy)
+
+        def dense(name, size, activation=None):
+            return layers.Dense(
+                size,
+                activation=activation,
+                kernel_initializer="he_normal",
+                name=name,
+                dtype=policy,
+            )
+
+        self.what = dense("what", hidden_units, "relu")
+        self.where = dense("where", hidden_units, "relu")
+        self.what_output = dense("what_output", units)
+        self.where_output = dense("where_output", units)
+
+    def build(self, patches_shape):
+        shape = patches_shape
+        for index, convolution in enumerate(self.convolutions):
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            if index % 2:
+                shape = self.pooling.compute_output_shape(shape)
+        self.what.build(self.flatten.compute_output_shape(shape))
+        self.where.build((None, 2))
+        self.what_output.build((None, self.what.units))
+        self.where_output.build((None, self.where.units))
+
+    def call(self, patches, locations, step, training=False):
+        features = patches
+        for index, convolution in enumerate(self.convolutions):
+            features = convolution(features, step=step, training=training)
+            if index % 2:
+                features = self.pooling(features)
+        what = self.what_output(self.what(self.flatten(features)))
+        where = self.where_output(self.where(locations))
+        # Not `ops.relu`: TensorFlow 2.21 tries to fuse it with the sum of two
+        # fully connected layers, fails, and leaves the whole graph as it is.
+        return ops.maximum(what + where, 0)  # (B, U)
+
+    def compute_output_shape(self, patches_shape):
+        return (patches_shape[0], self.what_output.units)
+
+
+class InceptionGlimpse(layers.Layer):
+    """What and where as maps: an inception module plus the location's maps.
+
+    Four branches of F maps see the patch: 1x1; 1x1 and 1x1; 1x1 and 3x3; a
+    maximum of 3x3 and 1x1. The location grows to the size of the patch in two
+    steps, by up-sampling and a convolution each.
+    """
+
+    def __init__(self, filters, num_steps, **kwargs):
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.filters = filters
+
+        def convolution(name, number, size):
+            return _convolution(name, number, size, num_steps, policy)
+
+        self.maximum = layers.MaxPooling2D(
+            3, strides=1, padding="same", name="maximum", dtype=policy
+        )
+        self.branches = [
+            [convolution("branch_0", filters, 1)],
+            [
+                convolution("branch_1_0", filters, 1),
+                convolution("branch_1_1", filters, 1),
+            ],
+            [
+                convolution(f"branch_2_{i}", filters, 1 + 2 * i)
+                for i in range(2)
+            ],
+            [convolution("branch_3", filters, 1)],
+        ]
+        self.where = [
+            convolution(f"where_{i}", 4 * filters, 3) for i in range(2)
+        ]
+
+    def build(self, patches_shape):
+        batch, height, width, _ = patches_shape
+        for branch in self.branches:
+            shape = patches_shape
+            for convolution in branch:
+                convolution.build(shape)
+                shape = convolution.compute_output_shape(shape)
+        self.where[0].build((batch, 1, 1, 2))
+        self.where[1].build((batch, height, width, 4 * self.filters))
+
+    def call(self, patches, locations, step, training=False):
+        maps = []
+        for index, branch in enumerate(self.branches):
+            features = self.maximum(patches) if index == 3 else patches
+            for convolution in branch:
+                features = convolution(features, step=step, training=training)
+            maps.append(features)
+        what = ops.concatenate(maps, axis=-1)  # (B, g, g, 4 F)
+        height, width = patches.shape[1:3]
+        where = locations[:, None, None]  # (B, 1, 1, 2)
+        for convolution, size in zip(
+            self.where,
+            ((height // 2, width // 2), (height, width)),
+            strict=True,
+        ):
+            where = ops.image.resize(where, size, interpolation="nearest")
+            where = convolution(where, step=step, training=training)
+        return what + where  # (B, g, g, 4 F)
+
+    def compute_output_shape(self, patches_shape):
+        return (*patches_shape[:3], 4 * self.filters)
+
+
+def _convolution(name, filters, size, num_steps, policy):
+    """relu(bn(convolution)) of the same size, normalised by step."""
+    return Rectified(
+        layers.Conv2D(
+            filters,
+            size,
+            padding="same",
+            use_bias=False,  # a batch normalisation follows, with β
+            kernel_initializer="he_normal",
+            name=name,
+            dtype=policy,
+        ),
+        num_steps,
+        name=name,
+        dtype=policy,
+    )
