@@ -7,7 +7,7 @@ import tensorflow as tf
 import tiny
 from PIL import Image
 
-from keras_edram import decoding, serving
+from keras_edram import decoding, presets, recipes, serving
 from keras_edram.models import EDRAM, RAM, Baseline
 
 OUTPUTS = {"probabilities", "labels", "boxes", "transforms", "locations"}
@@ -177,6 +177,25 @@ def test_ram_is_exported_with_its_mean_policy(arguments, images, tmp_path):
     assert_agree(serving.run_saved_model(folder, images), expected)
     assert_agree(serving.run_tflite(file, images), expected)
     assert serving.run_tflite(file, images[:1])["locations"].shape[0] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RAM.presets)
+def test_a_trained_ram_is_exported_with_the_answers_of_the_model(
+    name, tmp_path
+):
+    ram = RAM.from_preset(name)
+    figures = presets.results(name)
+    images, _ = (
+        recipes.load(figures["recipe"])
+        .data(figures["settings"], "test", "bundled")
+        .arrays(200)
+    )
+    expected = expected_outputs(ram, images)["labels"]
+    file = serving.export_tflite(ram, tmp_path / "ram.tflite")
+    # Rounding may lead to another path, and seldom to another answer.
+    agree = serving.run_tflite(file, images)["labels"] == expected
+    assert agree.mean() >= 0.98
 
 
 def test_a_baseline_is_exported_like_the_models_that_look(images, tmp_path):

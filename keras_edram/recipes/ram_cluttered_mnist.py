@@ -49,7 +49,7 @@ rows = {
             glimpse_size=12,
             num_scales=4,
             location_deviation=0.2,
-            epochs=30,
+            epochs=24,
             image_size=100,
             num_distractors=8,
         ),
