@@ -177,6 +177,12 @@ def _parser():
 
     added = command("table", _table, "A paper's figures and ours, as Markdown.")
     added.add_argument("paper", choices=("edram", "ram"))
+    added.add_argument(
+        "--plot",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw the validation error over the images seen",
+    )
     command("recipes", _recipes, "Lists the recipes and what they gave.")
     command("presets", _presets, "Lists the trained models that ship.")
     return parser
@@ -404,9 +410,11 @@ def _recipes(options):
 
 
 def _table(options):
-    from keras_edram import recipes
+    from keras_edram import recipes, visualization
 
     print(recipes.table(options.paper))
+    if options.plot:
+        visualization.plot_curves(recipes.curves(options.paper), options.plot)
 
 
 def _presets(options):

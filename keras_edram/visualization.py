@@ -255,6 +255,40 @@ def plot_history(history, path):
     _save(figure, path)
 
 
+def plot_curves(curves, path):
+    """Draws the validation error of runs over the images they had seen.
+
+    Args:
+        curves: Dictionary of name -> list of (images seen, error), as
+            `validation_curve` in the `results.json` of a run.
+        path: Path of the picture to write.
+
+    Raises:
+        ValueError: If there is no curve.
+
+    Example:
+
+    >>> plot_curves({"mine": [[1000, 0.5], [2000, 0.25]]}, "curves.png")
+    """
+    if not curves:
+        raise ValueError(
+            "`curves` must have at least one run. Received: curves={}"
+        )
+    figure = _figure(figsize=(8, 4.5))
+    axis = figure.subplots()
+    for name, curve in curves.items():
+        images, errors = np.array(curve).T
+        axis.plot(images / 1e6, 100 * errors, label=name)
+    axis.set(
+        xlabel="million training images seen",
+        ylabel="validation error, %",
+        yscale="log",
+    )
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
 def plot_error_per_glimpse(figures, path):
     """Draws the error over the number of glimpses, like the paper's Fig. 5.
 

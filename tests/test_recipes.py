@@ -84,6 +84,17 @@ def test_the_tables_of_the_report_have_its_figures():
         recipes.table("none")
 
 
+def test_curves_end_where_the_results_say():
+    curves = recipes.curves("ram")
+    assert "translated_mnist_ram" in curves
+    for name, curve in curves.items():
+        figures = recipes.results(name)
+        assert curve[-1][0] == figures["images_seen"]
+        best = min(error for _, error in curve)
+        assert best == pytest.approx(figures["validation_error"])
+    assert not set(curves) & set(recipes.curves("edram"))
+
+
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="Received: recipe='none'"):
         recipes.load("none")

@@ -65,3 +65,14 @@ def test_a_heat_map_shows_x_to_the_right_and_y_downwards(tmp_path):
     y, x = (axis.mean() for axis in np.nonzero(inside > 300))
     assert y / (bottom - top) == pytest.approx(0.25, abs=0.03)
     assert x / (right - left) == pytest.approx(0.75, abs=0.03)
+
+
+def test_curves_of_runs_are_drawn(tmp_path):
+    path = tmp_path / "curves.png"
+    curve = [[1_000_000, 0.5], [2_000_000, 0.1]]
+    visualization.plot_curves({"one": curve}, path)
+    one = pixels(path)
+    visualization.plot_curves({"one": curve, "two": curve[::-1]}, path)
+    assert (pixels(path) != one).any()
+    with pytest.raises(ValueError, match="Received: curves"):
+        visualization.plot_curves({}, path)

@@ -6,6 +6,7 @@ import pkgutil
 
 from keras_edram import files
 
+PAPERS = ("edram", "ram")
 RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
 
 
@@ -82,11 +83,43 @@ def table(paper):
 
     >>> print(table("ram"))
     """
-    if paper not in ("edram", "ram"):
-        raise ValueError(
-            f'`paper` must be "edram" or "ram". Received: paper={paper!r}'
-        )
+    _check_paper(paper)
     return _edram_table() if paper == "edram" else _ram_tables()
+
+
+def curves(paper):
+    """How the finished runs learnt: recipe -> [images seen, error] by epoch.
+
+    Args:
+        paper: `"edram"` or `"ram"`.
+
+    Returns:
+        Dictionary of lists; the errors are those on validation images.
+
+    Raises:
+        ValueError: For another paper.
+
+    Example:
+
+    >>> curves("ram")["translated_mnist_ram"][-1]
+    """
+    _check_paper(paper)
+    found = {}
+    for module_name, module in _modules().items():
+        rows = getattr(module, "rows", None)
+        if (paper == "ram") == (rows is not None):
+            for name in rows or [module_name]:
+                curve = (results(name) or {}).get("validation_curve")
+                if curve:
+                    found[name] = curve
+    return found
+
+
+def _check_paper(paper):
+    if paper not in PAPERS:
+        raise ValueError(
+            f"`paper` must be one of {PAPERS}. Received: paper={paper!r}"
+        )
 
 
 def _edram_table():
