@@ -80,6 +80,11 @@ class Baseline(BaseModel):
             ("kernel_size", kernel_size),
         ):
             check_integer(value, name)
+        if network == "convolution" and kernel_size > min(image_shape[:2]):
+            raise ValueError(
+                "The convolution must fit the image. Received: "
+                f"kernel_size={kernel_size}, image_shape={tuple(image_shape)}"
+            )
         self.image_shape = tuple(image_shape)
         self.num_classes = num_classes
         self.network = network

@@ -89,17 +89,13 @@ class InceptionGlimpse(layers.Layer):
         self.maximum = layers.MaxPooling2D(
             3, strides=1, padding="same", name="maximum", dtype=policy
         )
+        # Flat lists: Keras 3.12 does not save layers in lists of lists.
         self.branches = [
-            [convolution("branch_0", filters, 1)],
-            [
-                convolution("branch_1_0", filters, 1),
-                convolution("branch_1_1", filters, 1),
-            ],
-            [
-                convolution(f"branch_2_{i}", filters, 1 + 2 * i)
-                for i in range(2)
-            ],
-            [convolution("branch_3", filters, 1)],
+            convolution(f"branch_{i}", filters, 1) for i in range(4)
+        ]
+        self.second_layers = [
+            convolution("branch_1_second", filters, 1),
+            convolution("branch_2_second", filters, 3),
         ]
         self.where = [
             convolution(f"where_{i}", 4 * filters, 3) for i in range(2)
@@ -108,30 +104,31 @@ class InceptionGlimpse(layers.Layer):
     def build(self, patches_shape):
         batch, height, width, _ = patches_shape
         for branch in self.branches:
-            shape = patches_shape
-            for convolution in branch:
-                convolution.build(shape)
-                shape = convolution.compute_output_shape(shape)
+            branch.build(patches_shape)
+        for second in self.second_layers:
+            second.build((batch, height, width, self.filters))
         self.where[0].build((batch, 1, 1, 2))
         self.where[1].build((batch, height, width, 4 * self.filters))
 
     def call(self, patches, locations, step, training=False):
-        maps = []
-        for index, branch in enumerate(self.branches):
-            features = self.maximum(patches) if index == 3 else patches
-            for convolution in branch:
-                features = convolution(features, step=step, training=training)
-            maps.append(features)
+        shared = dict(step=step, training=training)
+        seen = [patches, patches, patches, self.maximum(patches)]
+        maps = [
+            branch(features, **shared)
+            for branch, features in zip(self.branches, seen, strict=True)
+        ]  # each (B, g, g, F)
+        for index, second in enumerate(self.second_layers, start=1):
+            maps[index] = second(maps[index], **shared)
         what = ops.concatenate(maps, axis=-1)  # (B, g, g, 4 F)
         height, width = patches.shape[1:3]
         where = locations[:, None, None]  # (B, 1, 1, 2)
         for convolution, size in zip(
             self.where,
-            ((height // 2, width // 2), (height, width)),
+            (((height + 1) // 2, (width + 1) // 2), (height, width)),
             strict=True,
         ):
             where = ops.image.resize(where, size, interpolation="nearest")
-            where = convolution(where, step=step, training=training)
+            where = convolution(where, **shared)
         return what + where  # (B, g, g, 4 F)
 
     def compute_output_shape(self, patches_shape):
