@@ -41,7 +41,6 @@ def test_the_model_of_a_recipe_reads_its_data(name):
         "mnist_dense",
         "translated_mnist_ram",
         pytest.param("cifar10_inception_4_glimpses", marks=pytest.mark.slow),
-        pytest.param("cifar10_edram", marks=pytest.mark.slow),
     ],
 )
 def test_a_recipe_trains(name):
