@@ -1,5 +1,6 @@
 """What the endless, reproducible sequences of images have in common."""
 
+import abc
 import functools
 
 import keras
@@ -11,7 +12,7 @@ SPLITS = ("train", "validation", "test")
 PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
 
 
-class RandomSequence:
+class RandomSequence(abc.ABC):
     """Base of endless, reproducible sequences of images with their truth.
 
     Image i depends on the seed and on i alone, not on how it is asked for: the
@@ -117,9 +118,9 @@ class RandomSequence:
             .prefetch(4)
         )
 
+    @abc.abstractmethod
     def _compose(self, start, stop):
         """Images, labels and transforms of `start` to `stop`."""
-        raise NotImplementedError
 
     def _uniform(self, start, count, needed):
         """Numbers in [0, 1), a fixed row an image, at least `needed` in it."""

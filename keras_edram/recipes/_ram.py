@@ -74,6 +74,23 @@ def baselines(prefix, dense, convolution):
     }
 
 
+def looks_on_60(prefix, six, eight):
+    """The report's two RAMs on 60x60 with their accuracies, as rows."""
+    return {
+        f"{prefix}_ram_{glimpses}_glimpses": Row(
+            f"RAM, {glimpses} glimpses, {scales} scales",
+            accuracy,
+            dict(
+                DENSE,
+                num_glimpses=glimpses,
+                glimpse_size=12,
+                num_scales=scales,
+            ),
+        )
+        for glimpses, scales, accuracy in ((6, 2, six), (8, 3, eight))
+    }
+
+
 def recipes(title, rows, data, channels=1, sources=("bundled", "tfds"), **own):
     """The recipes of one table.
 

@@ -24,16 +24,7 @@ from keras_edram.recipes._ram import Row
 title = "Table 3: cluttered MNIST, 60x60"
 rows = {
     **_ram.baselines("cluttered_mnist_60", 42.5, 54.9),
-    "cluttered_mnist_60_ram_6_glimpses": Row(
-        "RAM, 6 glimpses, 2 scales",
-        77.5,
-        dict(_ram.DENSE, num_glimpses=6, glimpse_size=12, num_scales=2),
-    ),
-    "cluttered_mnist_60_ram_8_glimpses": Row(
-        "RAM, 8 glimpses, 3 scales",
-        82.01,
-        dict(_ram.DENSE, num_glimpses=8, glimpse_size=12, num_scales=3),
-    ),
+    **_ram.looks_on_60("cluttered_mnist_60", 77.5, 82.01),
     "cluttered_mnist_60_ram": Row(
         "RAM, convolution, 8 glimpses, 3 scales (ours)",
         None,

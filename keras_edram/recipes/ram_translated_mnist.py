@@ -16,16 +16,7 @@ from keras_edram.recipes._ram import Row
 title = "Table 2: translated MNIST, 60x60"
 rows = {
     **_ram.baselines("translated_mnist", 70.62, 81.2),
-    "translated_mnist_ram_6_glimpses": Row(
-        "RAM, 6 glimpses, 2 scales",
-        85.17,
-        dict(_ram.DENSE, num_glimpses=6, glimpse_size=12, num_scales=2),
-    ),
-    "translated_mnist_ram_8_glimpses": Row(
-        "RAM, 8 glimpses, 3 scales",
-        88.63,
-        dict(_ram.DENSE, num_glimpses=8, glimpse_size=12, num_scales=3),
-    ),
+    **_ram.looks_on_60("translated_mnist", 85.17, 88.63),
     "translated_mnist_ram": Row(
         "RAM, convolution, 8 glimpses, 3 scales (ours)",
         None,
