@@ -39,7 +39,12 @@ TRANSFORM_CALL = (TRANSFORMS, numbers(B, S, N, 2, 3))
 ATTENTION_CALL = (numbers(B, 9, 7, 2), numbers(B, 2, 3))
 ATTENTION = dict(glimpse_size=(3, 5), antialias=False, fill_mode="nearest")
 STEP = dict(step=1)
-NORMALIZATION = dict(num_steps=2, momentum=0.5, epsilon=0.1)
+NORMALIZATION = dict(
+    num_steps=2,
+    momentum=0.5,
+    epsilon=0.1,
+    beta_initializer=keras.initializers.Constant(0.5),
+)
 EDRAM_SIZES = dict(
     image_shape=(40, 30, 2),
     num_classes=K,

@@ -22,6 +22,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         num_steps: Integer, steps that have statistics of their own.
         momentum: Float in [0, 1], of the moving averages. Defaults to 0.99.
         epsilon: Float, ε above. Defaults to 1e-3.
+        beta_initializer: Keras initializer of β. Defaults to `"zeros"`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -47,7 +48,15 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         - Cooijmans et al., "Recurrent Batch Normalization", 2016.
     """
 
-    def __init__(self, num_steps, *, momentum=0.99, epsilon=1e-3, **kwargs):
+    def __init__(
+        self,
+        num_steps,
+        *,
+        momentum=0.99,
+        epsilon=1e-3,
+        beta_initializer="zeros",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(num_steps, int) or num_steps < 1:
             raise ValueError(
@@ -57,6 +66,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         self.num_steps = num_steps
         self.momentum = momentum
         self.epsilon = epsilon
+        self.beta_initializer = keras.initializers.get(beta_initializer)
 
     def build(self, inputs_shape, step_shape=None):
         channels = inputs_shape[-1]
@@ -64,7 +74,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
             name="gamma", shape=(channels,), initializer="ones"
         )
         self.beta = self.add_weight(
-            name="beta", shape=(channels,), initializer="zeros"
+            name="beta", shape=(channels,), initializer=self.beta_initializer
         )
         # float32 under every precision policy, as in Keras' own layer.
         statistics = dict(
@@ -111,6 +121,9 @@ class StepwiseBatchNormalization(keras.layers.Layer):
             num_steps=self.num_steps,
             momentum=self.momentum,
             epsilon=self.epsilon,
+            beta_initializer=keras.initializers.serialize(
+                self.beta_initializer
+            ),
         )
         return config
 

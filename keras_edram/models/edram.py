@@ -239,9 +239,13 @@ class EDRAM(BaseModel):
                 dtype=policy,
             )
 
-        def rectified(layer):
+        def rectified(layer, **kwargs):
             return Rectified(
-                layer, self.num_glimpses, name=layer.name, dtype=policy
+                layer,
+                self.num_glimpses,
+                name=layer.name,
+                dtype=policy,
+                **kwargs,
             )
 
         self.rescaling = layers.Rescaling(
@@ -281,7 +285,9 @@ class EDRAM(BaseModel):
         self.pooling = layers.MaxPooling2D(2, name="pooling", dtype=policy)
         self.flatten = layers.Flatten(name="flatten", dtype=policy)
         self.what = rectified(dense("what"))
-        self.where = rectified(dense("where"))
+        # At the start all windows are equal, so they normalise to 0: with a β
+        # of 0 their product with "what" would pass no gradient to either.
+        self.where = rectified(dense("where"), beta_initializer="ones")
         # Recurrent network
         self.what_lstm, self.where_lstm = (
             layers.LSTMCell(units, **recurrent, name=name, dtype=policy)

@@ -10,11 +10,14 @@ from keras_edram.layers.stepwise_batch_normalization import (
 class Rectified(layers.Layer):
     """relu(bn(layer(inputs))), the batch normalisation kept by step."""
 
-    def __init__(self, layer, num_steps, **kwargs):
+    def __init__(self, layer, num_steps, beta_initializer="zeros", **kwargs):
         super().__init__(**kwargs)
         self.layer = layer
         self.normalization = StepwiseBatchNormalization(
-            num_steps, name="normalization", dtype=self.dtype_policy
+            num_steps,
+            beta_initializer=beta_initializer,
+            name="normalization",
+            dtype=self.dtype_policy,
         )
 
     def build(self, inputs_shape, step_shape=None):
