@@ -127,12 +127,19 @@ class InceptionGlimpse(layers.Layer):
             (((height + 1) // 2, (width + 1) // 2), (height, width)),
             strict=True,
         ):
-            where = ops.image.resize(where, size, interpolation="nearest")
-            where = convolution(where, **shared)
+            where = convolution(_grow(where, size), **shared)
         return what + where  # (B, g, g, 4 F)
 
     def compute_output_shape(self, patches_shape):
         return (*patches_shape[:3], 4 * self.filters)
+
+
+def _grow(maps, size):
+    """Repeats values until the maps have the size; XLA compiles this."""
+    for axis, length in zip((1, 2), size, strict=True):
+        repeats = -(-length // maps.shape[axis])
+        maps = ops.repeat(maps, repeats, axis=axis)
+    return maps[:, : size[0], : size[1]]
 
 
 def _convolution(name, filters, size, num_steps, policy):

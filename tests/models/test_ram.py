@@ -887,7 +887,7 @@ TRANSFORMS = np.zeros((B, 1, 2, 3), "float32")
         pytest.param(
             CONVOLUTIONAL,
             False,
-            id="inception in a graph",
+            id="inception compiled by XLA",
             marks=pytest.mark.slow,
         ),
     ],
@@ -899,7 +899,7 @@ def test_fit_with_metrics_changes_every_weight(images, networks, run_eagerly):
         loss={"labels": LabelLoss()},
         metrics={"labels": [AverageError()]},
         run_eagerly=run_eagerly,
-        jit_compile=False,
+        jit_compile=not run_eagerly,
     )
     truth = {**LABELS, "transforms": TRANSFORMS}
     before = model.get_weights()
