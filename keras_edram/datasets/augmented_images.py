@@ -36,6 +36,7 @@ class AugmentedImages(RandomSequence):
             pictures have random places anyway. Defaults to 0.
         mirror: Boolean, whether half of the pictures are mirrored. Defaults to
             False; letters and digits must not be.
+        class_names: Strings, the names of the labels.
         seed: Non-negative integer.
 
     Raises:
@@ -63,6 +64,7 @@ class AugmentedImages(RandomSequence):
         image_size=None,
         max_shift=0,
         mirror=False,
+        class_names=(),
         seed=0,
     ):
         images, labels = np.asarray(images), np.asarray(labels)
@@ -104,6 +106,7 @@ class AugmentedImages(RandomSequence):
         super().__init__(
             num_pictures=len(images),
             image_shape=(*self.image_size, images.shape[3]),
+            class_names=class_names,
             seed=seed,
         )
         self.images = images

@@ -68,7 +68,9 @@ def cifar10(split, *, colour=True, seed=0, **options):
     )
     if not colour:
         images = _luma(images)
-    return AugmentedImages(images, labels, seed=seed, **options)
+    return AugmentedImages(
+        images, labels, class_names=CIFAR10_CLASSES, seed=seed, **options
+    )
 
 
 def _luma(images):

@@ -2,13 +2,17 @@
 
 import numpy as np
 
-from keras_edram.datasets.digits import Digits, load_digits
+from keras_edram.datasets.digits import DIGIT_NAMES, Digits, load_digits
 from keras_edram.datasets.random_sequence import (
     SPLITS,
     RandomSequence,
     split_seed,
     transform_rows,
     windows,
+)
+from keras_edram.datasets.reading_order import (
+    check_reading_order,
+    end_sequences,
 )
 
 PROTOCOLS = ("held_out", "released_script")
@@ -29,8 +33,8 @@ class ClutteredMNIST(RandomSequence):
     On an empty canvas, `num_distractors` pieces of random digits are added at
     random places, each a random square window of `distractor_size` pixels,
     possibly blank; then the whole digits, unscaled, at random places. Sums are
-    clipped at white. Several digits do not overlap, and their order is from
-    left to right.
+    clipped at white. Several digits do not overlap. They are read from left to
+    right, or "backward"; where their number varies, the label 10 ends them.
 
     Image i depends on the seed and on i alone, not on how it is asked for: the
     same images come as arrays, in batches of any size, and after a restart in
@@ -40,7 +44,10 @@ class ClutteredMNIST(RandomSequence):
         digits: `Digits` to compose from.
         image_size: Integer or `(height, width)` of the canvas in pixels.
             Defaults to 100.
-        num_digits: Integer, whole digits on an image (S). Defaults to 1.
+        num_digits: Integer, whole digits on an image (S), or `(least, most)`:
+            each number between them equally often, with a terminal label after
+            the last (S is `most + 1`). Defaults to 1.
+        reading_order: `"forward"` or `"backward"`. Defaults to `"forward"`.
         num_distractors: Integer. Defaults to 8, which belongs to 100x100; the
             field takes 4 for 60x60.
         distractor_size: Integer, side of a distractor. Defaults to 8.
@@ -69,6 +76,7 @@ class ClutteredMNIST(RandomSequence):
         *,
         image_size=100,
         num_digits=1,
+        reading_order="forward",
         num_distractors=8,
         distractor_size=8,
         seed=0,
@@ -79,15 +87,19 @@ class ClutteredMNIST(RandomSequence):
             if isinstance(image_size, int)
             else tuple(image_size)
         )
-        self.num_digits = num_digits
+        terminal = not isinstance(num_digits, int)
+        least, most = num_digits if terminal else (num_digits, num_digits)
+        self.num_digits = (least, most)
+        check_reading_order(reading_order)
+        self.reading_order = reading_order
         self.num_distractors = num_distractors
         self.distractor_size = distractor_size
         side = self.digits.images.shape[1]
-        if num_digits < 1 or num_distractors < 0:
+        if not 1 <= least <= most or num_distractors < 0:
             raise ValueError(
-                "`num_digits` must be at least 1 and `num_distractors` at "
-                f"least 0. Received: num_digits={num_digits}, "
-                f"num_distractors={num_distractors}"
+                "`num_digits` must be at least 1, or two such numbers in "
+                "order, and `num_distractors` at least 0. Received: "
+                f"num_digits={num_digits}, num_distractors={num_distractors}"
             )
         if min(self.image_size) < side or not 0 < distractor_size <= side:
             raise ValueError(
@@ -98,7 +110,10 @@ class ClutteredMNIST(RandomSequence):
         super().__init__(
             num_pictures=len(self.digits.images),
             image_shape=(*self.image_size, 1),
-            num_targets=num_digits,
+            num_targets=most + terminal,
+            pictures_per_image=most,
+            class_names=DIGIT_NAMES,
+            terminal=terminal,
             seed=seed,
         )
         # Where a digit may lie, its transform is known beforehand.
@@ -111,8 +126,10 @@ class ClutteredMNIST(RandomSequence):
         height, width = self.image_size
         side = self.digits.images.shape[1]
         size = self.distractor_size
-        placements = 1 if self.num_digits == 1 else NUM_PLACEMENTS
-        needed = 5 * self.num_distractors + 2 * placements * self.num_digits
+        least, most = self.num_digits
+        placements = 1 if most == 1 else NUM_PLACEMENTS
+        needed = 5 * self.num_distractors + 2 * placements * most
+        needed += most > least
         numbers = self._uniform(start, count, needed)
         canvas = np.zeros((count, height, width), "uint8")
 
@@ -135,20 +152,29 @@ class ClutteredMNIST(RandomSequence):
         for i in range(self.num_distractors):
             _add_clipped(canvas, pieces[:, i], y[:, i], x[:, i])
 
-        shape = (placements, self.num_digits)
+        shape = (placements, most)
         y = choose(shape, height - side + 1)
         x = choose(shape, width - side + 1)
-        y, x = _first_without_overlap(y, x, side)  # (n, S)
-        order = np.argsort(x, axis=1, kind="stable")
+        y, x = _first_without_overlap(y, x, side)  # (n, most)
+        counts = np.full(count, most)
+        if most > least:
+            counts = least + choose((), most - least + 1)
+        absent = np.arange(most) >= counts[:, None]
+        order = np.argsort(np.where(absent, width, x), axis=1, kind="stable")
         y = np.take_along_axis(y, order, axis=1)
         x = np.take_along_axis(x, order, axis=1)
         chosen = self._order(start, count)
-        for i in range(self.num_digits):
-            _add_clipped(
-                canvas, self.digits.images[chosen[:, i]], y[:, i], x[:, i]
-            )
+        for i in range(most):
+            digits = self.digits.images[chosen[:, i]]
+            digits[absent[:, i]] = 0
+            _add_clipped(canvas, digits, y[:, i], x[:, i])
+        labels = self.digits.labels[chosen]
         transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
-        return canvas[..., None], self.digits.labels[chosen], transforms
+        labels, transforms = end_sequences(
+            labels, transforms, counts, len(DIGIT_NAMES), self.reading_order
+        )
+        targets = self.num_targets
+        return canvas[..., None], labels[:, :targets], transforms[:, :targets]
 
 
 def cluttered_mnist(

@@ -9,6 +9,7 @@ from keras_edram.datasets.augmented_images import AugmentedImages
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
 
 SOURCES = ("bundled", "tfds")
+DIGIT_NAMES = tuple("0123456789")
 # This part of the training digits is set apart to choose models by.
 VALIDATION_FRACTION = 1 / 12
 INSTEAD_OF_TFDS = ', or use the digits that ship with the package: "bundled"'
@@ -103,7 +104,11 @@ def mnist(split, *, source="bundled", seed=0, **options):
     """
     images, labels = load_digits(source, split)
     return AugmentedImages(
-        images[..., None], labels, seed=split_seed(split, seed), **options
+        images[..., None],
+        labels,
+        class_names=DIGIT_NAMES,
+        seed=split_seed(split, seed),
+        **options,
     )
 
 

@@ -26,7 +26,12 @@ class RandomSequence(abc.ABC):
     Args:
         num_pictures: Integer, pictures of the source.
         image_shape: `(height, width, channels)` of an image (H, W, C).
-        num_targets: Integer, pictures on an image (S). Defaults to 1.
+        num_targets: Integer, targets of an image (S). Defaults to 1.
+        pictures_per_image: Integer, pictures that an image is made of (P).
+            Defaults to 1.
+        class_names: Strings, the names of the labels 0, 1, ... of objects.
+        terminal: Boolean, whether one more label ends the targets of an image,
+            see `end_sequences`. Defaults to False.
         seed: Non-negative integer.
 
     Raises:
@@ -46,7 +51,17 @@ class RandomSequence(abc.ABC):
     [0, 1, 2]
     """
 
-    def __init__(self, *, num_pictures, image_shape, num_targets=1, seed=0):
+    def __init__(
+        self,
+        *,
+        num_pictures,
+        image_shape,
+        num_targets=1,
+        pictures_per_image=1,
+        class_names=(),
+        terminal=False,
+        seed=0,
+    ):
         if num_pictures < 1 or seed < 0:
             raise ValueError(
                 "There must be at least 1 picture, and `seed` must be at "
@@ -55,7 +70,15 @@ class RandomSequence(abc.ABC):
         self.num_pictures = num_pictures
         self.image_shape = tuple(image_shape)
         self.num_targets = num_targets
+        self.pictures_per_image = pictures_per_image
+        self.class_names = tuple(class_names)
+        self.terminal = terminal
         self.seed = seed
+
+    @property
+    def num_classes(self):
+        """Labels that there are, the terminal among them."""
+        return len(self.class_names) + self.terminal
 
     def arrays(self, stop, start=0):
         """Images `start` to `stop` of the sequence.
@@ -132,9 +155,10 @@ class RandomSequence(abc.ABC):
         )
 
     def _order(self, start, count):
-        """Indices (count, S) of pictures: shuffled anew for each pass."""
-        shape = (count, self.num_targets)
-        position = start * self.num_targets + np.arange(np.prod(shape))
+        """Indices (count, P) of pictures: shuffled anew for each pass."""
+        shape = (count, self.pictures_per_image)
+        first = start * self.pictures_per_image
+        position = first + np.arange(np.prod(shape))
         turn, place = np.divmod(position, self.num_pictures)
         chosen = np.empty_like(place)
         for value in np.unique(turn):

@@ -201,3 +201,44 @@ def test_unknown_names_are_refused():
         cluttered_mnist("test", protocol="paper")
     with pytest.raises(ValueError, match="Received: split='dev'"):
         cluttered_mnist("dev")
+
+
+def test_a_varying_number_of_digits_ends_with_a_label_of_its_own():
+    data = cluttered_mnist("train", num_digits=(2, 3), num_distractors=0)
+    assert data.num_targets == 4 and data.num_classes == 11
+    images, targets = data.arrays(300)
+    labels, transforms = targets["labels"], targets["transforms"]
+    assert labels.shape == (300, 4) and transforms.shape == (300, 4, 2, 3)
+    counts = np.argmax(labels == 10, axis=1)
+    # Both equally often: 150 ± 9 of 300.
+    assert set(counts) == {2, 3} and 120 < (counts == 2).sum() < 180
+    for image, row, count, windows in zip(
+        images, labels, counts, transforms, strict=True
+    ):
+        assert (row[:count] < 10).all() and (row[count + 1 :] == -1).all()
+        assert not windows[count:].any()
+        x = windows[:count, 0, 2]
+        assert (np.diff(x) >= 0).all()  # from left to right
+        # All ink is in the windows.
+        seen = np.zeros_like(image)
+        for window in windows[:count]:
+            left, top = np.round((window[:, 2] + 1) * 50 - 14).astype(int)
+            seen[top : top + 28, left : left + 28] = 1
+        assert (image[seen == 0] == 0).all()
+        assert (image > 0).any()
+
+
+def test_backward_reads_the_same_images_from_the_right():
+    forward, backward = (
+        cluttered_mnist("test", num_digits=(1, 3), reading_order=order)
+        for order in ("forward", "backward")
+    )
+    images, truth = forward.arrays(50)
+    same, reversed_truth = backward.arrays(50)
+    np.testing.assert_array_equal(images, same)
+    for row in range(50):
+        count = (truth["labels"][row] == 10).argmax()
+        for name, values in truth.items():
+            one, other = values[row], reversed_truth[name][row]
+            np.testing.assert_array_equal(one[:count], other[:count][::-1])
+            np.testing.assert_array_equal(one[count:], other[count:])

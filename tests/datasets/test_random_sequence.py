@@ -28,7 +28,12 @@ class Noise(RandomSequence):
 
 
 def noise(**options):
-    options = {"num_pictures": 7, "image_shape": (3, 5, 2), **options}
+    options = {
+        "num_pictures": 7,
+        "image_shape": (3, 5, 2),
+        "pictures_per_image": options.get("num_targets", 1),
+        **options,
+    }
     return Noise(**options)
 
 
