@@ -1,8 +1,27 @@
-"""From the predictions of each glimpse to one answer for each target.
+"""From the predictions of each glimpse to one answer for each image.
 
-Letters in shapes: B batch, S targets, N glimpses a target, K classes.
+A model gives probabilities p_i for each target i, in reading order. With a
+terminal label, the last of the K classes, its answer is a sequence y_1 ... y_L
+of any length below S, or of S objects and no room for the terminal:
+
+    log p(y) = Σ_{i <= L} log p_i(y_i) + [L < S] log p_{L+1}(terminal)
+
+Several models are independent witnesses: their log-probabilities are added.
+One that reads backward says y_L first, so for each length L every object has
+one term of each model, and the best is found object by object:
+
+    log p(y) = Σ_{i <= L} [log p_i(y_i) + log q_{L+1-i}(y_i)] + ...
+
+The most probable sequence is the best over all L. The probability of an answer
+is normalised over all sequences, which takes the same sums of terms.
+
+Letters in shapes: B batch, M members, S targets, N glimpses a target, K
+classes.
 """
 
+import math
+
+import numpy as np
 from keras import ops
 
 from keras_edram import geometry
@@ -40,25 +59,99 @@ def average_probabilities(logits):
     return ops.mean(ops.softmax(logits, axis=-1), axis=2)
 
 
-def decode(outputs):
+def most_probable_sequence(forward, backward=None, *, terminal=True):
+    """The sequence that is most probable to readers of both orders, exactly.
+
+    For each length L the best label of object i maximises `forward_i(y) +
+    backward_{L+1-i}(y)`; the length is that of the highest sum, the terms of
+    the terminal label included.
+
+    Args:
+        forward: Tensor of shape `(B, S, K)`, log-probabilities of the target
+            read i-th, added up over all who read forward.
+        backward: The same of those who read backward; by default nobody.
+        terminal: Boolean, whether the last class ends a sequence; otherwise
+            all have S objects. Defaults to True.
+
+    Returns:
+        A dictionary: `labels` `(B, S)`, int32, from the first object to the
+        last in the forward order, -1 after them; `lengths` `(B,)`, int32; and
+        `probability` `(B,)` of the sequence among all that could be.
+
+    Example:
+
+    >>> log_p = np.log([[[0.9, 0.1], [0.2, 0.8]]])  # "0", then the end
+    >>> most_probable_sequence(log_p)["labels"].tolist()
+    [[0, -1]]
+
+    Reference:
+        - Ablavatski et al., 2017, section 4.2.
+    """
+    forward = ops.convert_to_tensor(forward)
+    num_targets, num_classes = forward.shape[1:]
+    objects = num_classes - 1 if terminal else num_classes
+    absent = ops.zeros_like(forward[:, :, 0])  # (B, S)
+    best, mass, labels = [], [], []
+    lengths = range(num_targets + 1) if terminal else [num_targets]
+    for length in lengths:
+        terms = forward[:, :length, :objects]
+        ends = forward[:, length : length + 1, -1]  # (B, 1), or (B, 0)
+        if backward is not None:
+            terms = terms + ops.flip(backward[:, :length, :objects], axis=1)
+            ends = ends + backward[:, length : length + 1, -1]
+        end = ops.sum(ends, axis=1)  # (B,)
+        if length == 0:
+            best.append(end)
+            mass.append(end)
+            labels.append(absent - 1)
+            continue
+        # Not `ops.argmax`: it looks at the bits of -0.0, which TFLite cannot.
+        highest, chosen = ops.top_k(terms, 1)  # (B, L, 1)
+        best.append(end + ops.sum(highest, axis=(1, 2)))
+        mass.append(end + ops.sum(ops.logsumexp(terms, axis=-1), axis=1))
+        chosen = ops.cast(chosen[..., 0], absent.dtype)
+        labels.append(ops.concatenate([chosen, absent[:, length:] - 1], axis=1))
+    best, mass = ops.stack(best, axis=1), ops.stack(mass, axis=1)
+    highest, index = ops.top_k(best, 1)  # (B, 1)
+    index = index[:, 0]
+    of_length = ops.one_hot(index, len(labels), dtype=absent.dtype)
+    labels = ops.sum(ops.stack(labels, 1) * of_length[..., None], axis=1)
+    return {
+        "labels": ops.cast(ops.round(labels), "int32"),
+        "lengths": ops.cast(index, "int32") + lengths[0],
+        "probability": ops.exp(highest[:, 0] - ops.logsumexp(mass, axis=1)),
+    }
+
+
+def decode(outputs, *, terminal=False, num_forward=None):
     """The answer of a model: what each target is, where, and where it looked.
 
     Args:
         outputs: Dictionary that EDRAM returns: `labels`, logits of shape
             `(B, S, N, K)`, and `transforms` `(B, S, N, 2, 3)`. RAM's is
-            alike, but has one answer in place of N.
+            alike, but has one answer in place of N; an ensemble's has a
+            further axis of M members before S.
+        terminal: Boolean, whether the last class ends a sequence. Defaults to
+            False.
+        num_forward: Integer, the members from the first on that read forward;
+            the others read backward. Defaults to all.
 
     Returns:
-        A dictionary:
+        A dictionary, targets in forward order:
 
-        - `probabilities` `(B, S, K)`, see `average_probabilities`;
-        - `labels` `(B, S)`, int32, the most probable class;
+        - `labels` `(B, S)`, int32, see `most_probable_sequence`; -1 after the
+          last object;
+        - `lengths` `(B,)`, int32, how many objects there are;
+        - `probability` `(B,)`, that all of this is right;
+        - `probabilities` `(B, S, K)` of each target alone, see
+          `average_probabilities`; those of members are multiplied;
         - `boxes` `(B, S, 4)`, left, top, right, bottom of what the last
           window of each target shows of the image, fractions of its sides in
-          [0, 1];
+          [0, 1], the mean over the members; zeros after the last object;
         - `transforms` `(B, S, 2, 3)`, that window, wherever it is;
         - `locations` `(B, S, N, 2)`, x and y of the middle of each window, in
-          the order of looking, the image being [-1, 1].
+          the order of looking, the image being [-1, 1]; `(B, M, S, N, 2)` of
+          members.
 
     Example:
 
@@ -68,29 +161,71 @@ def decode(outputs):
     >>> answer["boxes"].shape
     (1, 1, 4)
     """
-    probabilities = average_probabilities(outputs["labels"])
-    # Not `ops.argmax`: it looks at the bits of -0.0, which TFLite cannot.
-    _, labels = ops.top_k(probabilities, 1)  # (B, S, 1)
-    transforms = outputs["transforms"][:, :, -1]  # (B, S, 2, 3)
+    logits = ops.convert_to_tensor(outputs["labels"])
+    transforms = ops.convert_to_tensor(outputs["transforms"])
+    locations = transforms[..., 2]
+    if len(logits.shape) == 4:
+        logits, transforms = logits[:, None], transforms[:, None]
+    log_p = _log_probabilities(logits)  # (B, M, S, K)
+    windows = transforms[:, :, :, -1]  # (B, M, S, 2, 3)
+    members = log_p.shape[1]
+    forward = members if num_forward is None else num_forward
+
+    total = ops.sum(log_p[:, :forward], axis=1)  # (B, S, K)
+    window = ops.sum(windows[:, :forward], axis=1)  # (B, S, 2, 3)
+    backward = None
+    if forward < members:
+        backward = ops.sum(log_p[:, forward:], axis=1)
+    sequence = most_probable_sequence(total, backward, terminal=terminal)
+    lengths = sequence["lengths"]
+    position = np.arange(log_p.shape[2])  # (S,)
+    of_object = ops.cast(position < lengths[:, None], "float32")  # (B, S)
+    if backward is not None:
+        # Object i of L is what they read as number L + 1 - i; after the last
+        # object they are in step again.
+        read_as = ops.where(
+            position < lengths[:, None],
+            lengths[:, None] - 1 - position,
+            position,
+        )
+        turn = ops.one_hot(read_as, len(position))  # (B, S, S)
+        total = total + ops.matmul(turn, backward)
+        turned = ops.reshape(
+            ops.sum(windows[:, forward:], axis=1), (-1, len(position), 6)
+        )
+        window = window + ops.reshape(
+            ops.matmul(turn, turned), (-1, len(position), 2, 3)
+        )
+    window = window / members
+    boxes = ops.clip(geometry.transforms_to_boxes(window), 0, 1)
     return {
-        "probabilities": probabilities,
-        "labels": ops.cast(labels[..., 0], "int32"),
-        "boxes": ops.clip(geometry.transforms_to_boxes(transforms), 0, 1),
-        "transforms": transforms,
-        "locations": outputs["transforms"][..., 2],
+        **sequence,
+        "probabilities": ops.softmax(total, axis=-1),
+        "boxes": boxes * of_object[..., None],
+        "transforms": window,
+        "locations": locations,
     }
 
 
-def read_out(answers):
+def read_out(answers, class_names=None, confidence=0.0):
     """The answers in plain Python values, one dictionary an image.
 
     Args:
         answers: What `decode` returns.
+        class_names: Strings, the names of the labels; by default their
+            numbers.
+        confidence: Float in [0, 1]: an answer that is less probable is
+            refused, "I do not know". Defaults to 0, all are given.
 
     Returns:
-        List of B dictionaries: `sequence`, the labels as one string; `labels`,
-        S integers; `probability`, that all of them are right, the product of
-        theirs; `boxes`, S lists of four fractions of the image's sides.
+        List of B dictionaries: `sequence`, the names as one string, with
+        spaces between them unless all classes have names of one character,
+        or `None` if it is refused; `labels`, L integers; `names`, L strings;
+        `probability`, that all of them are right; `boxes`, L lists of four
+        fractions of the image's sides.
+
+    Raises:
+        ValueError: If `confidence` is not in [0, 1].
 
     Example:
 
@@ -104,18 +239,95 @@ def read_out(answers):
     ... )[0]["probability"]
     0.0625
     """
-    answers = {
-        name: ops.convert_to_numpy(value) for name, value in answers.items()
-    }
-    sure = answers["probabilities"].max(axis=-1).prod(axis=-1)  # (B,)
-    return [
-        {
-            "sequence": "".join(str(label) for label in labels.tolist()),
-            "labels": labels.tolist(),
-            "probability": float(probability),
-            "boxes": boxes.tolist(),
-        }
-        for labels, probability, boxes in zip(
-            answers["labels"], sure, answers["boxes"], strict=True
+    if not 0 <= confidence <= 1:
+        raise ValueError(
+            f"`confidence` must be in [0, 1]. Received: confidence={confidence}"
         )
-    ]
+    answers = {
+        name: ops.convert_to_numpy(answers[name]).tolist()
+        for name in ("labels", "lengths", "probability", "boxes")
+    }
+    one_character = all(len(name) == 1 for name in class_names or ())
+    rows = []
+    for labels, length, probability, boxes in zip(
+        *answers.values(), strict=True
+    ):
+        labels = labels[:length]
+        names = [class_names[y] if class_names else str(y) for y in labels]
+        sequence = ("" if one_character else " ").join(names)
+        rows.append(
+            {
+                "sequence": sequence if probability >= confidence else None,
+                "labels": labels,
+                "names": names,
+                "probability": probability,
+                "boxes": boxes[:length],
+            }
+        )
+    return rows
+
+
+def look_at_crops(look, images, image_size, num_crops, *, seed=0):
+    """Looks at several crops of each image, to be averaged as one answer.
+
+    Args:
+        look: Function of images `(B, h, w, C)` that returns a model's
+            `labels` and `transforms`, such as `model.glimpses`.
+        images: Array of shape `(B, H, W, C)`.
+        image_size: `(h, w)` of the crops, at most `(H, W)`.
+        num_crops: Positive integer. The first is the middle, the others lie
+            anywhere, at the same places in all images.
+        seed: Integer, of the places.
+
+    Returns:
+        A dictionary as from `look`, of arrays: the `labels` of all crops
+        follow each other as if they were further glimpses, `(B, S, num_crops
+        N, K)`, so that `decode` averages them; `transforms` `(B, S, N, 2, 3)`
+        are the mean windows, of the whole images.
+
+    Raises:
+        ValueError: If the crops do not fit the images.
+
+    Example:
+
+    >>> from keras_edram import EDRAM
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> images = np.zeros((2, 120, 120, 1))
+    >>> looks = look_at_crops(model.glimpses, images, (100, 100), 5)
+    >>> decode(looks)["labels"].shape
+    (2, 1)
+
+    Reference:
+        - Ablavatski et al., 2017, section 4.2: "Monte Carlo averaging".
+    """
+    images = np.asarray(images)
+    size, crop = np.array(images.shape[1:3]), np.array(image_size)
+    if num_crops < 1 or (crop > size).any():
+        raise ValueError(
+            "There must be at least 1 crop, and it must fit the images. "
+            f"Received: num_crops={num_crops}, crops of {tuple(image_size)} "
+            f"pixels, images of shape {images.shape}"
+        )
+    generator = np.random.default_rng(seed)
+    corners = generator.integers(0, size - crop + 1, (num_crops, 2))
+    corners[0] = (size - crop) // 2
+    labels, transforms = [], []
+    for top, left in corners:
+        high, wide = crop
+        looks = look(images[:, top : top + high, left : left + wide])
+        box = np.array([left, top, left + wide, top + high], "float32")
+        outer = geometry.boxes_to_transforms(
+            box, box_format="xyxy", image_size=size
+        )
+        labels.append(looks["labels"])
+        transforms.append(geometry.compose(outer, looks["transforms"]))
+    return {
+        "labels": np.concatenate(labels, axis=-2),
+        "transforms": np.mean(transforms, axis=0),
+    }
+
+
+def _log_probabilities(logits):
+    """`log 1/N Σ_j softmax(logits_j)`: (..., N, K) -> (..., K)"""
+    log_p = ops.log_softmax(logits, axis=-1)
+    return ops.logsumexp(log_p, axis=-2) - math.log(logits.shape[-2])

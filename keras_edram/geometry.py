@@ -119,6 +119,36 @@ def windows_around(points, window_size, image_size):
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
 
 
+def compose(outer, inner):
+    """The transform of a window of a window: first `inner`, then `outer`.
+
+    `A = [L_o L_i, L_o t_i + t_o]` for transforms `[L, t]`: what `inner` shows
+    of the picture that `outer` shows of the image.
+
+    Args:
+        outer: Tensor of shape `(..., 2, 3)`.
+        inner: Tensor of shape `(..., 2, 3)`; the leading dimensions are
+            broadcast.
+
+    Returns:
+        Tensor of shape `(..., 2, 3)`, float32.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> left = [[0.5, 0.0, -0.5], [0.0, 1.0, 0.0]]
+    >>> compose(left, left)  # the left half of the left half
+    [[0.25, 0.0, -0.75], [0.0, 1.0, 0.0]]
+    """
+    outer, inner = _to_float32(outer), _to_float32(inner)
+    _check_last_dimensions(outer, (2, 3), "outer")
+    _check_last_dimensions(inner, (2, 3), "inner")
+    product = ops.matmul(outer[..., :2], inner)  # (..., 2, 3)
+    return product + outer[..., 2:] * np.array([0, 0, 1], "float32")
+
+
 def sampling_grid(transforms, glimpse_size):
     """Points of the image that the pixels of a glimpse are read at (Eq. 2).
 

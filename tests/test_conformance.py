@@ -22,7 +22,7 @@ from keras_edram.layers import (
 )
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
-from keras_edram.models import EDRAM, RAM, Baseline
+from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
 
 B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
 
@@ -45,9 +45,12 @@ NORMALIZATION = dict(
     epsilon=0.1,
     beta_initializer=keras.initializers.Constant(0.5),
 )
+NAMES = [f"class {index}" for index in range(K)]
 EDRAM_SIZES = dict(
     image_shape=(40, 30, 2),
     num_classes=K,
+    class_names=NAMES[:-1],
+    terminal=True,
     num_targets=S,
     glimpses_per_target=1,
     glimpse_size=(16, 14),
@@ -59,6 +62,7 @@ EDRAM_SIZES = dict(
     initial_transform="context",
     detach_transforms=False,
     antialias=False,
+    standardize=True,
     initialization="paper",
 )
 
@@ -80,6 +84,7 @@ RETINA_CALL = (numbers(B, 9, 7, 2), numbers(B, 2))
 RAM_SIZES = dict(
     image_shape=(20, 14, 2),
     num_classes=K,
+    class_names=NAMES,
     num_glimpses=N,
     glimpse_size=4,
     num_scales=2,
@@ -103,11 +108,16 @@ RAM_CALL = (numbers(B, 20, 14, 2, scale=255),)
 BASELINE = dict(
     image_shape=(12, 9, 2),
     num_classes=K,
+    class_names=NAMES,
     network="convolution",
     units=16,
     filters=3,
     kernel_size=4,
 )
+
+MEMBERS = [EDRAM(**EDRAM_SIZES, name=f"member_{i}") for i in range(3)]
+ENSEMBLE = dict(forward=MEMBERS[:2], backward=MEMBERS[2:])
+EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)
 
 # Class, arguments, inputs, further arguments of a call.
 TABLE = [
@@ -115,7 +125,8 @@ TABLE = [
     (RetinaGlimpse, RETINA, RETINA_CALL, {}),
     (SpatialTransformerAttention, ATTENTION, ATTENTION_CALL, {}),
     (StepwiseBatchNormalization, NORMALIZATION, (numbers(B, 4, 5),), STEP),
-    (EDRAM, EDRAM_SIZES, (numbers(B, 40, 30, 2, scale=255),), {}),
+    (EDRAM, EDRAM_SIZES, EDRAM_CALL, {}),
+    (Ensemble, ENSEMBLE, EDRAM_CALL, {}),
     (RAM, RAM_SIZES, RAM_CALL, {}),
     (Baseline, BASELINE, (numbers(B, 12, 9, 2, scale=255),), {}),
     (LabelLoss, dict(reduction="sum"), LABEL_CALL, {}),
@@ -134,6 +145,7 @@ ALWAYS_FLOAT32 = {
     EDRAM: "logits for the loss, transforms as coordinates",
     RAM: "logits for the loss, transforms as coordinates",
     Baseline: "logits for the loss, transforms as coordinates",
+    Ensemble: "logits for the loss, transforms as coordinates",
 }
 # What a call would draw: two calls could not be compared.
 DRAWN = {RAM: dict(num_rollouts=0)}
@@ -162,6 +174,11 @@ def make(cls, arguments, inputs=None, options=None, **kwargs):
     """The object; a layer is built, and all its weights count."""
     if inputs is not None:
         arguments = {**arguments, **DRAWN.get(cls, {})}
+    if cls is Ensemble:  # of members of its own
+        arguments = {
+            name: [EDRAM.from_config(member.get_config()) for member in members]
+            for name, members in arguments.items()
+        }
     made = cls(**arguments, **kwargs)
     if inputs is not None:
         made(*inputs, **options)

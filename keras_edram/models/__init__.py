@@ -2,6 +2,7 @@
 
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.edram import EDRAM
+from keras_edram.models.ensemble import Ensemble
 from keras_edram.models.ram import RAM
 
-__all__ = ["EDRAM", "RAM", "Baseline"]
+__all__ = ["EDRAM", "RAM", "Baseline", "Ensemble"]

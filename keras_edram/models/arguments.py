@@ -30,3 +30,20 @@ def check_choice(value, choices, name):
         raise ValueError(
             f"`{name}` must be one of {choices}. Received: {name}={value!r}"
         )
+
+
+def check_class_names(names, number):
+    """The names as a tuple, or `None`; raises unless they are `number`."""
+    if names is None:
+        return None
+    names = tuple(names)
+    if (
+        len(names) != number
+        or len(set(names)) != number
+        or not all(isinstance(name, str) and name for name in names)
+    ):
+        raise ValueError(
+            "`class_names` must be a different string for each of the "
+            f"{number} classes of objects. Received: class_names={names!r}"
+        )
+    return names

@@ -2,6 +2,9 @@
 
 import keras
 
+from keras_edram import decoding
+from keras_edram.models.arguments import check_class_names, check_integer
+
 
 class _ClassProperty:
     """A property of the class itself, not of its instances."""
@@ -14,7 +17,65 @@ class _ClassProperty:
 
 
 class BaseModel(keras.Model):
-    """A model that answers with a dictionary, and can come from a preset."""
+    """A model that answers with a dictionary, and can come from a preset.
+
+    Args:
+        num_classes: Integer, K.
+        class_names: Strings, the names of the classes but the terminal label;
+            by default their numbers.
+        terminal: Boolean, whether the last class ends a sequence.
+        **kwargs: Arguments of `keras.Model`.
+    """
+
+    def __init__(self, num_classes, class_names=None, terminal=False, **kwargs):
+        super().__init__(**kwargs)
+        check_integer(num_classes, "num_classes", 1 + terminal)
+        self.num_classes = num_classes
+        self.terminal = terminal
+        self.class_names = check_class_names(
+            class_names, num_classes - terminal
+        )
+
+    def decode(self, outputs):
+        """The answer: `keras_edram.decoding.decode`, as this model needs it.
+
+        Args:
+            outputs: What a call, `predict` or `glimpses` returns.
+
+        Returns:
+            A dictionary of tensors.
+        """
+        return decoding.decode(outputs, terminal=self.terminal)
+
+    def read(self, images, confidence=0.0):
+        """Reads images: what is there and where, in plain Python values.
+
+        Args:
+            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+            confidence: Float in [0, 1]: less probable answers are refused.
+
+        Returns:
+            List of B dictionaries, see `keras_edram.decoding.read_out`.
+
+        Example:
+
+        >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+        >>> images, _ = cluttered_mnist("test").arrays(2)
+        >>> [answer["sequence"] for answer in model.read(images)]
+        ['7', '2']
+        """
+        return decoding.read_out(
+            self.decode(self.glimpses(images)), self.class_names, confidence
+        )
+
+    def get_config(self):
+        config = super().get_config()
+        names = self.class_names
+        config.update(
+            num_classes=self.num_classes,
+            class_names=None if names is None else list(names),
+        )
+        return config
 
     @classmethod
     def from_preset(cls, name):

@@ -31,6 +31,8 @@ class Baseline(BaseModel):
     Args:
         image_shape: `(height, width, channels)`. Defaults to `(28, 28, 1)`.
         num_classes: Integer, K. Defaults to 10.
+        class_names: Strings, the names of the K classes; by default their
+            numbers.
         network: `"dense"` or `"convolution"`. Defaults to `"dense"`.
         units: Integer, of each fully connected layer. Defaults to 256.
         filters: Integer, of the convolution. Defaults to 8.
@@ -64,17 +66,17 @@ class Baseline(BaseModel):
         image_shape=(28, 28, 1),
         num_classes=10,
         *,
+        class_names=None,
         network="dense",
         units=256,
         filters=8,
         kernel_size=10,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(num_classes, class_names, **kwargs)
         check_integers(image_shape, 3, "image_shape")
         check_choice(network, NETWORKS, "network")
         for name, value in (
-            ("num_classes", num_classes),
             ("units", units),
             ("filters", filters),
             ("kernel_size", kernel_size),
@@ -86,7 +88,6 @@ class Baseline(BaseModel):
                 f"kernel_size={kernel_size}, image_shape={tuple(image_shape)}"
             )
         self.image_shape = tuple(image_shape)
-        self.num_classes = num_classes
         self.network = network
         self.units = units
         self.filters = filters
@@ -156,7 +157,6 @@ class Baseline(BaseModel):
         config = super().get_config()
         config.update(
             image_shape=list(self.image_shape),
-            num_classes=self.num_classes,
             network=self.network,
             units=self.units,
             filters=self.filters,

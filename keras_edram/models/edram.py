@@ -54,6 +54,8 @@ INITIALIZATIONS = ("he", "paper")
 MIN_GLIMPSE_SIZE = 14
 # "valid" convolutions of 5x5, 3x3 and 3x3 need this much to leave 1x1.
 MIN_CONTEXT_SIZE = 9
+# An image of one grey: a deviation of 1 of 255 counts as none.
+STANDARD_EPSILON = 1 / 255**2
 
 
 # The convolutions of the glimpse network that a pooling follows.
@@ -103,8 +105,13 @@ class EDRAM(BaseModel):
 
     Args:
         image_shape: `(height, width, channels)`. Defaults to `(100, 100, 1)`.
-        num_classes: Integer, K. Defaults to 10.
-        num_targets: Integer, S. Defaults to 1.
+        num_classes: Integer, K, the terminal label among them. Defaults to
+            10.
+        class_names: Strings, the names of the classes but the terminal label;
+            by default their numbers.
+        terminal: Boolean, whether the last class is the terminal label, which
+            ends a sequence of objects (section 4.2). Defaults to `False`.
+        num_targets: Integer, S, the terminal one among them. Defaults to 1.
         glimpses_per_target: Integer, N. Defaults to 6.
         glimpse_size: Integer or `(height, width)` of the patch, at least 14.
             Defaults to 26.
@@ -125,6 +132,9 @@ class EDRAM(BaseModel):
             glimpse and its window. Defaults to `True`.
         antialias: Boolean, see `SpatialTransformerAttention`. Defaults to
             `True`.
+        standardize: Boolean, whether each image is shifted and scaled to a
+            mean of 0 and a deviation of 1, against light and contrast, rather
+            than only scaled to [0, 1]. Defaults to `False`.
         initialization: `"he"` or `"paper"` (uniform ±0.01 for convolutions
             and LSTMs, Gaussian of variance 0.001 for the others). Defaults to
             `"he"`.
@@ -158,6 +168,8 @@ class EDRAM(BaseModel):
         image_shape=(100, 100, 1),
         num_classes=10,
         *,
+        class_names=None,
+        terminal=False,
         num_targets=1,
         glimpses_per_target=6,
         glimpse_size=26,
@@ -169,11 +181,11 @@ class EDRAM(BaseModel):
         initial_transform="identity",
         detach_transforms=True,
         antialias=True,
+        standardize=False,
         initialization="he",
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        check_integer(num_classes, "num_classes")
+        super().__init__(num_classes, class_names, terminal, **kwargs)
         check_integer(num_targets, "num_targets")
         check_integer(glimpses_per_target, "glimpses_per_target")
         check_integer(units, "units")
@@ -192,7 +204,6 @@ class EDRAM(BaseModel):
                 f"context_size={context_size}, units={units}"
             )
         self.image_shape = tuple(image_shape)
-        self.num_classes = num_classes
         self.num_targets = num_targets
         self.glimpses_per_target = glimpses_per_target
         self.context_size = context_size
@@ -203,6 +214,7 @@ class EDRAM(BaseModel):
         self.initial_transform = initial_transform
         self.detach_transforms = detach_transforms
         self.antialias = antialias
+        self.standardize = standardize
         self.initialization = initialization
 
         uniform, gaussian = "he_normal", "he_normal"
@@ -392,6 +404,10 @@ class EDRAM(BaseModel):
             The `ImagePyramid` to read from, and an `EDRAMState`.
         """
         images = self.rescaling(images)
+        if self.standardize:
+            axes = (1, 2, 3)
+            mean, variance = ops.moments(images, axes, keepdims=True)
+            images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
         context = self.context_network(images, training)
         zeros = ops.zeros_like(context)
         if self.initial_transform == "context":
@@ -490,7 +506,7 @@ class EDRAM(BaseModel):
         config = super().get_config()
         config.update(
             image_shape=list(self.image_shape),
-            num_classes=self.num_classes,
+            terminal=self.terminal,
             num_targets=self.num_targets,
             glimpses_per_target=self.glimpses_per_target,
             glimpse_size=list(self.glimpse_size),
@@ -502,6 +518,7 @@ class EDRAM(BaseModel):
             initial_transform=self.initial_transform,
             detach_transforms=self.detach_transforms,
             antialias=self.antialias,
+            standardize=self.standardize,
             initialization=self.initialization,
         )
         return config

@@ -110,6 +110,8 @@ class RAM(BaseModel):
     Args:
         image_shape: `(height, width, channels)`. Defaults to `(28, 28, 1)`.
         num_classes: Integer, K. Defaults to 10.
+        class_names: Strings, the names of the K classes; by default their
+            numbers.
         num_glimpses: Integer, N. Defaults to 6.
         glimpse_size: Integer g, side of a patch in pixels. Defaults to 8.
         num_scales: Integer, patches of a glimpse, see `RetinaGlimpse`.
@@ -175,6 +177,7 @@ class RAM(BaseModel):
         image_shape=(28, 28, 1),
         num_classes=10,
         *,
+        class_names=None,
         num_glimpses=6,
         glimpse_size=8,
         num_scales=1,
@@ -195,11 +198,10 @@ class RAM(BaseModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(num_classes, class_names, **kwargs)
         check_integers(image_shape, 3, "image_shape")
         check_integers(convolution_filters, None, "convolution_filters")
         for name, value in (
-            ("num_classes", num_classes),
             ("num_glimpses", num_glimpses),
             ("units", units),
             ("hidden_units", hidden_units),
@@ -222,7 +224,6 @@ class RAM(BaseModel):
                 f"Received: location_deviation={location_deviation!r}"
             )
         self.image_shape = tuple(image_shape)
-        self.num_classes = num_classes
         self.num_glimpses = num_glimpses
         self.glimpse_size = glimpse_size
         self.num_scales = num_scales
@@ -476,7 +477,6 @@ class RAM(BaseModel):
         config = super().get_config()
         config.update(
             image_shape=list(self.image_shape),
-            num_classes=self.num_classes,
             num_glimpses=self.num_glimpses,
             glimpse_size=self.glimpse_size,
             num_scales=self.num_scales,

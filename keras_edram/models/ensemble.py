@@ -1,0 +1,158 @@
+"""Several EDRAMs that read the same objects, as one model."""
+
+import keras
+from keras import ops
+
+from keras_edram import decoding
+from keras_edram.models.base import BaseModel
+
+# What members must have in common.
+SHARED = (
+    "image_shape",
+    "num_classes",
+    "class_names",
+    "terminal",
+    "num_targets",
+    "glimpses_per_target",
+    "glimpse_size",
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class Ensemble(BaseModel):
+    """Reads with several EDRAMs, in both orders, and joins what they say.
+
+    The log-probabilities of all members are added, those of a member that
+    reads backward in the opposite order, and the most probable sequence is
+    found exactly:
+
+        log p(y) = Σ_m log p_m(y) + Σ_n log q_n(y_L ... y_1) + constant
+
+    See `keras_edram.decoding`. The members are trained apart; an ensemble is
+    saved, exported and served as one model.
+
+    Args:
+        forward: List of `EDRAM`, at least one: those that read the objects
+            from first to last.
+        backward: List of `EDRAM`: those that read from last to first. All
+            must have the same images, classes, targets and glimpses. Defaults
+            to none.
+        **kwargs: Arguments of `keras.Model`.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+        training: Boolean.
+
+    Returns:
+        A dictionary as of EDRAM with an axis of M members, the forward ones
+        first: `labels`, logits of shape `(B, M, S, N, K)`, and `transforms`
+        `(B, M, S, N, 2, 3)`.
+
+    Raises:
+        ValueError: If there is no forward member, or members differ in what
+            they read.
+
+    Example:
+
+    >>> sizes = dict(num_classes=11, terminal=True, num_targets=3)
+    >>> ensemble = Ensemble([EDRAM(**sizes)], [EDRAM(**sizes)])
+    >>> answers = ensemble.decode(ensemble(np.zeros((2, 100, 100, 1))))
+    >>> answers["labels"].shape
+    (2, 3)
+
+    Reference:
+        - Ablavatski et al., 2017, section 4.2: "forward and backward models".
+    """
+
+    def __init__(self, forward, backward=(), **kwargs):
+        members = [*forward, *backward]
+        if not forward:
+            raise ValueError(
+                "`forward` must have at least one model. Received: forward="
+                f"{forward!r}"
+            )
+        for name in SHARED:
+            values = [getattr(member, name, None) for member in members]
+            if any(value != values[0] for value in values):
+                raise ValueError(
+                    f"The members must have the same `{name}`. "
+                    f"Received: {values}"
+                )
+        first = members[0]
+        super().__init__(
+            first.num_classes, first.class_names, first.terminal, **kwargs
+        )
+        self.forward = list(forward)
+        self.backward = list(backward)
+        for name in SHARED:
+            if not hasattr(self, name):
+                setattr(self, name, getattr(first, name))
+        self.built = True  # as its members are
+
+    @property
+    def members(self):
+        """All members, those that read forward first."""
+        return [*self.forward, *self.backward]
+
+    def call(self, images, training=False):
+        outputs = [member(images, training=training) for member in self.members]
+        return {
+            name: ops.stack([output[name] for output in outputs], axis=1)
+            for name in ("labels", "transforms")
+        }
+
+    def glimpses(self, images, glimpses_per_target=None):
+        """What the members looked at, see `EDRAM.glimpses`.
+
+        Args:
+            images: Array of shape `(B, H, W, C)`, in [0, 255].
+            glimpses_per_target: Integer N. Defaults to as in training.
+
+        Returns:
+            A dictionary of NumPy arrays, `labels`, `transforms` and
+            `patches`, with an axis of members after the first.
+        """
+        looks = [
+            member.glimpses(images, glimpses_per_target)
+            for member in self.members
+        ]
+        return {
+            name: ops.convert_to_numpy(
+                ops.stack([look[name] for look in looks], axis=1)
+            )
+            for name in looks[0]
+        }
+
+    def decode(self, outputs):
+        return decoding.decode(
+            outputs,
+            terminal=self.terminal,
+            num_forward=len(self.forward),
+        )
+
+    def compute_output_shape(self, images_shape):
+        shapes = self.forward[0].compute_output_shape(images_shape)
+        return {
+            name: (batch, len(self.members), *rest)
+            for name, (batch, *rest) in shapes.items()
+        }
+
+    def get_config(self):
+        # Classes and names are those of the members.
+        config = keras.Model.get_config(self)
+        for direction in ("forward", "backward"):
+            config[direction] = [
+                keras.saving.serialize_keras_object(member)
+                for member in getattr(self, direction)
+            ]
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for direction in ("forward", "backward"):
+            config[direction] = [
+                keras.saving.deserialize_keras_object(member)
+                for member in config[direction]
+            ]
+        return cls(**config)
