@@ -1,21 +1,24 @@
 """Writes trained models for deployment: SavedModel and TFLite.
 
 Every signature has the same named outputs, those of `decoding.decode`:
-`probabilities`, `labels`, `boxes`, `transforms` and `locations`. What is
-written is loaded again in another process and compared with the model before
-it gets its name.
+`labels`, `lengths`, `probability`, `probabilities`, `boxes`, `transforms` and
+`locations`. What is written is loaded again in another process and compared
+with the model before it gets its name.
 """
 
 import pathlib
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 import keras
 import numpy as np
 
-from keras_edram import decoding, files
+from keras_edram import files
+from keras_edram.models.ensemble import Ensemble
 
+LABELS_FILE = "labels.txt"
 QUANTIZATIONS = (None, "float16", "int8")
 NUM_CHECKED_IMAGES = 9  # not the batch size that anything was traced with
 CHECKED_GRID = 6  # values on a side, smooth between: noise is like no picture
@@ -24,6 +27,8 @@ CHECKED_GRID = 6  # values on a side, smooth between: noise is like no picture
 # nearly all images, so a quarter of them may differ by more.
 CHECKED_QUANTILE = 0.75
 MAX_DIFFERENCE = 1e-4
+# Which label wins may change between two that are equal.
+COMPARED = ("probability", "probabilities", "transforms", "locations")
 # Weights in half or in 8 bits move the probabilities; more would be a defect.
 MAX_QUANTIZED_DIFFERENCE = {"float16": 0.05, "int8": 0.3}
 
@@ -35,11 +40,14 @@ def export_saved_model(model, path, version=1):
 
     - `serving_default`: `images`, float32 `(B, H, W, C)` in [0, 255];
     - `serving_uint8`: `images`, the same as uint8;
-    - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of the
-      model's image size.
+    - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of any
+      size; they are stretched to that of the model's images.
+
+    All have one more output, `names`, strings `(B, S)`: the labels as names of
+    their classes, empty after the last object.
 
     Args:
-        model: `EDRAM`, `RAM` (its mean policy) or `Baseline`.
+        model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the folder; its name is the name of the model.
         version: Positive integer.
 
@@ -72,10 +80,12 @@ def export_tflite(model, path, quantize=None):
     """Writes a TFLite file of built-in operators, for any batch size.
 
     Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
-    [0, 255].
+    [0, 255]. The names of the classes, a line each, are the associated file
+    `labels.txt`: as TFLite's metadata have it, a ZIP archive at the end of the
+    file, which any ZIP program opens.
 
     Args:
-        model: `EDRAM`, `RAM` (its mean policy) or `Baseline`.
+        model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the `.tflite` file.
         quantize: `None` for float32 weights, `"float16"` for half the size,
             `"int8"` for a quarter: weights of 8 bits, computed in float.
@@ -101,7 +111,7 @@ def export_tflite(model, path, quantize=None):
 
     model = _deployable(model)
     with tempfile.TemporaryDirectory() as folder:
-        _write_saved_model(model, folder)
+        _write_saved_model(model, folder, with_names=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=["serving_default"]
         )
@@ -114,6 +124,8 @@ def export_tflite(model, path, quantize=None):
     path = pathlib.Path(path)
     with files.replacing(path) as partial:
         partial.write_bytes(content)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(LABELS_FILE, "\n".join(class_names(model)) + "\n")
         _refuse_flex_operators(partial)
         _compare(
             model,
@@ -139,7 +151,9 @@ def run_saved_model(path, images):
     outputs = loaded.signatures["serving_default"](
         images=tf.constant(images, tf.float32)
     )
-    return {name: value.numpy() for name, value in outputs.items()}
+    outputs = {name: value.numpy() for name, value in outputs.items()}
+    outputs["names"] = np.char.decode(outputs["names"].astype(bytes), "utf-8")
+    return outputs
 
 
 def run_tflite(path, images):
@@ -156,6 +170,12 @@ def run_tflite(path, images):
 
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
     return runner(images=np.asarray(images, "float32"))
+
+
+def class_names(model):
+    """Names of the classes of a model, but the terminal label: strings."""
+    number = model.num_classes - model.terminal
+    return model.class_names or tuple(str(label) for label in range(number))
 
 
 def tflite_operators(path):
@@ -189,6 +209,13 @@ def _deployable(model):
 
     Nothing is drawn when it serves: the same image, the same answer.
     """
+    if isinstance(model, Ensemble):
+        return Ensemble(
+            *(
+                [_deployable(member) for member in members]
+                for members in (model.forward, model.backward)
+            )
+        )
     if model.dtype_policy.compute_dtype == "float32" and not getattr(
         model, "num_rollouts", 0
     ):
@@ -201,16 +228,25 @@ def _deployable(model):
     return copy
 
 
-def _write_saved_model(model, path):
+def _write_saved_model(model, path, with_names=True):
     import tensorflow as tf
 
     height, width, channels = model.image_shape
     shape = (None, height, width, channels)
 
+    names = [*class_names(model), ""]  # label -1 is the last
+
     # Traced once, all signatures call it.
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
+    def answer(images):
+        return model.decode(model(images, training=False))
+
     def serve(images):
-        return decoding.decode(model(images, training=False))
+        answers = answer(images)
+        if with_names:
+            index = answers["labels"] % len(names)
+            answers["names"] = tf.gather(names, index)
+        return answers
 
     def serve_uint8(images):
         return serve(tf.cast(images, tf.float32))
@@ -219,16 +255,23 @@ def _write_saved_model(model, path):
         picture = tf.io.decode_image(
             content, channels=channels, expand_animations=False
         )
-        return tf.ensure_shape(picture, model.image_shape)
+        picture = tf.image.resize(picture, (height, width), antialias=True)
+        return tf.ensure_shape(tf.round(picture), model.image_shape)
 
     def serve_bytes(image_bytes):
-        return serve_uint8(
-            tf.map_fn(decode_picture, image_bytes, fn_output_signature=tf.uint8)
+        return serve(
+            tf.map_fn(
+                decode_picture, image_bytes, fn_output_signature=tf.float32
+            )
         )
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", serve)
+    archive.add_endpoint(
+        "serving_default",
+        serve,
+        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
+    )
     archive.add_endpoint(
         "serving_uint8",
         serve_uint8,
@@ -245,7 +288,7 @@ def _write_saved_model(model, path):
 def _compare(model, path, tolerance):
     """Raises unless what was written gives the model's own answers."""
     images = _checked_images(model.image_shape)
-    expected = decoding.decode(model.predict(images, verbose=0))
+    expected = model.decode(model.predict(images, verbose=0))
     with tempfile.TemporaryDirectory() as folder:
         given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
         np.save(given, images)
@@ -256,12 +299,13 @@ def _compare(model, path, tolerance):
         )
         with np.load(answers) as arrays:
             outputs = dict(arrays)
+    outputs.pop("names", None)  # says what the labels say
     if set(outputs) != set(expected):
         raise RuntimeError(
             f"The export must have the outputs {sorted(expected)}. "
             f"It has {sorted(outputs)}"
         )
-    for name in ("probabilities", "boxes", "transforms", "locations"):
+    for name in COMPARED:
         value = keras.ops.convert_to_numpy(expected[name])
         differences = np.abs(outputs[name] - value)
         difference = np.quantile(

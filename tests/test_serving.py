@@ -1,4 +1,5 @@
 import io
+import zipfile
 
 import keras
 import numpy as np
@@ -7,19 +8,38 @@ import tensorflow as tf
 import tiny
 from PIL import Image
 
-from keras_edram import decoding, presets, recipes, serving
-from keras_edram.models import EDRAM, RAM, Baseline
+from keras_edram import presets, recipes, serving
+from keras_edram.datasets import read_picture
+from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
 
-OUTPUTS = {"probabilities", "labels", "boxes", "transforms", "locations"}
+OUTPUTS = {
+    "labels",
+    "lengths",
+    "probability",
+    "probabilities",
+    "boxes",
+    "transforms",
+    "locations",
+}
 
 
-def make_model():
+NAMES = ["nought", "one", "two"]
+
+
+def make_model(seed=0):
     """A tiny EDRAM whose windows and answers depend on the image."""
-    model = EDRAM(num_targets=2, **tiny.SIZES)
-    generator = np.random.default_rng(0)
+    model = EDRAM(
+        num_classes=4,
+        class_names=NAMES,
+        terminal=True,
+        num_targets=2,
+        **tiny.SIZES,
+    )
+    generator = np.random.default_rng(seed)
     model.emission.kernel.assign(generator.normal(size=(8, 6)))
     for weight in model.non_trainable_weights:  # means and variances
         weight.assign(generator.uniform(0.1, 0.3, weight.shape))
+    model.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
     return model
 
 
@@ -42,7 +62,7 @@ def images():
 
 
 def expected_outputs(model, images):
-    outputs = decoding.decode(model(images))
+    outputs = model.decode(model(images))
     return {
         name: keras.ops.convert_to_numpy(value)
         for name, value in outputs.items()
@@ -50,7 +70,7 @@ def expected_outputs(model, images):
 
 
 def assert_agree(outputs, expected, atol=1e-5):
-    assert set(outputs) == OUTPUTS
+    assert set(outputs) - {"names"} == OUTPUTS
     for name, value in expected.items():
         np.testing.assert_allclose(outputs[name], value, atol=atol)
 
@@ -62,7 +82,8 @@ def png(image):
 
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):
-    boxes = expected_outputs(model, images)["boxes"]
+    expected = expected_outputs(model, images)
+    boxes = expected["boxes"]
     assert np.abs(boxes[0] - boxes[1]).max() > 1e-4
 
 
@@ -93,14 +114,31 @@ def test_each_signature_gives_the_answers_of_the_model(
         assert_agree(outputs, expected)
 
 
-def test_a_picture_of_another_size_is_refused_in_words(saved_model):
+def test_a_picture_of_another_size_is_read_as_predict_reads_it(
+    saved_model, model, tmp_path
+):
+    # Smooth: two programs that shrink it differ by a grey value or two.
+    x, y = np.meshgrid(np.arange(110), np.arange(70))
+    picture = (127 + 60 * np.sin(x / 17) + 60 * np.cos(y / 9)).astype("uint8")
+    path = tmp_path / "picture.png"
+    path.write_bytes(png(picture[..., None]))
     loaded = tf.saved_model.load(str(saved_model))
-    picture = png(np.zeros((10, 10, 1), "uint8"))
-    with pytest.raises(
-        tf.errors.InvalidArgumentError,
-        match=r"\[10,10,1\] is not compatible with expected shape \[40,50,1\]",
-    ):
-        loaded.signatures["serving_bytes"](image_bytes=tf.constant([picture]))
+    outputs = loaded.signatures["serving_bytes"](
+        image_bytes=tf.constant([path.read_bytes()])
+    )
+    images = read_picture(path, model.image_shape)[None]
+    assert_agree(outputs, expected_outputs(model, images), atol=1e-2)
+
+
+def test_labels_come_out_as_names(saved_model, model, images):
+    outputs = serving.run_saved_model(saved_model, images)
+    for labels, names in zip(outputs["labels"], outputs["names"], strict=True):
+        # Label -1 is that of no object.
+        expected = [NAMES[label] if label >= 0 else "" for label in labels]
+        assert names.tolist() == expected
+    assert (outputs["labels"] >= 0).any()
+    model = Baseline((40, 50, 1), num_classes=12, units=2)
+    assert serving.class_names(model)[-2:] == ("10", "11")
 
 
 def test_a_file_that_is_no_picture_is_refused(saved_model):
@@ -122,16 +160,32 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
 ):
     path = serving.export_tflite(model, tmp_path / "m.tflite", quantize)
     expected = expected_outputs(model, images)
-    expected.pop("labels")  # which of two equals wins may change
     outputs = serving.run_tflite(path, images)
-    assert outputs.pop("labels").shape == (3, 2)
-    for name, value in expected.items():
-        np.testing.assert_allclose(outputs[name], value, atol=tolerance)
+    assert set(outputs) == OUTPUTS
+    assert outputs["labels"].shape == (3, 2)
+    for name in ("probabilities", "transforms", "locations"):
+        np.testing.assert_allclose(
+            outputs[name], expected[name], atol=tolerance
+        )
+    if quantize is None:
+        assert_agree(outputs, expected)
     one = serving.run_tflite(path, images[:1])
     assert one["boxes"].shape == (1, 2, 4)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("labels.txt").decode().split() == NAMES
     operators = serving.tflite_operators(path)
     assert "CONV_2D" in operators
     assert not [name for name in operators if name.startswith("Flex")]
+
+
+def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
+    ensemble = Ensemble([make_model(0), make_model(1)], [make_model(2)])
+    expected = expected_outputs(ensemble, images)
+    assert expected["locations"].shape == (3, 3, 2, 2, 2)
+    folder = serving.export_saved_model(ensemble, tmp_path / "ensemble")
+    assert_agree(serving.run_saved_model(folder, images), expected)
+    file = serving.export_tflite(ensemble, tmp_path / "ensemble.tflite")
+    assert_agree(serving.run_tflite(file, images), expected)
 
 
 def make_ram(**arguments):
@@ -220,7 +274,9 @@ def test_an_export_that_disagrees_never_gets_its_name(
     other.emission.bias.assign(np.arange(6))
     write = serving._write_saved_model
     monkeypatch.setattr(
-        serving, "_write_saved_model", lambda _, path: write(other, path)
+        serving,
+        "_write_saved_model",
+        lambda _, path, **options: write(other, path, **options),
     )
     with pytest.raises(RuntimeError, match="off by"):
         serving.export_saved_model(model, tmp_path / "wrong")
