@@ -10,14 +10,21 @@ import sys
 DRAWN = dict(start=4, stop=9)
 DRAWN_PATHS = 18
 DRAWN_MANY = 2000  # images in a heat map
+# The picture that crops are taken from, to the crop: 64 to 54 pixels in the
+# paper's section 4.2.
+CROPPED = 64 / 54
+MODEL_HELP = "a preset, a .keras file or a run folder"
 
 
 def main(arguments=None):
-    """Runs the command; its exit status is 2 for anything wrong."""
+    """Runs the command; its exit status is 2 for anything wrong.
+
+    `check-data` has 1 for data that are broken.
+    """
     options = _parser().parse_args(arguments)
     _load_tensorflow_quietly()
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, OSError, RuntimeError) as error:
         message = " ".join(str(error).split())
         print(f"keras-edram: error: {message}", file=sys.stderr)
@@ -25,7 +32,6 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("keras-edram: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def _load_tensorflow_quietly():
@@ -86,7 +92,7 @@ def _parser():
     )
     added.add_argument("recipe", help="one of those that `recipes` lists")
     added.add_argument("--out", type=pathlib.Path, required=True)
-    added.add_argument("--source", choices=("bundled", "tfds"))
+    _add_source(added)
     added.add_argument("--epochs", type=int)
     added.add_argument(
         "--jit", action="store_true", help="compile the step with XLA"
@@ -103,7 +109,7 @@ def _parser():
         help="the recipe whose data it is; that of the model, if it is known",
     )
     _add_settings(added)
-    added.add_argument("--source", choices=("bundled", "tfds"))
+    _add_source(added)
     added.add_argument(
         "--split", choices=("train", "validation", "test"), default="test"
     )
@@ -120,10 +126,22 @@ def _parser():
         help="of RAM: average this many drawn paths; 0 takes the mean policy",
     )
     added.add_argument(
+        "--crops",
+        type=int,
+        help="average this many crops of each image, which must be larger than "
+        "the model's, as by --set image_size=64",
+    )
+    added.add_argument(
         "--plot",
         type=pathlib.Path,
         metavar="FILE",
         help="draw the error over the number of glimpses",
+    )
+    added.add_argument(
+        "--coverage",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw the error that is left when unsure answers are refused",
     )
     added.add_argument(
         "--heat-map",
@@ -141,6 +159,17 @@ def _parser():
     added = command("predict", _predict, "Reads picture files.")
     _add_model(added)
     added.add_argument("images", type=pathlib.Path, nargs="+", metavar="IMAGE")
+    added.add_argument(
+        "--confidence",
+        type=float,
+        default=0.0,
+        help="say that you do not know when less sure than this, 0 to 1",
+    )
+    added.add_argument(
+        "--crops",
+        type=int,
+        help="average the answers to this many crops of each picture",
+    )
     added.add_argument(
         "--plot",
         type=pathlib.Path,
@@ -175,6 +204,35 @@ def _parser():
         help="of TFLite: half the size, or a quarter",
     )
 
+    added = command(
+        "ensemble",
+        _ensemble,
+        "Joins trained models, of either reading order, into one.",
+    )
+    added.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
+    added.add_argument(
+        "--out", type=pathlib.Path, required=True, metavar="FILE.keras"
+    )
+
+    added = command(
+        "check-data",
+        _check_data,
+        "Lists what is wrong in a folder of annotated pictures; changes "
+        "nothing.",
+    )
+    added.add_argument("directory", type=pathlib.Path, metavar="DIR")
+    added.add_argument(
+        "--format",
+        choices=("coco", "yolo", "voc", "csv"),
+        help="found out by itself if there is only one",
+    )
+    added.add_argument(
+        "--sheet",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw pictures with their boxes in the order of reading",
+    )
+
     added = command("table", _table, "A paper's figures and ours, as Markdown.")
     added.add_argument("paper", choices=("edram", "ram"))
     added.add_argument(
@@ -202,7 +260,15 @@ class _Version(argparse.Action):
 
 
 def _add_model(parser):
-    parser.add_argument("model", help="a preset, a .keras file or a run folder")
+    parser.add_argument("model", help=MODEL_HELP)
+
+
+def _add_source(parser):
+    parser.add_argument(
+        "--source",
+        help="where the data come from: bundled, tfds, or the folder of "
+        "pictures of a recipe that reads one",
+    )
 
 
 def _add_settings(parser):
@@ -297,15 +363,16 @@ def _evaluate(options):
         .with_settings(settings)
         .with_settings(_settings(options))
     )
-    source = options.source or experiment.sources[0]
+    source = options.source or training.default_source(experiment, run)
     data = experiment.data(experiment.settings, options.split, source)
-    if data.image_shape != model.image_shape:
+    if options.crops is None and data.image_shape != model.image_shape:
         raise ValueError(
             f"The model reads images of shape {model.image_shape}, but those "
             f"of the recipe are of another. Received: recipe={recipe!r} with "
             f"images of shape {data.image_shape}"
         )
     images, targets = data.arrays(options.images or data.num_pictures)
+    looks = training.look(model, images, options.glimpses, crops=options.crops)
     figures = {
         "model": options.model,
         "recipe": recipe,
@@ -313,14 +380,16 @@ def _evaluate(options):
         "source": source,
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
-        **training.evaluate(model, images, targets, glimpses=options.glimpses),
+        "crops": options.crops,
+        **training.figures(model, looks, targets),
     }
     if options.plot:
         visualization.plot_error_per_glimpse(figures, options.plot)
     if options.heat_map:
-        visualization.plot_heat_map(
-            training.look(model, images, options.glimpses)["transforms"],
-            options.heat_map,
+        visualization.plot_heat_map(looks["transforms"], options.heat_map)
+    if options.coverage:
+        visualization.plot_coverage(
+            *training.sure_and_wrong(model, looks, targets), options.coverage
         )
     if options.out:
         files.write_json(options.out, figures)
@@ -343,26 +412,39 @@ def _draw_rollouts(model, number):
 def _predict(options):
     import numpy as np
 
-    from keras_edram import decoding, presets, visualization
+    from keras_edram import decoding, presets, training, visualization
     from keras_edram.datasets import read_picture
 
     model = presets.open_model(options.model)
+    height, width, channels = model.image_shape
+    if options.crops is not None:
+        height, width = round(height * CROPPED), round(width * CROPPED)
     images = np.stack(
-        [read_picture(path, model.image_shape) for path in options.images]
+        [
+            read_picture(path, (height, width, channels))
+            for path in options.images
+        ]
     )
-    glimpses = model.glimpses(images)
+    looks = training.look(model, images, crops=options.crops)
     answers = [
         {"file": str(path), **answer}
         for path, answer in zip(
             options.images,
-            decoding.read_out(decoding.decode(glimpses)),
+            decoding.read_out(
+                model.decode(looks), model.class_names, options.confidence
+            ),
             strict=True,
         )
     ]
     if options.plot:
         visualization.plot_glimpses(
-            images,
-            glimpses,
+            model,
+            np.stack(
+                [
+                    read_picture(path, model.image_shape)
+                    for path in options.images
+                ]
+            ),
             options.plot,
             titles=[path.name for path in options.images],
         )
@@ -374,10 +456,58 @@ def _predict(options):
             "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
             for box in answer["boxes"]
         )
+        text = answer["sequence"]
+        if text is None:
+            text = "I do not know"
+        elif not answer["names"]:
+            text = "nothing"
         print(
-            f"{answer['file']}: {answer['sequence']}  "
-            f"{answer['probability']:.1%} sure, at {boxes}"
+            f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
+            + (f", at {boxes}" if boxes else "")
         )
+
+
+def _ensemble(options):
+    from keras_edram import files, presets
+    from keras_edram.models import Ensemble
+
+    if options.out.suffix != ".keras":
+        raise ValueError(
+            f"--out must be a .keras file. Received: {str(options.out)!r}"
+        )
+    model = Ensemble([presets.open_model(where) for where in options.models])
+    with files.replacing(options.out) as partial:
+        model.save(partial)
+    print(
+        f"{options.out}: {len(model.members)} models, "
+        f"{model.count_params():,} parameters"
+    )
+
+
+def _check_data(options):
+    from keras_edram import visualization
+    from keras_edram.datasets import check_pictures, read_annotations
+
+    annotations = read_annotations(
+        options.directory, annotation_format=options.format
+    )
+    problems = [*annotations.problems, *check_pictures(annotations)]
+    for problem in problems:
+        kind = "broken" if problem.broken else "note"
+        print(f"{kind}: {problem.file}: {problem.what}")
+    if options.sheet:
+        visualization.plot_contact_sheet(annotations, options.sheet)
+    pictures = annotations.pictures
+    objects = [len(picture.labels) for picture in pictures]
+    print(
+        f"{len(pictures):,} pictures, {sum(objects):,} objects of "
+        f"{len(annotations.class_names)} classes "
+        f"({', '.join(annotations.class_names)}), at most "
+        f"{max(objects, default=0)} in a picture; "
+        f"{sum(problem.broken for problem in problems)} broken, "
+        f"{sum(not problem.broken for problem in problems)} notes"
+    )
+    return 1 if any(problem.broken for problem in problems) else 0
 
 
 def _export(options):
@@ -441,18 +571,18 @@ def _draw_run(out, results):
     )
     images, targets = data.arrays(**DRAWN)
     model = presets.open_model(out)
-    glimpses = model.glimpses(images)
     visualization.plot_glimpses(
-        images, glimpses, out / "glimpses.png", labels=targets["labels"]
+        model, images, out / "glimpses.png", labels=targets["labels"]
     )
-    visualization.animate_glimpses(images, glimpses, out / "glimpses.gif")
-    images, targets = data.arrays(min(DRAWN_MANY, settings["test_images"]))
+    visualization.animate_glimpses(model, images, out / "glimpses.gif")
+    images, targets = data.arrays(
+        min(DRAWN_MANY, settings["test_images"] or data.num_pictures)
+    )
     looks = training.look(model, images)
     visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")
-    few = {name: values[:DRAWN_PATHS] for name, values in looks.items()}
     visualization.plot_paths(
+        model,
         images[:DRAWN_PATHS],
-        few,
         out / "paths.png",
         labels=targets["labels"][:DRAWN_PATHS],
     )

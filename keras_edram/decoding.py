@@ -87,7 +87,9 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
     Reference:
         - Ablavatski et al., 2017, section 4.2.
     """
-    forward = ops.convert_to_tensor(forward)
+    forward = ops.cast(forward, "float32")
+    if backward is not None:
+        backward = ops.cast(backward, "float32")
     num_targets, num_classes = forward.shape[1:]
     objects = num_classes - 1 if terminal else num_classes
     absent = ops.zeros_like(forward[:, :, 0])  # (B, S)
@@ -161,8 +163,8 @@ def decode(outputs, *, terminal=False, num_forward=None):
     >>> answer["boxes"].shape
     (1, 1, 4)
     """
-    logits = ops.convert_to_tensor(outputs["labels"])
-    transforms = ops.convert_to_tensor(outputs["transforms"])
+    logits = ops.cast(outputs["labels"], "float32")
+    transforms = ops.cast(outputs["transforms"], "float32")
     locations = transforms[..., 2]
     if len(logits.shape) == 4:
         logits, transforms = logits[:, None], transforms[:, None]
@@ -171,9 +173,12 @@ def decode(outputs, *, terminal=False, num_forward=None):
     members = log_p.shape[1]
     forward = members if num_forward is None else num_forward
 
-    total = ops.sum(log_p[:, :forward], axis=1)  # (B, S, K)
-    window = ops.sum(windows[:, :forward], axis=1)  # (B, S, 2, 3)
+    total = ops.zeros_like(log_p[:, 0])  # (B, S, K)
+    window = ops.zeros_like(windows[:, 0])  # (B, S, 2, 3)
     backward = None
+    if forward:
+        total = ops.sum(log_p[:, :forward], axis=1)
+        window = ops.sum(windows[:, :forward], axis=1)
     if forward < members:
         backward = ops.sum(log_p[:, forward:], axis=1)
     sequence = most_probable_sequence(total, backward, terminal=terminal)
@@ -247,14 +252,13 @@ def read_out(answers, class_names=None, confidence=0.0):
         name: ops.convert_to_numpy(answers[name]).tolist()
         for name in ("labels", "lengths", "probability", "boxes")
     }
-    one_character = all(len(name) == 1 for name in class_names or ())
     rows = []
     for labels, length, probability, boxes in zip(
         *answers.values(), strict=True
     ):
         labels = labels[:length]
         names = [class_names[y] if class_names else str(y) for y in labels]
-        sequence = ("" if one_character else " ").join(names)
+        sequence = join(names, class_names)
         rows.append(
             {
                 "sequence": sequence if probability >= confidence else None,
@@ -265,6 +269,26 @@ def read_out(answers, class_names=None, confidence=0.0):
             }
         )
     return rows
+
+
+def join(names, class_names=None):
+    """Names as one string: digits and letters closely, words with spaces.
+
+    Args:
+        names: Strings, those that were read.
+        class_names: Strings, the names of all classes, which decide; by
+            default numbers.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> join(["cat", "dog"], ["cat", "dog", "horse"])
+    'cat dog'
+    """
+    close = all(len(name) == 1 for name in class_names or ())
+    return ("" if close else " ").join(names)
 
 
 def look_at_crops(look, images, image_size, num_crops, *, seed=0):

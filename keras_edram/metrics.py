@@ -8,6 +8,7 @@ Letters in shapes: B batch, S targets, N glimpses a target, K classes.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_edram import geometry
@@ -82,6 +83,124 @@ def location_spread(transforms):
         )
     spread = ops.std(transforms[..., 2], axis=0)  # (S, N, 2)
     return ops.mean(spread, axis=(0, 2))
+
+
+def calibration_error(probabilities, errors, bins=15):
+    """How far stated probabilities are from what came true, on average.
+
+    The answers are put into bins of equal width by their probability p; the
+    expected calibration error is `Σ_bins n_bin / n |mean p - share right|`.
+
+    Args:
+        probabilities: Array of shape `(n,)` in [0, 1], of each answer.
+        errors: Array of shape `(n,)`, 1 where the answer is wrong, else 0.
+        bins: Positive integer. Defaults to 15.
+
+    Returns:
+        Float in [0, 1]; 0 is best.
+
+    Raises:
+        ValueError: For shapes that do not fit each other, or no bins.
+
+    Example:
+
+    >>> calibration_error([0.75, 0.75, 0.75, 0.75], [0, 0, 0, 1])
+    0.0
+
+    Reference:
+        - Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities
+          using Bayesian binning", 2015.
+    """
+    probabilities, errors = _answers(probabilities, errors)
+    if bins < 1:
+        raise ValueError(f"`bins` must be at least 1. Received: bins={bins}")
+    index = np.minimum((probabilities * bins).astype("int64"), bins - 1)
+    gaps = np.bincount(index, probabilities - (1 - errors), minlength=bins)
+    return float(np.abs(gaps).sum() / max(len(errors), 1))
+
+
+def coverage_curve(probabilities, errors):
+    """The error among the answers that are kept when the unsure are refused.
+
+    The answers are taken from the most probable to the least: after k of n the
+    coverage is k / n, and a reader who refuses the rest makes this error.
+
+    Args:
+        probabilities: Array of shape `(n,)` in [0, 1], of each answer.
+        errors: Array of shape `(n,)`, 1 where the answer is wrong, else 0.
+
+    Returns:
+        Three arrays of shape `(n,)`: the coverage, the error there, and the
+        probability of the last answer that is kept, which is the `confidence`
+        to ask for.
+
+    Raises:
+        ValueError: For shapes that do not fit each other.
+
+    Example:
+
+    >>> coverage, error, confidence = coverage_curve([0.6, 0.9], [1, 0])
+    >>> error.tolist()
+    [0.0, 0.5]
+    """
+    probabilities, errors = _answers(probabilities, errors)
+    order = np.argsort(-probabilities, kind="stable")
+    kept = 1 + np.arange(len(order))
+    return (
+        kept / max(len(order), 1),
+        np.cumsum(errors[order]) / kept,
+        probabilities[order],
+    )
+
+
+def _answers(probabilities, errors):
+    probabilities = np.asarray(probabilities, "float64")
+    errors = np.asarray(errors, "float64")
+    if probabilities.ndim != 1 or probabilities.shape != errors.shape:
+        raise ValueError(
+            "`probabilities` and `errors` must have one value for each "
+            f"answer. Received: probabilities of shape {probabilities.shape}, "
+            f"errors of shape {errors.shape}"
+        )
+    return probabilities, errors
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class SequenceError(keras.metrics.Mean):
+    """Share of the images with a target that is read wrongly, in [0, 1].
+
+    An image is right when all its targets are, by the predictions averaged
+    over the glimpses, the terminal label among them.
+
+    Args:
+        name: String.
+        **kwargs: Arguments of `keras.metrics.Mean`.
+
+    Call arguments:
+        y_true: Integer labels of shape `(B, S)`; negative ones do not count.
+        y_pred: Logits of shape `(B, S, N, K)`.
+
+    Returns:
+        Scalar.
+
+    Example:
+
+    >>> logits = np.array([[[[2.0, 0]], [[2.0, 0]]], [[[2.0, 0]], [[2.0, 0]]]])
+    >>> SequenceError()(np.array([[0, 1], [0, -1]]), logits)
+    0.5
+
+    Reference:
+        - Ablavatski et al., 2017, section 4.2 and Table 2.
+    """
+
+    def __init__(self, name="error", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        probabilities = ops.mean(ops.softmax(y_pred, axis=-1), axis=2)
+        errors = label_errors(y_true, probabilities)  # (B, S)
+        known = ops.convert_to_tensor(y_true) >= 0
+        super().update_state(ops.max(ops.where(known, errors, 0.0), axis=1))
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")

@@ -210,12 +210,7 @@ def _deployable(model):
     Nothing is drawn when it serves: the same image, the same answer.
     """
     if isinstance(model, Ensemble):
-        return Ensemble(
-            *(
-                [_deployable(member) for member in members]
-                for members in (model.forward, model.backward)
-            )
-        )
+        return Ensemble([_deployable(member) for member in model.members])
     if model.dtype_policy.compute_dtype == "float32" and not getattr(
         model, "num_rollouts", 0
     ):

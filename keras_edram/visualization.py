@@ -1,28 +1,31 @@
 """Figures and animations of where a model looked, and of how it learnt."""
 
 import io
+import textwrap
 
 import numpy as np
 
 from keras_edram import decoding, files, geometry, metrics
+from keras_edram.datasets.pictures import decode_picture
 
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
 MILLISECONDS_A_GLIMPSE = 700
+CONTACT_PIXELS = 400  # the longer side of a picture on a contact sheet
 
 
-def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
+def plot_glimpses(model, images, path, *, labels=None, titles=None):
     """Draws sequences of glimpses, a row an image, like the paper's Fig. 4.
 
-    Each row has the image with the last window of each target, and for each
-    glimpse the image with its window drawn and the patch that was seen there,
-    with the answer of that glimpse alone where the model gives one. The scales
-    of a retina glimpse stand side by side.
+    Each row has the image with the last window of each object, in the order of
+    reading, and for each glimpse the image with its window drawn and the patch
+    that was seen there, with the answer of that glimpse alone where the model
+    gives one. The scales of a retina glimpse stand side by side; the members
+    of an ensemble follow each other.
 
     Args:
+        model: `EDRAM`, `Ensemble` or `RAM`.
         images: Array of shape `(B, H, W, C)` in [0, 255].
-        glimpses: What `EDRAM.glimpses(images)` or `RAM.glimpses(images)`
-            returns.
         path: Path of the picture to write; its suffix gives the format.
         labels: True labels, `(B, S)`, written beside the answer.
         titles: B strings, written over the images.
@@ -30,14 +33,14 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
     Example:
 
     >>> images, targets = cluttered_mnist("test").arrays(5)
-    >>> plot_glimpses(images, model.glimpses(images), "glimpses.png")
+    >>> plot_glimpses(model, images, "glimpses.png")
     """
-    answers = decoding.decode(glimpses)
-    read = decoding.read_out(answers)
+    glimpses = model.glimpses(images)
+    answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _steps(glimpses["transforms"])  # (B, T, 2, 3)
-    patches = _steps(glimpses["patches"])  # (B, T, g, g, C)
-    seen = np.argmax(_steps(glimpses["labels"]), axis=-1)  # (B, T) or (B, S)
+    transforms = _steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    patches = _steps(glimpses["patches"], 3)  # (B, T, g, g, C)
+    seen = np.argmax(_steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
     rows, columns = len(images), 1 + transforms.shape[1]
     figure = _figure(figsize=(1.5 * columns, 3.1 * rows))
     axes = figure.subplots(2 * rows, columns, squeeze=False)
@@ -45,11 +48,14 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
         above, below = axes[2 * row], axes[2 * row + 1]
         answer = read[row]
         _show(above[0], image)
-        _draw_windows(above[0], image, windows[row], ANSWER_COLOUR)
+        found = windows[row, : len(answer["labels"])]
+        _draw_windows(above[0], image, found, ANSWER_COLOUR)
+        if model.terminal:
+            _number_windows(above[0], image, found, answer["names"])
         above[0].set_title(titles[row] if titles else "image", fontsize=9)
         truth = ""
         if labels is not None:
-            truth = "\ntruth: " + "".join(str(int(y)) for y in labels[row])
+            truth = f"\ntruth: {_true_sequence(model, labels[row])}"
         below[0].text(
             0.5,
             0.6,
@@ -66,34 +72,35 @@ def plot_glimpses(images, glimpses, path, *, labels=None, titles=None):
                 above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
             )
             above[t + 1].set_title(f"glimpse {t + 1}", fontsize=9)
-            _show(below[t + 1], _scales(patches[row, t], image) * 255)
+            _show(below[t + 1], _scales(_grey(model, patches[row, t]), image))
             if seen.shape[1] == columns - 1:
-                below[t + 1].set_title(f"sees {seen[row, t]}", fontsize=9)
+                name = _name(model, seen[row, t])
+                below[t + 1].set_title(f"sees {name}", fontsize=9)
     for axis in axes.flat:
         axis.axis("off")
     _save(figure, path)
 
 
-def animate_glimpses(images, glimpses, path):
+def animate_glimpses(model, images, path):
     """Writes an animated GIF: the windows, one glimpse after the other.
 
     Each frame has a column an image: the image with the window, the patch, and
-    the answer averaged over the glimpses so far; an answer that comes with the
-    last glimpse is shown with that.
+    the answer to the target averaged over the glimpses so far; an answer that
+    comes with the last glimpse is shown with that.
 
     Args:
+        model: `EDRAM` or `RAM`.
         images: Array of shape `(B, H, W, C)` in [0, 255].
-        glimpses: What `EDRAM.glimpses(images)` or `RAM.glimpses(images)`
-            returns.
         path: Path of the GIF to write.
 
     Example:
 
     >>> images, targets = cluttered_mnist("test").arrays(3)
-    >>> animate_glimpses(images, model.glimpses(images), "glimpses.gif")
+    >>> animate_glimpses(model, images, "glimpses.gif")
     """
-    transforms = _steps(glimpses["transforms"])
-    patches = _steps(glimpses["patches"])
+    glimpses = model.glimpses(images)
+    transforms = _steps(glimpses["transforms"], 2)
+    patches = _steps(glimpses["patches"], 3)
     num_targets, per_target = glimpses["transforms"].shape[1:3]
     answers = glimpses["labels"].shape[2]
     frames = []
@@ -113,15 +120,19 @@ def animate_glimpses(images, glimpses, path):
             _draw_windows(
                 above, image, transforms[column, t : t + 1], WINDOW_COLOUR
             )
-            _show(below, _scales(patches[column, t], image) * 255)
+            _show(below, _scales(_grey(model, patches[column, t]), image))
             if given:
                 best = int(np.argmax(so_far[column]))
                 below.set_title(
-                    f"{best}  ({so_far[column, best]:.0%})", fontsize=11
+                    f"{_name(model, best)}  ({so_far[column, best]:.0%})",
+                    fontsize=11,
                 )
             above.axis("off")
             below.axis("off")
-        figure.suptitle(f"glimpse {t + 1}", fontsize=11)
+        title = f"glimpse {t + 1}"
+        if num_targets > 1:
+            title = f"target {target + 1}, glimpse {glimpse + 1}"
+        figure.suptitle(title, fontsize=11)
         frames.append(_to_picture(figure))
     with files.replacing(path) as partial:
         frames[0].save(
@@ -134,26 +145,28 @@ def animate_glimpses(images, glimpses, path):
         )
 
 
-def plot_paths(images, glimpses, path, *, labels=None):
+def plot_paths(model, images, path, *, labels=None):
     """Draws where the model looked, as a path over each image.
 
     The numbers are those of the glimpses; the line joins the middles of their
-    windows. The square is the last window, the sharpest of a retina glimpse.
+    windows. The boxes are the windows that the answer is read from; the
+    sharpest of a retina glimpse.
 
     Args:
+        model: `EDRAM` or `RAM`.
         images: Array of shape `(B, H, W, C)` in [0, 255].
-        glimpses: What `RAM.glimpses(images)` or `EDRAM.glimpses(images)`
-            returns.
         path: Path of the picture to write.
         labels: True labels, `(B, S)`, written beside the answer.
 
     Example:
 
     >>> images, targets = mnist("test").arrays(12)
-    >>> plot_paths(images, model.glimpses(images), "paths.png")
+    >>> plot_paths(model, images, "paths.png")
     """
-    read = decoding.read_out(decoding.decode(glimpses))
-    transforms = _steps(glimpses["transforms"])  # (B, T, 2, 3)
+    glimpses = model.glimpses(images)
+    answers, read = _read(model, glimpses)
+    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
+    transforms = _steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = _figure(figsize=(2.3 * columns, 2.6 * rows))
@@ -163,7 +176,8 @@ def plot_paths(images, glimpses, path, *, labels=None):
     for index, image in enumerate(images):
         axis = axes.flat[index]
         _show(axis, image)
-        _draw_windows(axis, image, transforms[index, -1:], ANSWER_COLOUR)
+        found = windows[index, : len(read[index]["labels"])]
+        _draw_windows(axis, image, found, ANSWER_COLOUR)
         points = np.asarray(
             geometry.points_to_pixels(
                 transforms[index, :, :, 2], image.shape[:2]
@@ -178,7 +192,7 @@ def plot_paths(images, glimpses, path, *, labels=None):
             )  # fmt: skip
         truth = ""
         if labels is not None:
-            truth = ", is " + "".join(str(int(y)) for y in labels[index])
+            truth = f", is {_true_sequence(model, labels[index])}"
         axis.set_title(f"reads {read[index]['sequence']}{truth}", fontsize=9)
     _save(figure, path)
 
@@ -200,8 +214,9 @@ def plot_heat_map(transforms, path, *, bins=30):
     >>> images, targets = mnist("test").arrays(1000)
     >>> plot_heat_map(model.glimpses(images)["transforms"], "heat_map.png")
     """
+    transforms = np.asarray(transforms)
     spread = np.asarray(metrics.location_spread(transforms))  # (N,)
-    centres = np.asarray(transforms)[..., 2]  # (B, S, N, 2)
+    centres = transforms[..., 2]  # (B, S, N, 2)
     columns = min(4, len(spread))
     rows = -(-len(spread) // columns)
     figure = _figure(figsize=(2.6 * columns, 2.8 * rows))
@@ -222,6 +237,46 @@ def plot_heat_map(transforms, path, *, bins=30):
     _save(figure, path)
 
 
+def plot_contact_sheet(annotations, path, *, number=24):
+    """Draws annotated pictures in a grid, to see whether the boxes are right.
+
+    Boxes have the object's place in the reading order and its label. Pictures
+    are taken evenly from all. Those that cannot be used come first, as grey
+    tiles with their name and what is wrong; they leave half of the tiles to
+    the others.
+
+    Args:
+        annotations: `Annotations` of `keras_edram.datasets.read_annotations`.
+        path: Path of the picture to write.
+        number: Integer, pictures to draw at most.
+
+    Raises:
+        ValueError: If there is no picture, not even a broken one.
+
+    Example:
+
+    >>> plot_contact_sheet(read_annotations("my_photos"), "contact_sheet.png")
+    """
+    broken, pictures = _contact_tiles(annotations, number)
+    tiles = len(broken) + len(pictures)
+    if not tiles:
+        raise ValueError(
+            "`annotations` must have a picture, and `number` be at least 1. "
+            f"Received: {len(annotations.pictures)} pictures, number={number}"
+        )
+    columns = min(6, tiles)
+    rows = -(-tiles // columns)
+    figure = _figure(figsize=(2.6 * columns, 2.4 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (name, what) in zip(axes.flat, broken, strict=False):
+        _draw_broken(axis, name, what)
+    for axis, picture in zip(axes.flat[len(broken) :], pictures, strict=False):
+        _draw_annotated(axis, picture)
+    _save(figure, path)
+
+
 def plot_history(history, path):
     """Draws what a run's history has of loss, error and overlap.
 
@@ -238,6 +293,7 @@ def plot_history(history, path):
         for name, title in (
             ("loss", "loss"),
             ("labels_error", "error"),
+            ("labels_target_error", "error of a target"),
             ("transforms_iou", "overlap of the last window"),
         )
         if name in history[0]
@@ -289,6 +345,39 @@ def plot_curves(curves, path):
     _save(figure, path)
 
 
+def plot_coverage(probabilities, errors, path):
+    """Draws the error that is left when unsure answers are refused.
+
+    Args:
+        probabilities: Array of shape `(n,)` in [0, 1], of each answer.
+        errors: Array of shape `(n,)`, 1 where the answer is wrong, else 0.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> plot_coverage([0.6, 0.9], [1, 0], "coverage.png")
+    """
+    coverage, error, confidence = metrics.coverage_curve(probabilities, errors)
+    figure = _figure(figsize=(6, 3.8))
+    axis = figure.subplots()
+    axis.plot(100 * coverage, 100 * error, label="error of the answers given")
+    axis.plot(
+        100 * coverage,
+        100 * confidence,
+        label="confidence asked for",
+        linestyle=":",
+    )
+    axis.set(
+        xlabel="answers given, %",
+        ylabel="%",
+        title=f"{len(coverage):,} images",
+    )
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    _save(figure, path)
+
+
 def plot_error_per_glimpse(figures, path):
     """Draws the error over the number of glimpses, like the paper's Fig. 5.
 
@@ -329,9 +418,99 @@ def plot_error_per_glimpse(figures, path):
     _save(figure, path)
 
 
-def _steps(values):
-    """(B, S, N, ...) -> (B, T, ...)"""
-    return values.reshape(len(values), -1, *values.shape[3:])
+def _contact_tiles(annotations, number):
+    """Broken files as (name, what), and pictures, together `number`."""
+    broken = {}
+    for problem in annotations.problems:
+        if problem.broken:
+            broken.setdefault(problem.file, problem.what)
+    pictures = annotations.pictures
+    places = max(number // 2, number - len(pictures))
+    broken = list(broken.items())[:places]
+    count = min(number - len(broken), len(pictures))
+    chosen = np.linspace(0, len(pictures) - 1, count).round().astype(int)
+    return broken, [pictures[index] for index in chosen]
+
+
+def _draw_broken(axis, name, what):
+    _show(axis, np.full((3, 4, 3), 200))
+    axis.set_title(name[-36:], fontsize=7, parse_math=False)
+    axis.text(
+        0.5, 0.5, textwrap.fill(what, 32), fontsize=7, parse_math=False,
+        ha="center", va="center", transform=axis.transAxes,
+    )  # fmt: skip
+
+
+def _draw_annotated(axis, picture):
+    name = picture.path.name
+    try:
+        decoded = decode_picture(picture.path, colour=True)
+    except (FileNotFoundError, ValueError):
+        _draw_broken(axis, name, "cannot be read to its end")
+        return
+    transforms = geometry.boxes_to_transforms(
+        picture.boxes, box_format="xyxy", image_size=decoded.size[::-1]
+    )
+    decoded.thumbnail((CONTACT_PIXELS, CONTACT_PIXELS))
+    image = np.asarray(decoded)
+    _show(axis, image)
+    _draw_windows(axis, image, transforms, ANSWER_COLOUR)
+    corners = np.asarray(geometry.window_corners(transforms, image.shape[:2]))
+    for number, corner in enumerate(corners[:, 0], start=1):
+        axis.text(
+            *corner, f"{number}: {picture.labels[number - 1]}", fontsize=6,
+            color="white", va="bottom", parse_math=False, clip_on=True,
+            bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
+        )  # fmt: skip
+    axis.set_title(name[-36:], fontsize=7, parse_math=False)
+
+
+def _read(model, glimpses):
+    """The decoded answers, and the same read out."""
+    answers = model.decode(glimpses)
+    return answers, decoding.read_out(answers, model.class_names)
+
+
+def _name(model, label):
+    """The name of a class; the terminal label is called "end"."""
+    if model.terminal and label == model.num_classes - 1:
+        return "end"
+    return model.class_names[label] if model.class_names else str(label)
+
+
+def _true_sequence(model, labels):
+    """What is true in the words of the answer, in forward order."""
+    last = model.num_classes - model.terminal
+    labels = [int(label) for label in labels if 0 <= label < last]
+    if model.reading_order == "backward":
+        labels.reverse()
+    names = [_name(model, label) for label in labels]
+    return decoding.join(names, model.class_names)
+
+
+def _grey(model, patch):
+    """A patch in [0, 255]; that of a standardised image has other values."""
+    if not getattr(model, "standardize", False):
+        return patch * 255
+    low, high = patch.min(), patch.max()
+    return (patch - low) * 255 / max(high - low, 1e-6)
+
+
+def _number_windows(axis, image, windows, names):
+    """Writes at each window which it is in the order of reading, and what."""
+    corners = np.asarray(geometry.window_corners(windows, image.shape[:2]))
+    for number, (window, name) in enumerate(
+        zip(corners, names, strict=True), start=1
+    ):
+        axis.annotate(
+            f"{number}: {name}", window.min(axis=0), color=ANSWER_COLOUR,
+            fontsize=7, ha="left", va="bottom",
+        )  # fmt: skip
+
+
+def _steps(values, rank):
+    """(B, ..., S, N, *) -> (B, T, *), * having that many axes."""
+    return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
 
 
 def _scales(patch, image):

@@ -21,7 +21,12 @@ from keras_edram.layers import (
     StepwiseBatchNormalization,
 )
 from keras_edram.losses import LabelLoss, TransformLoss
-from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+from keras_edram.metrics import (
+    AverageError,
+    GlimpseError,
+    SequenceError,
+    WindowIoU,
+)
 from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
 
 B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
@@ -51,6 +56,7 @@ EDRAM_SIZES = dict(
     num_classes=K,
     class_names=NAMES[:-1],
     terminal=True,
+    reading_order="backward",
     num_targets=S,
     glimpses_per_target=1,
     glimpse_size=(16, 14),
@@ -115,8 +121,12 @@ BASELINE = dict(
     kernel_size=4,
 )
 
-MEMBERS = [EDRAM(**EDRAM_SIZES, name=f"member_{i}") for i in range(3)]
-ENSEMBLE = dict(forward=MEMBERS[:2], backward=MEMBERS[2:])
+ENSEMBLE = dict(
+    members=[
+        EDRAM(**{**EDRAM_SIZES, "reading_order": order})
+        for order in ("forward", "backward", "backward")
+    ]
+)
 EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)
 
 # Class, arguments, inputs, further arguments of a call.
@@ -132,6 +142,7 @@ TABLE = [
     (LabelLoss, dict(reduction="sum"), LABEL_CALL, {}),
     (TransformLoss, dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL, {}),
     (AverageError, {}, LABEL_CALL, {}),
+    (SequenceError, {}, LABEL_CALL, {}),
     (GlimpseError, dict(glimpse=1), LABEL_CALL, {}),
     (WindowIoU, dict(glimpse=1), TRANSFORM_CALL, {}),
 ]
@@ -175,10 +186,11 @@ def make(cls, arguments, inputs=None, options=None, **kwargs):
     if inputs is not None:
         arguments = {**arguments, **DRAWN.get(cls, {})}
     if cls is Ensemble:  # of members of its own
-        arguments = {
-            name: [EDRAM.from_config(member.get_config()) for member in members]
-            for name, members in arguments.items()
-        }
+        members = [
+            EDRAM.from_config(member.get_config())
+            for member in arguments["members"]
+        ]
+        arguments = dict(members=members)
     made = cls(**arguments, **kwargs)
     if inputs is not None:
         made(*inputs, **options)

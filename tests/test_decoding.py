@@ -1,5 +1,7 @@
 """From predictions to answers, against NumPy."""
 
+import itertools
+
 import numpy as np
 import pytest
 from keras import ops
@@ -51,7 +53,7 @@ def test_logits_of_another_rank_are_refused(shape):
 def test_the_answer_is_the_most_probable_class(outputs):
     answer = decoding.decode(outputs)
     expected = np.asarray(decoding.average_probabilities(outputs["labels"]))
-    np.testing.assert_array_equal(answer["probabilities"], expected)
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-6)
     np.testing.assert_array_equal(answer["labels"], expected.argmax(-1))
     assert answer["labels"].dtype == "int32"
     assert len(np.unique(answer["labels"])) > 1
@@ -84,10 +86,17 @@ def test_answers_are_read_out_as_plain_values(outputs):
     assert len(rows) == B
     p = np.asarray(answers["probabilities"]).max(-1)
     for b, row in enumerate(rows):
-        assert list(row) == ["sequence", "labels", "probability", "boxes"]
+        assert list(row) == [
+            "sequence",
+            "labels",
+            "names",
+            "probability",
+            "boxes",
+        ]
         labels = [int(answers["labels"][b][i]) for i in range(S)]
         assert row["labels"] == labels
         assert row["sequence"] == f"{labels[0]}{labels[1]}"
+        assert row["names"] == [str(labels[0]), str(labels[1])]
         assert type(row["labels"][0]) is int
         assert type(row["probability"]) is float
         # All are right when each is: 0.5 * 0.5 would be a quarter.
@@ -104,3 +113,150 @@ def test_locations_are_the_middles_of_all_windows_in_order(outputs):
     assert locations.shape == (B, S, N, 2)
     expected = np.matmul(outputs["transforms"], [[0], [0], [1]])[..., 0]
     np.testing.assert_allclose(locations, expected, rtol=1e-6)
+
+
+def all_sequences(forward, backward, terminal):
+    """log p of each sequence that could be, (S, K) in, by brute force."""
+    num_targets, num_classes = forward.shape
+    scores = {}
+    for length in range(0 if terminal else num_targets, num_targets + 1):
+        for labels in itertools.product(
+            range(num_classes - terminal), repeat=length
+        ):
+            score = 0.0
+            for i, label in enumerate(labels):
+                score += forward[i, label] + backward[length - 1 - i, label]
+            if length < num_targets:
+                score += forward[length, -1] + backward[length, -1]
+            scores[labels] = score
+    return scores
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("readers", [(1, 0), (0, 1), (1, 1), (2, 1)])
+def test_the_sequence_is_the_best_of_all_that_could_be(readers, terminal):
+    generator = np.random.default_rng(3)
+    images, targets, classes = 40, 3, 4
+    logits = 1.5 * generator.normal(
+        size=(sum(readers), images, targets, classes)
+    )
+    log_p = np.log(softmax(logits)).astype("float32")
+    forward = log_p[: readers[0]].sum(axis=0)
+    backward = log_p[readers[0] :].sum(axis=0)
+    forward = np.zeros(log_p.shape[1:]) + forward
+    found = decoding.most_probable_sequence(
+        forward, backward if readers[1] else None, terminal=terminal
+    )
+    if not readers[1]:
+        backward = np.zeros_like(forward)
+    lengths = set()
+    for image in range(images):
+        scores = all_sequences(forward[image], backward[image], terminal)
+        best = max(scores, key=scores.get)
+        length = int(found["lengths"][image])
+        labels = np.asarray(found["labels"][image])
+        assert tuple(labels[:length]) == best
+        assert (labels[length:] == -1).all()
+        # Normalised over all of them; one reader's are so by themselves.
+        total = sum(np.exp(score) for score in scores.values())
+        if sum(readers) == 1:
+            assert total == pytest.approx(1, rel=1e-5)
+        assert float(found["probability"][image]) == pytest.approx(
+            np.exp(scores[best]) / total, rel=1e-4
+        )
+        lengths.add(length)
+    assert lengths == ({0, 1, 2, 3} if terminal else {3})
+
+
+def member_outputs(labels, window):
+    """Outputs of a reader who is sure: 1 image, 3 targets, 1 glimpse."""
+    logits = 20 * np.eye(3)[np.array(labels)]
+    # Target i looks at x = window[i].
+    transforms = np.tile(0.1 * geometry.IDENTITY, (3, 1, 1))
+    transforms[:, 0, 2] = window
+    return logits[None, :, None], transforms[None, :, None]
+
+
+def test_members_of_both_orders_are_joined():
+    # Two objects, "0" at x = -0.5 and "1" at 0.5, then the terminal 2.
+    forward = member_outputs([0, 1, 2], [-0.4, 0.4, 0.0])
+    backward = member_outputs([1, 0, 2], [0.6, -0.6, 0.2])
+    outputs = {
+        name: np.stack(values, axis=1)
+        for name, values in zip(
+            ("labels", "transforms"),
+            zip(forward, backward, strict=True),
+            strict=True,
+        )
+    }
+    answer = decoding.decode(outputs, terminal=True, num_forward=1)
+    assert np.asarray(answer["labels"]).tolist() == [[0, 1, -1]]
+    assert np.asarray(answer["lengths"]).tolist() == [2]
+    windows = np.asarray(answer["transforms"])[0]
+    np.testing.assert_allclose(windows[:, 0, 2], [-0.5, 0.5, 0.1], atol=1e-6)
+    probabilities = np.asarray(answer["probabilities"])[0]
+    assert probabilities.argmax(-1).tolist() == [0, 1, 2]
+    assert not np.asarray(answer["boxes"])[0, 2].any()
+    assert np.asarray(answer["boxes"])[0, :2].any()
+    # A reader who reads backward alone is turned round.
+    alone = {"labels": backward[0], "transforms": backward[1]}
+    answer = decoding.decode(alone, terminal=True, num_forward=0)
+    assert np.asarray(answer["labels"]).tolist() == [[0, 1, -1]]
+    windows = np.asarray(answer["transforms"])[0]
+    np.testing.assert_allclose(windows[:, 0, 2], [-0.6, 0.6, 0.2], atol=1e-6)
+
+
+def test_names_and_refusals_are_read_out():
+    labels, transforms = member_outputs([1, 0, 2], [0, 0, 0])
+    unsure = {"labels": labels * 0.1, "transforms": transforms}
+    outputs = {
+        name: np.concatenate([value, unsure[name]])
+        for name, value in (("labels", labels), ("transforms", transforms))
+    }
+    answers = decoding.decode(outputs, terminal=True)
+    rows = decoding.read_out(answers, ["cat", "dog"], confidence=0.9)
+    assert rows[0]["sequence"] == "dog cat" and rows[1]["sequence"] is None
+    assert rows[1]["names"] == ["dog", "cat"]  # the guess is there all the same
+    assert decoding.read_out(answers, ["0", "1"])[0]["sequence"] == "10"
+    assert len(rows[0]["boxes"]) == len(rows[0]["labels"]) == 2
+    with pytest.raises(ValueError, match="Received: confidence=2"):
+        decoding.read_out(answers, confidence=2)
+
+
+def bright_spot(images):
+    """Looks at the brightest pixel of each image, which is its label too."""
+    batch, height, width, _ = images.shape
+    index = images.reshape(batch, -1).argmax(axis=1)
+    y, x = np.divmod(index, width)
+    boxes = np.stack([x, y, x + 1, y + 1], axis=-1)
+    transforms = geometry.boxes_to_transforms(
+        boxes, box_format="xyxy", image_size=(height, width)
+    )
+    logits = np.eye(2)[x % 2]
+    return {
+        "labels": logits[:, None, None],
+        "transforms": np.asarray(transforms)[:, None, None],
+    }
+
+
+def test_crops_see_the_whole_image_s_places():
+    images = np.zeros((2, 9, 12, 1))
+    images[0, 4, 5] = images[1, 5, 6] = 1  # in every crop
+    looks = decoding.look_at_crops(bright_spot, images, (7, 8), 6)
+    whole = bright_spot(images)["transforms"]
+    np.testing.assert_allclose(looks["transforms"], whole, atol=1e-6)
+    assert looks["labels"].shape == (2, 1, 6, 2)
+    # Places differ, so do the labels, which tell the column's parity.
+    assert len(np.unique(looks["labels"][0, 0], axis=0)) == 2
+    # The first crop is the middle one, from column 2.
+    np.testing.assert_array_equal(looks["labels"][:, 0, 0], np.eye(2)[[1, 0]])
+    again = decoding.look_at_crops(bright_spot, images, (7, 8), 6)
+    np.testing.assert_array_equal(looks["labels"], again["labels"])
+
+
+@pytest.mark.parametrize("size, crops", [((10, 8), 2), ((7, 8), 0)])
+def test_crops_that_do_not_fit_are_refused(size, crops):
+    with pytest.raises(ValueError, match=f"num_crops={crops}"):
+        decoding.look_at_crops(
+            bright_spot, np.zeros((1, 9, 12, 1)), size, crops
+        )

@@ -337,3 +337,28 @@ def test_windows_around_points_of_half_precision_are_widened():
 def test_points_that_are_not_pairs_are_refused(shape):
     with pytest.raises(ValueError, match="Received: "):
         geometry.windows_around(np.zeros(shape), (3, 5), IMAGE)
+
+
+def test_a_window_of_a_window_maps_points_through_both():
+    generator = np.random.default_rng(5)
+    outer, inner = generator.normal(size=(2, 4, 2, 3)).astype("float32")
+    points = generator.normal(size=(4, 2)).astype("float32")
+    both = np.asarray(geometry.compose(outer, inner))
+
+    def apply(transform, point):
+        return transform[:, :2] @ point + transform[:, 2]
+
+    for i, point in enumerate(points):
+        np.testing.assert_allclose(
+            apply(both[i], point),
+            apply(outer[i], apply(inner[i], point)),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+    # One outer window for many.
+    many = geometry.compose(outer[0], inner)
+    np.testing.assert_allclose(
+        many[2], geometry.compose(outer[0], inner[2]), rtol=1e-5
+    )
+    with pytest.raises(ValueError):
+        geometry.compose(outer[..., :2], inner)

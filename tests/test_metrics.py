@@ -193,3 +193,39 @@ def test_looking_at_the_same_places_has_no_spread(generator):
 def test_the_spread_of_another_shape_is_refused(shape):
     with pytest.raises(ValueError, match="Received: transforms of shape"):
         metrics.location_spread(np.zeros(shape))
+
+
+def test_a_sequence_is_right_when_all_its_targets_are():
+    # Classes 0, 1 and the terminal 2; by image: right, the end is missed, the
+    # object is wrong, right (what follows the end does not count).
+    labels = np.array([[0, 2, -1], [1, 0, 2], [1, 2, -1], [1, 2, -1]])
+    read = np.array([[0, 2, 0], [1, 0, 1], [0, 2, 2], [1, 2, 1]])
+    logits = 5 * np.eye(3)[read][:, :, None]
+    assert float(metrics.SequenceError()(labels, logits)) == 0.5
+    # The mean of the glimpses counts, here of a sure and an unsure one.
+    two = np.concatenate([logits, np.eye(3)[(read + 1) % 3][:, :, None]], 2)
+    assert float(metrics.SequenceError()(labels, two)) == 0.5
+
+
+def test_calibration_is_the_gap_between_stated_and_true():
+    # 0.75 said of four answers, three are right: no gap. 0.5 said of two,
+    # none is right: a gap of 0.5 on a third of the answers.
+    p = [0.75] * 4 + [0.5] * 2
+    wrong = [0, 0, 1, 0, 1, 1]
+    assert metrics.calibration_error(p, wrong) == pytest.approx(0.5 * 2 / 6)
+    # In one bin gaps of either sign cancel: (3.0 + 1.0 - 3) / 6.
+    assert metrics.calibration_error(p, wrong, bins=1) == pytest.approx(1 / 6)
+    assert metrics.calibration_error([1.0], [0]) == 0
+    with pytest.raises(ValueError, match="Received: bins=0"):
+        metrics.calibration_error(p, wrong, bins=0)
+
+
+def test_the_least_sure_answers_are_refused_first():
+    coverage, error, confidence = metrics.coverage_curve(
+        [0.2, 0.9, 0.5, 0.7], [1, 0, 1, 0]
+    )
+    np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(error, [0, 0, 1 / 3, 0.5])
+    np.testing.assert_allclose(confidence, [0.9, 0.7, 0.5, 0.2])
+    with pytest.raises(ValueError, match=r"errors of shape \(1,\)"):
+        metrics.coverage_curve([0.5, 0.5], [1])

@@ -24,15 +24,15 @@ def few_pictures(monkeypatch):
 def test_the_model_of_a_recipe_reads_its_data(name):
     recipe = recipes.load(name)
     data = recipe.data(recipe.settings, "test", recipe.sources[0])
-    model = recipe.model(recipe.settings)
+    model = recipe.model(recipe.settings, data)
     images, targets = data.arrays(2)
     assert images.shape[1:] == model.image_shape
-    outputs = model(images)
+    outputs, S = model(images), data.num_targets
     looks = recipe.settings.get("glimpses_per_target")  # EDRAM answers each
     answers, looks = looks or 1, looks or recipe.settings.get("num_glimpses", 1)
-    assert outputs["labels"].shape == (2, 1, answers, 10)
-    assert outputs["transforms"].shape == (2, 1, looks, 2, 3)
-    assert targets["transforms"].shape == (2, 1, 2, 3)
+    assert outputs["labels"].shape == (2, S, answers, data.num_classes)
+    assert outputs["transforms"].shape == (2, S, looks, 2, 3)
+    assert targets["transforms"].shape == (2, S, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_the_model_of_a_recipe_reads_its_data(name):
 def test_a_recipe_trains(name):
     recipe = recipes.load(name)
     settings = recipe.settings
-    model = recipe.model(settings)
-    recipe.compile(model, settings, False)
     data = recipe.data(settings, "train", recipe.sources[0])
+    model = recipe.model(settings, data)
+    recipe.compile(model, settings, False)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
     model.fit(data.dataset(4), steps_per_epoch=3, verbose=0, shuffle=False)
     changed = [

@@ -26,7 +26,7 @@ OUTPUTS = {
 NAMES = ["nought", "one", "two"]
 
 
-def make_model(seed=0):
+def make_model(seed=0, **arguments):
     """A tiny EDRAM whose windows and answers depend on the image."""
     model = EDRAM(
         num_classes=4,
@@ -34,6 +34,7 @@ def make_model(seed=0):
         terminal=True,
         num_targets=2,
         **tiny.SIZES,
+        **arguments,
     )
     generator = np.random.default_rng(seed)
     model.emission.kernel.assign(generator.normal(size=(8, 6)))
@@ -179,7 +180,13 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
 
 
 def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
-    ensemble = Ensemble([make_model(0), make_model(1)], [make_model(2)])
+    ensemble = Ensemble(
+        [
+            make_model(0),
+            make_model(1, reading_order="backward"),
+            make_model(2),
+        ]
+    )
     expected = expected_outputs(ensemble, images)
     assert expected["locations"].shape == (3, 3, 2, 2, 2)
     folder = serving.export_saved_model(ensemble, tmp_path / "ensemble")

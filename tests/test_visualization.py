@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from keras_edram import visualization
 from keras_edram.datasets import mnist
-from keras_edram.models import RAM
+from keras_edram.models import EDRAM, RAM, Ensemble
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def looked():
     model = RAM(
         num_glimpses=3, num_scales=2, units=8, hidden_units=8, num_rollouts=1
     )
-    return images, model.glimpses(images), targets["labels"]
+    return model, images, targets["labels"]
 
 
 def pixels(path):
@@ -23,30 +24,76 @@ def pixels(path):
         return np.asarray(picture.convert("RGB")).astype(int)
 
 
+class Moved:
+    """The same model, whose windows are nearer to the middle."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def glimpses(self, images):
+        glimpses = self.model.glimpses(images)
+        return {**glimpses, "transforms": glimpses["transforms"] * 0.5}
+
+
 def test_paths_are_drawn_over_each_image(looked, tmp_path):
-    images, glimpses, labels = looked
+    model, images, labels = looked
     path = tmp_path / "paths.png"
-    visualization.plot_paths(images, glimpses, path, labels=labels)
+    visualization.plot_paths(model, images, path, labels=labels)
     drawn = pixels(path)
     assert drawn.shape[1] > 2 * drawn.shape[0]  # 6 columns, 2 rows
     # The path's red, #d62728, and it moves with the locations.
     assert (np.abs(drawn - [0xD6, 0x27, 0x28]).sum(-1) < 6).sum() > 500
-    moved = {**glimpses, "transforms": glimpses["transforms"] * 0.5}
-    visualization.plot_paths(images, moved, tmp_path / "moved.png")
+    visualization.plot_paths(Moved(model), images, tmp_path / "moved.png")
     assert (pixels(tmp_path / "moved.png") != drawn).any()
 
 
 def test_the_scales_of_a_retina_stand_side_by_side(looked, tmp_path):
-    images, glimpses, _ = looked
-    patch = glimpses["patches"][0, 0, 0]  # (8, 8, 2)
+    model, images, _ = looked
+    patch = model.glimpses(images)["patches"][0, 0, 0]  # (8, 8, 2)
     scales = visualization._scales(patch, images[0])
     assert scales.shape == (8, 16, 1)
     np.testing.assert_array_equal(scales[:, 8:, 0], patch[..., 1])
-    few = {name: values[:2] for name, values in glimpses.items()}
-    visualization.plot_glimpses(images[:2], few, tmp_path / "glimpses.png")
-    visualization.animate_glimpses(images[:2], few, tmp_path / "glimpses.gif")
+    visualization.plot_glimpses(model, images[:2], tmp_path / "glimpses.png")
+    visualization.animate_glimpses(model, images[:2], tmp_path / "glimpses.gif")
     with Image.open(tmp_path / "glimpses.gif") as animation:
         assert animation.n_frames == 3
+
+
+@pytest.mark.parametrize("order", ["forward", "backward"])
+def test_sequences_are_drawn_with_the_names_of_their_objects(order, tmp_path):
+    model = EDRAM(
+        num_classes=4,
+        class_names=["bolt", "nut", "pin"],
+        terminal=True,
+        reading_order=order,
+        num_targets=3,
+        standardize=True,
+        **tiny.SIZES,
+    )
+    model.classification_output.bias.assign([0, 3, 0, -9])  # always a nut
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 1), "uint8")
+    for number, one in enumerate((model, Ensemble([model, model]))):
+        path = tmp_path / f"{number}.png"
+        visualization.plot_glimpses(one, images, path)
+        # Its frames and its numbers are green, #2ca02c.
+        green = np.abs(pixels(path) - [0x2C, 0xA0, 0x2C]).sum(-1) < 6
+        assert green.sum() > 200
+    visualization.animate_glimpses(model, images, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 6
+    truth = visualization._true_sequence(model, [0, 2, 3, -1])
+    assert truth == ("bolt pin" if order == "forward" else "pin bolt")
+
+
+def test_the_error_that_is_left_is_drawn(tmp_path):
+    path = tmp_path / "coverage.png"
+    visualization.plot_coverage([0.9, 0.8, 0.3], [0, 0, 1], path)
+    one = pixels(path)
+    visualization.plot_coverage([0.9, 0.8, 0.3], [1, 0, 0], path)
+    assert (pixels(path) != one).any()
 
 
 def test_a_heat_map_shows_x_to_the_right_and_y_downwards(tmp_path):

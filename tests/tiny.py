@@ -44,6 +44,6 @@ def recipe(**settings):
             alpha_where=1.0,
         ),
         data=data,
-        model=lambda settings: EDRAM(**SIZES),
+        model=lambda settings, data: EDRAM(**SIZES),
         compile=_edram.compile_with_cosine_adamw,
     ).with_settings(settings)

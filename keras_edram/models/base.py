@@ -19,6 +19,10 @@ class _ClassProperty:
 class BaseModel(keras.Model):
     """A model that answers with a dictionary, and can come from a preset.
 
+    Attributes:
+        reading_order: `"forward"`, or `"backward"` if its targets are the
+            objects from last to first.
+
     Args:
         num_classes: Integer, K.
         class_names: Strings, the names of the classes but the terminal label;
@@ -26,6 +30,8 @@ class BaseModel(keras.Model):
         terminal: Boolean, whether the last class ends a sequence.
         **kwargs: Arguments of `keras.Model`.
     """
+
+    reading_order = "forward"
 
     def __init__(self, num_classes, class_names=None, terminal=False, **kwargs):
         super().__init__(**kwargs)
@@ -43,9 +49,13 @@ class BaseModel(keras.Model):
             outputs: What a call, `predict` or `glimpses` returns.
 
         Returns:
-            A dictionary of tensors.
+            A dictionary of tensors, targets in forward order.
         """
-        return decoding.decode(outputs, terminal=self.terminal)
+        return decoding.decode(
+            outputs,
+            terminal=self.terminal,
+            num_forward=int(self.reading_order == "forward"),
+        )
 
     def read(self, images, confidence=0.0):
         """Reads images: what is there and where, in plain Python values.

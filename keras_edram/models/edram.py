@@ -37,6 +37,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
+from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
 )
@@ -111,6 +112,9 @@ class EDRAM(BaseModel):
             by default their numbers.
         terminal: Boolean, whether the last class is the terminal label, which
             ends a sequence of objects (section 4.2). Defaults to `False`.
+        reading_order: `"forward"`, or `"backward"` for a model that is taught
+            its targets from last to first; `decode` turns its answers round.
+            Defaults to `"forward"`.
         num_targets: Integer, S, the terminal one among them. Defaults to 1.
         glimpses_per_target: Integer, N. Defaults to 6.
         glimpse_size: Integer or `(height, width)` of the patch, at least 14.
@@ -170,6 +174,7 @@ class EDRAM(BaseModel):
         *,
         class_names=None,
         terminal=False,
+        reading_order="forward",
         num_targets=1,
         glimpses_per_target=6,
         glimpse_size=26,
@@ -194,6 +199,7 @@ class EDRAM(BaseModel):
         check_integers(image_shape, 3, "image_shape")
         check_integers(context_filters, 3, "context_filters")
         check_integers(glimpse_filters, 6, "glimpse_filters")
+        check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")
         if context_filters[-1] * (context_size - 8) ** 2 != units:
@@ -204,6 +210,7 @@ class EDRAM(BaseModel):
                 f"context_size={context_size}, units={units}"
             )
         self.image_shape = tuple(image_shape)
+        self.reading_order = reading_order
         self.num_targets = num_targets
         self.glimpses_per_target = glimpses_per_target
         self.context_size = context_size
@@ -507,6 +514,7 @@ class EDRAM(BaseModel):
         config.update(
             image_shape=list(self.image_shape),
             terminal=self.terminal,
+            reading_order=self.reading_order,
             num_targets=self.num_targets,
             glimpses_per_target=self.glimpses_per_target,
             glimpse_size=list(self.glimpse_size),

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_edram import decoding
+from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.models.base import BaseModel
 
 # What members must have in common.
@@ -32,11 +33,8 @@ class Ensemble(BaseModel):
     saved, exported and served as one model.
 
     Args:
-        forward: List of `EDRAM`, at least one: those that read the objects
-            from first to last.
-        backward: List of `EDRAM`: those that read from last to first. All
-            must have the same images, classes, targets and glimpses. Defaults
-            to none.
+        members: List of `EDRAM`, at least one, of either `reading_order`; they
+            must have the same images, classes, targets and glimpses.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
@@ -44,18 +42,18 @@ class Ensemble(BaseModel):
         training: Boolean.
 
     Returns:
-        A dictionary as of EDRAM with an axis of M members, the forward ones
-        first: `labels`, logits of shape `(B, M, S, N, K)`, and `transforms`
-        `(B, M, S, N, 2, 3)`.
+        A dictionary as of EDRAM with an axis of M members, those that read
+        forward first: `labels`, logits of shape `(B, M, S, N, K)`, and
+        `transforms` `(B, M, S, N, 2, 3)`.
 
     Raises:
-        ValueError: If there is no forward member, or members differ in what
-            they read.
+        ValueError: If there is no member, or they differ in what they read.
 
     Example:
 
     >>> sizes = dict(num_classes=11, terminal=True, num_targets=3)
-    >>> ensemble = Ensemble([EDRAM(**sizes)], [EDRAM(**sizes)])
+    >>> backward = EDRAM(reading_order="backward", **sizes)
+    >>> ensemble = Ensemble([EDRAM(**sizes), backward])
     >>> answers = ensemble.decode(ensemble(np.zeros((2, 100, 100, 1))))
     >>> answers["labels"].shape
     (2, 3)
@@ -64,12 +62,11 @@ class Ensemble(BaseModel):
         - Ablavatski et al., 2017, section 4.2: "forward and backward models".
     """
 
-    def __init__(self, forward, backward=(), **kwargs):
-        members = [*forward, *backward]
-        if not forward:
+    def __init__(self, members, **kwargs):
+        if not members:
             raise ValueError(
-                "`forward` must have at least one model. Received: forward="
-                f"{forward!r}"
+                "`members` must have at least one model. "
+                f"Received: members={members!r}"
             )
         for name in SHARED:
             values = [getattr(member, name, None) for member in members]
@@ -82,17 +79,15 @@ class Ensemble(BaseModel):
         super().__init__(
             first.num_classes, first.class_names, first.terminal, **kwargs
         )
-        self.forward = list(forward)
-        self.backward = list(backward)
-        for name in SHARED:
-            if not hasattr(self, name):
-                setattr(self, name, getattr(first, name))
+        self.image_shape = first.image_shape
+        self.num_targets = first.num_targets
+        self.glimpses_per_target = first.glimpses_per_target
+        # Those that read forward come first, else in the order given.
+        self.members = sorted(
+            members,
+            key=lambda member: READING_ORDERS.index(member.reading_order),
+        )
         self.built = True  # as its members are
-
-    @property
-    def members(self):
-        """All members, those that read forward first."""
-        return [*self.forward, *self.backward]
 
     def call(self, images, training=False):
         outputs = [member(images, training=training) for member in self.members]
@@ -124,14 +119,15 @@ class Ensemble(BaseModel):
         }
 
     def decode(self, outputs):
+        orders = [member.reading_order for member in self.members]
         return decoding.decode(
             outputs,
             terminal=self.terminal,
-            num_forward=len(self.forward),
+            num_forward=orders.count("forward"),
         )
 
     def compute_output_shape(self, images_shape):
-        shapes = self.forward[0].compute_output_shape(images_shape)
+        shapes = self.members[0].compute_output_shape(images_shape)
         return {
             name: (batch, len(self.members), *rest)
             for name, (batch, *rest) in shapes.items()
@@ -140,19 +136,16 @@ class Ensemble(BaseModel):
     def get_config(self):
         # Classes and names are those of the members.
         config = keras.Model.get_config(self)
-        for direction in ("forward", "backward"):
-            config[direction] = [
-                keras.saving.serialize_keras_object(member)
-                for member in getattr(self, direction)
-            ]
+        config["members"] = [
+            keras.saving.serialize_keras_object(member)
+            for member in self.members
+        ]
         return config
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        for direction in ("forward", "backward"):
-            config[direction] = [
-                keras.saving.deserialize_keras_object(member)
-                for member in config[direction]
-            ]
-        return cls(**config)
+        members = [
+            keras.saving.deserialize_keras_object(member)
+            for member in config["members"]
+        ]
+        return cls(**{**config, "members": members})

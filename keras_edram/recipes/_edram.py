@@ -1,8 +1,13 @@
 """What the EDRAM recipes on cluttered MNIST have in common."""
 
 from keras_edram.datasets import cluttered_mnist
-from keras_edram.losses import LabelLoss, TransformLoss
-from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+from keras_edram.losses import BOX_BETA, LabelLoss, TransformLoss
+from keras_edram.metrics import (
+    AverageError,
+    GlimpseError,
+    SequenceError,
+    WindowIoU,
+)
 from keras_edram.recipes._optimizer import cosine_adamw
 
 # A quarter of the paper's widths: 0.69 million parameters.
@@ -21,6 +26,17 @@ def data(settings, split, source):
         source=source,
         protocol=settings["protocol"],
         seed=settings["seed"],
+    )
+
+
+def reads(data):
+    """What a model must be told of the data that it is to read."""
+    return dict(
+        image_shape=data.image_shape,
+        num_classes=data.num_classes,
+        class_names=data.class_names,
+        terminal=data.terminal,
+        num_targets=data.num_targets,
     )
 
 
@@ -44,3 +60,23 @@ def compile_edram(model, optimizer, settings, jit_compile):
 def compile_with_cosine_adamw(model, settings, jit_compile):
     """How the recipes of our own compile EDRAM."""
     compile_edram(model, cosine_adamw(settings), settings, jit_compile)
+
+
+def compile_reader(model, settings, jit_compile):
+    """How the recipes of sequences compile EDRAM: boxes leave skew free."""
+    model.compile(
+        cosine_adamw(settings),
+        loss={
+            "labels": LabelLoss(),
+            "transforms": TransformLoss(BOX_BETA),
+        },
+        loss_weights={
+            "labels": settings["alpha_what"],
+            "transforms": settings["alpha_where"],
+        },
+        metrics={
+            "labels": [SequenceError(), AverageError("target_error")],
+            "transforms": [WindowIoU()],
+        },
+        jit_compile=jit_compile,
+    )

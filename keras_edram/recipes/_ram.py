@@ -13,7 +13,6 @@ against 11.9 % with 0.15. Translated, 128,000 images: convolutions at 2e-3 gave
 and 20.0 % without.
 """
 
-import functools
 from typing import NamedTuple
 
 from keras_edram.datasets import cluttered_mnist
@@ -91,14 +90,13 @@ def looks_on_60(prefix, six, eight):
     }
 
 
-def recipes(title, rows, data, channels=1, sources=("bundled", "tfds"), **own):
+def recipes(title, rows, data, sources=("bundled", "tfds"), **own):
     """The recipes of one table.
 
     Args:
         title: String, title of the table.
         rows: Dictionary of recipe name -> `Row`.
         data: See `Recipe`.
-        channels: Integer, 1 for grey images, 3 for coloured ones.
         sources: See `Recipe`.
         **own: Settings of this table's data, `image_size` among them, and
             changes of `TRAINING`.
@@ -114,7 +112,7 @@ def recipes(title, rows, data, channels=1, sources=("bundled", "tfds"), **own):
             else f"{100 - row.accuracy:.2f} % ({title.partition(':')[0]})",
             settings={**TRAINING, **own, **row.settings},
             data=data,
-            model=functools.partial(model, channels=channels),
+            model=model,
             compile=compile_model,
             sources=sources,
         )
@@ -122,14 +120,17 @@ def recipes(title, rows, data, channels=1, sources=("bundled", "tfds"), **own):
     }
 
 
-def model(settings, channels):
+def model(settings, data):
     """A baseline where `network` is a setting, else RAM."""
-    side = settings["image_size"]
-    image_shape = (side, side, channels)
+    reads = dict(
+        image_shape=data.image_shape,
+        num_classes=data.num_classes,
+        class_names=data.class_names,
+    )
     if "network" in settings:
-        return Baseline(image_shape, network=settings["network"])
+        return Baseline(**reads, network=settings["network"])
     sizes = {name: settings[name] for name in SIZES if name in settings}
-    return RAM(image_shape, seed=settings["seed"], **sizes)
+    return RAM(**reads, seed=settings["seed"], **sizes)
 
 
 # Settings that are arguments of RAM.

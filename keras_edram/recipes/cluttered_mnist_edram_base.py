@@ -39,7 +39,7 @@ recipe = Recipe(
         warmup_steps=100,
     ),
     data=_edram.data,
-    model=lambda settings: EDRAM(
+    model=lambda settings, data: EDRAM(
         glimpses_per_target=settings["glimpses_per_target"]
     ),
     compile=_edram.compile_with_cosine_adamw,

@@ -43,7 +43,7 @@ recipe = Recipe(
         plateau_patience=5,
     ),
     data=_edram.data,
-    model=lambda settings: EDRAM(
+    model=lambda settings, data: EDRAM(
         glimpses_per_target=settings["glimpses_per_target"],
         detach_transforms=False,
         antialias=False,

@@ -38,7 +38,7 @@ recipe = Recipe(
         warmup_steps=100,
     ),
     data=_edram.data,
-    model=lambda settings: EDRAM(
+    model=lambda settings, data: EDRAM(
         glimpses_per_target=settings["glimpses_per_target"],
         **_edram.SMALL_SIZES,
     ),

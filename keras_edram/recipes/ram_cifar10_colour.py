@@ -72,7 +72,6 @@ recipes = _ram.recipes(
     title,
     rows,
     _data,
-    channels=3,
     sources=("tfds",),
     image_size=32,
     max_shift=4,
@@ -105,8 +104,8 @@ recipes["cifar10_edram"] = Recipe(
         warmup_steps=200,
     ),
     data=_data,
-    model=lambda settings: EDRAM(
-        (settings["image_size"], settings["image_size"], 3),
+    model=lambda settings, data: EDRAM(
+        **_edram.reads(data),
         glimpses_per_target=settings["glimpses_per_target"],
         detach_transforms=False,
         **{

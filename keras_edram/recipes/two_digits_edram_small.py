@@ -1,0 +1,61 @@
+"""EDRAM reads the two digits of a cluttered image, from left to right.
+
+Paper     Ablavatski et al., 2017, section 4.2, reads sequences in SVHN; this
+          is the same on synthetic images, a quick test of it.
+Protocol  held_out: 100x100, 8 distractors, test images of MNIST's test digits,
+          the model chosen on a twelfth of the training digits.
+Command   keras-edram train two_digits_edram_small --source tfds --out RUN
+          (--set num_digits=2,3 for two or three digits)
+Duration  about 45 minutes on 2 CPU cores
+Expected  both digits and the end right on at least 95 % of the test images
+Measured  results/two_digits_edram_small.json beside this file, once it is run
+"""
+
+from keras_edram.datasets import cluttered_mnist
+from keras_edram.models.edram import EDRAM
+from keras_edram.recipes import _edram
+from keras_edram.training import Recipe
+
+
+def _data(settings, split, source):
+    return cluttered_mnist(
+        split,
+        source=source,
+        num_digits=settings["num_digits"],
+        reading_order=settings["reading_order"],
+        seed=settings["seed"],
+    )
+
+
+recipe = Recipe(
+    summary="EDRAM, a quarter of the widths, on two digits in 100x100",
+    published="-",
+    settings=dict(
+        # Data
+        num_digits=(2, 2),
+        reading_order="forward",
+        batch_size=64,
+        epochs=60,
+        steps_per_epoch=125,
+        validation_steps=40,
+        test_images=10_000,
+        seed=0,
+        # Model
+        glimpses_per_target=3,
+        # Loss
+        alpha_what=1.0,
+        alpha_where=10.0,
+        # Optimiser
+        learning_rate=4e-3,
+        weight_decay=4e-3,
+        warmup_steps=100,
+    ),
+    data=_data,
+    model=lambda settings, data: EDRAM(
+        **_edram.reads(data),
+        reading_order=settings["reading_order"],
+        glimpses_per_target=settings["glimpses_per_target"],
+        **_edram.SMALL_SIZES,
+    ),
+    compile=_edram.compile_reader,
+)

@@ -1,0 +1,133 @@
+"""An ensemble: its members, joined."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram import decoding
+from keras_edram.models import EDRAM, Ensemble
+
+
+def make_member(seed=0, **arguments):
+    """A tiny reader of up to two objects, with weights of its own."""
+    member = EDRAM(
+        **{
+            **dict(
+                num_classes=4,
+                class_names=["a", "b", "c"],
+                terminal=True,
+                num_targets=3,
+                **tiny.SIZES,
+            ),
+            **arguments,
+        }
+    )
+    generator = np.random.default_rng(seed)
+    for weight in member.weights:
+        noise = 0.3 * generator.normal(size=weight.shape)
+        if "variance" in weight.path:
+            noise = np.abs(noise)
+        weight.assign(weight + noise)
+    return member
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
+
+
+def test_members_answer_as_they_do_alone(images):
+    members = [
+        make_member(1, reading_order="backward"),
+        make_member(2),
+        make_member(3),
+    ]
+    ensemble = Ensemble(members)
+    assert ensemble.members == [members[1], members[2], members[0]]
+    outputs = ensemble(images)
+    assert outputs["labels"].shape == (3, 3, 3, 2, 4)
+    assert outputs["transforms"].shape == (3, 3, 3, 2, 2, 3)
+    for index, member in enumerate(ensemble.members):
+        alone = member(images)
+        for name, values in outputs.items():
+            np.testing.assert_allclose(
+                values[:, index], alone[name], rtol=1e-5, atol=1e-5
+            )
+    looks = ensemble.glimpses(images, 3)
+    assert looks["labels"].shape == (3, 3, 3, 3, 4)
+    assert looks["patches"].shape[:4] == (3, 3, 3, 3)
+    expected = decoding.decode(outputs, terminal=True, num_forward=2)
+    for name, value in ensemble.decode(outputs).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_one_member_reads_as_it_does_alone(images):
+    for order in ("forward", "backward"):
+        member = make_member(4, reading_order=order)
+        assert Ensemble([member]).read(images) == member.read(images)
+
+
+def test_two_of_the_same_are_surer(images):
+    member = make_member(5)
+    alone, twice = member.read(images), Ensemble([member, member]).read(images)
+    for one, two in zip(alone, twice, strict=True):
+        assert one["sequence"] == two["sequence"]
+        assert two["probability"] > one["probability"]
+
+
+def test_a_backward_reader_reads_the_same_from_the_other_end(images):
+    # The same weights: what one calls first, the other calls last.
+    forward, backward = (
+        make_member(6, reading_order=order) for order in ("forward", "backward")
+    )
+    forward.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
+    backward.set_weights(forward.get_weights())
+    lengths = set()
+    for one, other in zip(
+        forward.read(images), backward.read(images), strict=True
+    ):
+        assert one["labels"] == other["labels"][::-1]
+        np.testing.assert_allclose(one["boxes"], other["boxes"][::-1])
+        assert one["probability"] == pytest.approx(other["probability"])
+        lengths.add(len(one["labels"]))
+    assert max(lengths) > 1
+
+
+def test_members_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"Received: members=\[\]"):
+        Ensemble([])
+    with pytest.raises(ValueError, match=r"the same `num_targets`.*\[3, 2\]"):
+        Ensemble([make_member(), make_member(num_targets=2)])
+    with pytest.raises(ValueError, match="the same `class_names`"):
+        Ensemble([make_member(), make_member(class_names=["a", "b", "d"])])
+
+
+def test_standardised_images_may_be_brighter_or_inverted_in_contrast(images):
+    member = make_member(standardize=True)
+    dim = images // 4  # to be scaled up without loss
+    expected = member(dim)["labels"]
+    np.testing.assert_allclose(
+        member(dim * 2.0 + 60)["labels"], expected, rtol=1e-2, atol=1e-3
+    )
+    flat = member(np.full_like(images, 77))["labels"]
+    assert np.isfinite(flat).all()
+    plain = make_member()
+    assert (
+        np.abs(plain(dim)["labels"] - plain(dim * 2.0 + 60)["labels"]).max()
+        > 0.01
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(class_names=["a", "b"]), "each of the 3 classes"),
+        (dict(class_names=["a", "b", "a"]), "a different string"),
+        (dict(class_names=["a", "b", 3]), "a different string"),
+        (dict(num_classes=1, class_names=None), "at least 2"),
+        (dict(reading_order="up"), "reading_order='up'"),
+    ],
+)
+def test_wrong_classes_and_orders_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_member(**arguments)
