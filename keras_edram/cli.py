@@ -340,6 +340,8 @@ def _quickstart(options):
 
 
 def _evaluate(options):
+    import numpy as np
+
     from keras_edram import files, presets, recipes, training, visualization
 
     if options.images is not None and options.images < 1:
@@ -384,9 +386,18 @@ def _evaluate(options):
         **training.figures(model, looks, targets),
     }
     if options.plot:
+        if "error_by_glimpse" not in figures:
+            raise ValueError(
+                "--plot needs one model without --crops, whose glimpses can "
+                f"be told apart. Received: model={options.model!r}, "
+                f"crops={options.crops}"
+            )
         visualization.plot_error_per_glimpse(figures, options.plot)
     if options.heat_map:
-        visualization.plot_heat_map(looks["transforms"], options.heat_map)
+        windows = looks["transforms"]
+        if windows.ndim == 6:  # of members, one after the other
+            windows = np.concatenate(windows.swapaxes(0, 1), axis=1)
+        visualization.plot_heat_map(windows, options.heat_map)
     if options.coverage:
         visualization.plot_coverage(
             *training.sure_and_wrong(model, looks, targets), options.coverage
@@ -460,7 +471,7 @@ def _predict(options):
         if text is None:
             text = "I do not know"
         elif not answer["names"]:
-            text = "nothing"
+            text = visualization.NOTHING
         print(
             f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
             + (f", at {boxes}" if boxes else "")
@@ -486,9 +497,9 @@ def _ensemble(options):
 
 def _check_data(options):
     from keras_edram import visualization
-    from keras_edram.datasets import check_pictures, read_annotations
+    from keras_edram.datasets import check_pictures, read_folder
 
-    annotations = read_annotations(
+    annotations = read_folder(
         options.directory, annotation_format=options.format
     )
     problems = [*annotations.problems, *check_pictures(annotations)]
@@ -604,19 +615,41 @@ def _figures_table(figures):
     """Errors in per cent, overlaps and spreads, for people."""
     lines = [
         f"test error     {figures['error']:.2%}   of {figures['images']:,} "
-        "images"
+        "images, by the mean of all glimpses"
     ]
-    if len(figures["error_by_glimpse"]) > 1:
-        lines[0] += ", mean of all glimpses"
-        lines.append(f"last glimpse   {figures['error_by_glimpse'][-1]:.2%}")
+    if len(figures["error_by_length"]) > 1:
+        by_length = ", ".join(
+            f"{error:.2%} of {length}"
+            for length, error in figures["error_by_length"].items()
+        )
+        lines += [
+            f"by length      {by_length}",
+            f"each object    {figures['label_error']:.2%}",
+        ]
+    refused = ", ".join(
+        f"{error:.2%} in {coverage}"
+        for coverage, error in figures["error_at_coverage"].items()
+    )
     lines += [
+        f"of the surest  {refused}",
+        f"calibration    {figures['calibration_error']:.3f}   between how sure "
+        "it is and how right",
         f"overlap        {figures['iou']:.3f}   of the last window with the "
         "true one",
+    ]
+    if "error_by_glimpse" in figures:
+        lines += _glimpse_lines(figures)
+    return "\n".join(lines)
+
+
+def _glimpse_lines(figures):
+    """A column for each glimpse at a target."""
+    number = len(figures["iou_by_glimpse"])
+    lines = [
         f"spread         {figures['spread']:.3f}   of the last window over the "
         "images, which are 2 wide",
         "",
-        "glimpses           "
-        + "".join(f"{n + 1:>8}" for n in range(len(figures["iou_by_glimpse"]))),
+        "glimpses           " + "".join(f"{n + 1:>8}" for n in range(number)),
     ]
     for name, key, form in (
         ("error, alone", "error_by_glimpse", "{:8.2%}"),
@@ -624,10 +657,10 @@ def _figures_table(figures):
         ("overlap", "iou_by_glimpse", "{:8.3f}"),
         ("spread", "spread_by_glimpse", "{:8.3f}"),
     ):
-        values = figures[key]
-        if len(values) == len(figures["iou_by_glimpse"]):
-            lines.append(f"{name:19}" + "".join(map(form.format, values)))
-    return "\n".join(lines)
+        if len(figures[key]) == number:
+            values = "".join(map(form.format, figures[key]))
+            lines.append(f"{name:19}{values}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from keras_edram.datasets.pictures import decode_picture
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
 MILLISECONDS_A_GLIMPSE = 700
+NOTHING = "nothing"  # the answer that there is no object
 CONTACT_PIXELS = 400  # the longer side of a picture on a contact sheet
 
 
@@ -59,7 +60,7 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None):
         below[0].text(
             0.5,
             0.6,
-            f"reads: {answer['sequence']}\n"
+            f"reads: {answer['sequence'] or NOTHING}\n"
             f"{answer['probability']:.1%} sure{truth}",
             ha="center",
             va="center",
@@ -193,7 +194,8 @@ def plot_paths(model, images, path, *, labels=None):
         truth = ""
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
-        axis.set_title(f"reads {read[index]['sequence']}{truth}", fontsize=9)
+        sequence = read[index]["sequence"] or NOTHING
+        axis.set_title(f"reads {sequence}{truth}", fontsize=9)
     _save(figure, path)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 import keras_edram
 from keras_edram import cli, recipes
 from keras_edram.datasets import cluttered_mnist
+from keras_edram.models import EDRAM
 
 PRESET = "edram_small_cluttered_mnist"
 
@@ -43,7 +44,7 @@ def test_predict_prints_json_that_says_what_and_where(pictures, capsys):
     assert cli.main(arguments) == 0
     answers = json.loads(capsys.readouterr().out)
     assert [set(answer) for answer in answers] == [
-        {"file", "sequence", "labels", "probability", "boxes"}
+        {"file", "sequence", "labels", "names", "probability", "boxes"}
     ] * 5
     assert [answer["file"] for answer in answers] == list(map(str, paths))
     # The preset reads 99 in 100 of them.
@@ -162,6 +163,115 @@ def test_export_writes_and_says_so(tmp_path, capsys):
     arguments += ["--model-version", 2]
     assert cli.main(list(map(str, arguments))) == 0
     assert (folder / "2" / "saved_model.pb").is_file()
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """A file of a model that reads up to two kinds of screws, badly."""
+    model = EDRAM(
+        num_classes=3,
+        class_names=["bolt", "nut"],
+        terminal=True,
+        num_targets=3,
+        **tiny.SIZES,
+    )
+    model.classification_output.bias.assign([0, 3, -9])  # never ends
+    path = tmp_path / "reader.keras"
+    model.save(path)
+    return path
+
+
+def test_predict_says_names_or_that_it_does_not_know(
+    reader, pictures, tmp_path, capsys
+):
+    paths, _ = pictures  # of another size than the model's images
+    plot = tmp_path / "plot.png"
+    assert cli.main(["predict", str(reader), str(paths[0])]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{paths[0]}: nut nut nut  ")
+    assert line.count("(") == 3  # a box for each
+    arguments = ["predict", str(reader), *map(str, paths[:2])]
+    arguments += ["--confidence", "0.9999", "--crops", "3", "--plot", str(plot)]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(": I do not know  " in line for line in lines)
+    assert len(lines) == 2 and plot.stat().st_size > 10_000
+    error = error_of(capsys, *arguments[:3], "--confidence", "7")
+    assert "Received: confidence=7" in error
+
+
+def test_an_ensemble_is_one_file_of_the_models(
+    reader, pictures, tmp_path, capsys
+):
+    joined = tmp_path / "joined.keras"
+    arguments = ["ensemble", str(reader), str(reader), "--out", str(joined)]
+    assert cli.main(arguments) == 0
+    assert "2 models" in capsys.readouterr().out
+    probabilities = []
+    for path in (reader, joined):
+        assert (
+            cli.main(["predict", str(path), str(pictures[0][0]), "--json"]) == 0
+        )
+        (answer,) = json.loads(capsys.readouterr().out)
+        assert answer["sequence"] == "nut nut nut"
+        probabilities.append(answer["probability"])
+    assert probabilities[1] > probabilities[0]
+    error = error_of(capsys, "ensemble", reader, "--out", tmp_path / "file")
+    assert "must be a .keras file" in error
+    error = error_of(capsys, "ensemble", reader, PRESET, "--out", joined)
+    assert "must have the same" in error
+
+
+def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
+    data = tmp_path / "screws"
+    for split, number in (("train", 6), ("validation", 2), ("test", 3)):
+        (data / split).mkdir(parents=True)
+        rows = ["file,label,xmin,ymin,xmax,ymax"]
+        for index in range(number):
+            picture = np.full((30, 40, 3), 40 * index, "uint8")
+            picture[5:20, 3:15] = 255
+            Image.fromarray(picture).save(data / split / f"{index}.png")
+            rows.append(f"{index}.png,bolt,3,5,15,20")
+            rows.append(f"{index}.png,nut,20,5,30,20")
+        (data / split / "annotations.csv").write_text("\n".join(rows))
+    sheet = tmp_path / "sheet.png"
+    check = ["check-data", str(data), "--sheet", str(sheet)]
+    assert cli.main(check) == 0
+    printed = capsys.readouterr().out
+    assert "11 pictures, 22 objects of 2 classes (bolt, nut)" in printed
+    assert "0 broken, 0 notes" in printed
+    assert sheet.stat().st_size > 10_000
+
+    recipe = "house_numbers_edram_backward"
+    out = tmp_path / "run"
+    train = ["train", recipe, "--out", str(out), "--set", "epochs=1"]
+    for setting in ("steps_per_epoch=1", "batch_size=4", "validation_steps=1"):
+        train += ["--set", setting]
+    assert "a folder of annotated pictures" in error_of(capsys, *train)
+    assert cli.main([*train, "--source", str(data)]) == 0
+    printed = capsys.readouterr().out
+    assert "of 3 images" in printed and "each object" not in printed
+    model = keras.models.load_model(out / "model.keras")
+    assert model.class_names == ("bolt", "nut") and model.num_targets == 3
+    assert model.reading_order == "backward"
+    # The folder is that of the run.
+    crops = ["--crops", "2", "--set", "image_size=64"]
+    coverage = tmp_path / "coverage.png"
+    arguments = ["evaluate", str(out), "--json", "--coverage", str(coverage)]
+    assert cli.main([*arguments, *crops]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images"] == 3 and figures["crops"] == 2
+    assert coverage.stat().st_size > 5_000
+    error = error_of(capsys, *arguments, *crops, "--plot", coverage)
+    assert "--plot needs one model" in error
+
+    (data / "train/0.png").write_bytes(b"no picture")
+    assert cli.main(["check-data", str(data)]) == 1
+    printed = capsys.readouterr().out
+    assert "broken: train/0.png: " in printed and "1 broken" in printed
+    error = error_of(capsys, *train[:2], "--out", tmp_path / "new",
+                     "--source", data)  # fmt: skip
+    assert "0.png" in error and "check-data" in error
 
 
 def test_recipes_and_presets_are_listed_with_their_figures(capsys):

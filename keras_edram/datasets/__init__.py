@@ -1,5 +1,12 @@
 """Data: `tf.data` or NumPy, as `(images, {"labels", "transforms"})`."""
 
+from keras_edram.datasets.annotation_formats import Problem
+from keras_edram.datasets.annotations import (
+    AnnotatedPicture,
+    Annotations,
+    check_pictures,
+    read_annotations,
+)
 from keras_edram.datasets.augmented_images import AugmentedImages
 from keras_edram.datasets.cifar10 import CIFAR10_CLASSES, cifar10
 from keras_edram.datasets.cluttered_mnist import (
@@ -7,18 +14,36 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
+from keras_edram.datasets.folder import (
+    AnnotatedPictures,
+    folder,
+    read_folder,
+    read_splits,
+)
 from keras_edram.datasets.pictures import read_picture
 from keras_edram.datasets.random_sequence import RandomSequence
+from keras_edram.datasets.reading_order import end_sequences, lines_order
 
 __all__ = [
     "CIFAR10_CLASSES",
+    "AnnotatedPicture",
+    "AnnotatedPictures",
+    "Annotations",
     "AugmentedImages",
     "ClutteredMNIST",
     "Digits",
+    "Problem",
     "RandomSequence",
+    "check_pictures",
     "cifar10",
     "cluttered_mnist",
+    "end_sequences",
+    "folder",
+    "lines_order",
     "load_digits",
     "mnist",
+    "read_annotations",
+    "read_folder",
     "read_picture",
+    "read_splits",
 ]

@@ -1,12 +1,20 @@
 """Picture files as arrays that fit a model."""
 
+import contextlib
 import pathlib
 
 import numpy as np
 
+# Orientations of EXIF that turn a picture by a quarter, so that its stored
+# width is its height when shown.
+QUARTER_TURNS = (5, 6, 7, 8)
+
 
 def read_picture(path, image_shape):
-    """Reads a picture file, grey or colour as the model wants it.
+    """Reads a picture file, in the size and the colours that the model wants.
+
+    A picture of another size is stretched or shrunk to that of the model, with
+    anti-aliasing and without keeping its aspect.
 
     Args:
         path: Path of a file in any format that Pillow reads: PNG, JPEG, BMP,
@@ -20,39 +28,60 @@ def read_picture(path, image_shape):
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no picture, or has another size.
+        ValueError: If the file is no picture.
 
     Example:
 
     >>> read_picture("digit.png", (100, 100, 1)).shape
     (100, 100, 1)
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    path = pathlib.Path(path)
     height, width, channels = image_shape
     if channels not in (1, 3):
         raise ValueError(
             "A model that reads picture files must have 1 or 3 channels. "
             f"Received: image_shape={tuple(image_shape)}"
         )
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no picture file {path}")
-    try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} must be a picture file, but cannot be read: {error}"
-        ) from error
+    picture = decode_picture(path, colour=channels == 3)
     if picture.size != (width, height):
-        raise ValueError(
-            f"{path} does not fit the model, which reads pictures of {width}x"
-            f"{height} pixels (width x height): crop or resize it first, or "
-            f"train a model for its size. Received: {picture.size[0]}x"
-            f"{picture.size[1]}"
-        )
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(image_shape)
+
+
+def decode_picture(path, *, colour):
+    """Decodes a picture file wholly, as it is shown, in its own size.
+
+    Args:
+        path: Path of the file, see `read_picture`.
+        colour: Boolean, for red, green and blue; otherwise grey, their luma.
+
+    Returns:
+        `PIL.Image.Image` of mode `"RGB"` or `"L"`, 8 bits a channel.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no picture, or is cut short; what its
+            decoder said is the error's cause.
+
+    Example:
+
+    >>> decode_picture("digit.png", colour=False).mode
+    'L'
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path) as file:
+        size = _shown_size(file)
+        turned = _orientation(file) != 1  # before the pixels are there
+        file.load()
+        picture = ImageOps.exif_transpose(file) if turned else file.copy()
+        # Pillow 12.3 garbles a TIFF that is turned and not compressed.
+        if picture.size != size:
+            raise ValueError(
+                f"its head promises {size} pixels, its data are {picture.size}."
+                " Save it anew, without a rotation"
+            )
     if picture.mode.startswith("I"):  # 16 bits; `convert` would clip them
         values = np.asarray(picture).astype("int64") // 256
         picture = Image.fromarray(values.clip(0, 255).astype("uint8"))
@@ -60,5 +89,62 @@ def read_picture(path, image_shape):
         picture = picture.convert("RGBA")
         ground = Image.new("RGBA", picture.size, "black")
         picture = Image.alpha_composite(ground, picture)
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    return np.asarray(picture).reshape(image_shape)
+    return picture.convert("RGB" if colour else "L")
+
+
+def picture_size(path):
+    """The size of a picture as it is shown, from the head of its file alone.
+
+    Args:
+        path: Path of the file, see `read_picture`.
+
+    Returns:
+        `(width, height)` in pixels, that of what `decode_picture` returns.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file does not begin as a picture.
+
+    Example:
+
+    >>> picture_size("digit.png")
+    (100, 100)
+    """
+    with _opened(path) as file:
+        return _shown_size(file)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """The file as Pillow opens it; what goes wrong within names the file."""
+    from PIL import Image
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no picture file {path}")
+    try:
+        with Image.open(path) as file:
+            yield file
+    except Exception as error:  # whatever the decoders raise for broken files
+        raise ValueError(
+            f"{path} must be a picture file, but cannot be read: {error}"
+        ) from error
+
+
+def _shown_size(file):
+    width, height = file.size
+    # Pillow gives the size of a TIFF as it is shown, of others as stored.
+    if file.format != "TIFF" and _orientation(file) in QUARTER_TURNS:
+        return height, width
+    return width, height
+
+
+def _orientation(file):
+    """How the camera was held, 1 to 8, by what stands before the pixels."""
+    from PIL import ExifTags
+
+    # Pillow would decode a PNG to look for the note behind the pixels, where
+    # browsers do not heed it either.
+    if file.format == "PNG" and not any("exif" in key for key in file.info):
+        return 1
+    return file.getexif().get(ExifTags.Base.Orientation, 1)

@@ -16,6 +16,7 @@ SHARED = (
     "num_targets",
     "glimpses_per_target",
     "glimpse_size",
+    "standardize",
 )
 
 
@@ -82,6 +83,7 @@ class Ensemble(BaseModel):
         self.image_shape = first.image_shape
         self.num_targets = first.num_targets
         self.glimpses_per_target = first.glimpses_per_target
+        self.standardize = first.standardize
         # Those that read forward come first, else in the order given.
         self.members = sorted(
             members,

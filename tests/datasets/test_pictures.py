@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_edram.datasets import read_picture
+from keras_edram.datasets.pictures import decode_picture, picture_size
 
 GREY = np.arange(6, dtype="uint8").reshape(2, 3) * 40  # not square
 
@@ -37,7 +38,7 @@ def test_colour_and_grey_become_what_the_model_wants(tmp_path):
 
 
 def test_sixteen_bits_become_eight(tmp_path):
-    path = write(tmp_path / "deep.png", GREY.astype("uint16") * 256)
+    path = write(tmp_path / "deep.png", GREY.astype("uint16") * 256 + 255)
     np.testing.assert_array_equal(
         read_picture(path, (2, 3, 1)), GREY[..., None]
     )
@@ -62,10 +63,63 @@ def test_the_rotation_that_a_camera_notes_is_applied(tmp_path):
     np.testing.assert_array_equal(picture[..., 0], np.rot90(GREY, -1))
 
 
-def test_what_does_not_fit_is_refused_in_words(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_in_the_head_is_that_of_the_picture(
+    tmp_path, suffix, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"p.{suffix}"
+    options = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
+    Image.fromarray(GREY).save(path, exif=exif, **options)
+    size = (2, 3) if orientation >= 5 else (3, 2)
+    assert picture_size(path) == size
+    assert decode_picture(path, colour=False).size == size
+
+
+def test_a_picture_that_pillow_garbles_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "plain.tiff"
+    Image.fromarray(GREY).save(path, exif=exif)  # not compressed
+    try:
+        picture = read_picture(path, (3, 2, 1))[..., 0]
+    except ValueError as error:
+        assert "Save it anew" in str(error)
+    else:  # a later Pillow reads it
+        np.testing.assert_array_equal(picture, np.rot90(GREY, -1))
+
+
+def test_the_size_is_known_without_the_pixels(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 60), "uint8")
+    for name in ("short.png", "short.jpg"):
+        path = write(tmp_path / name, noise)
+        path.write_bytes(path.read_bytes()[:-500])
+        assert picture_size(path) == (60, 50)
+
+
+def test_a_picture_of_another_size_is_stretched(tmp_path):
     path = write(tmp_path / "p.png", GREY)
-    with pytest.raises(ValueError, match="p.png.* 4x4 .*Received: 3x2"):
-        read_picture(path, (4, 4, 1))
+    # Each pixel twice or thrice: the outermost stay as they are.
+    picture = read_picture(path, (6, 6, 1))[..., 0]
+    np.testing.assert_array_equal(
+        picture[[[0], [-1]], [0, -1]], GREY[[[0], [-1]], [0, -1]]
+    )
+    assert (np.diff(picture.astype(int), axis=1) >= 0).all()
+    assert read_picture(path, (1, 5, 3)).shape == (1, 5, 3)
+
+
+def test_a_picture_that_is_shrunk_is_not_skipped_through(tmp_path):
+    stripes = np.zeros((40, 60), "uint8")
+    stripes[:, ::2] = 200
+    path = write(tmp_path / "p.png", stripes)
+    inner = read_picture(path, (4, 6, 1))[:, 1:-1]
+    np.testing.assert_allclose(inner, 100, atol=4)
+
+
+def test_what_cannot_be_read_is_refused_in_words(tmp_path):
+    path = write(tmp_path / "p.png", GREY)
     with pytest.raises(ValueError, match=r"Received: image_shape=\(2, 3, 2\)"):
         read_picture(path, (2, 3, 2))
     with pytest.raises(FileNotFoundError, match="none.png"):
