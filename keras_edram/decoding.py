@@ -81,7 +81,7 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
     Example:
 
     >>> log_p = np.log([[[0.9, 0.1], [0.2, 0.8]]])  # "0", then the end
-    >>> most_probable_sequence(log_p)["labels"].tolist()
+    >>> most_probable_sequence(log_p)["labels"]
     [[0, -1]]
 
     Reference:

@@ -65,6 +65,7 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None):
             ha="center",
             va="center",
             fontsize=10,
+            parse_math=False,
             transform=below[0].transAxes,
         )
         for t in range(columns - 1):
@@ -76,7 +77,9 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None):
             _show(below[t + 1], _scales(_grey(model, patches[row, t]), image))
             if seen.shape[1] == columns - 1:
                 name = _name(model, seen[row, t])
-                below[t + 1].set_title(f"sees {name}", fontsize=9)
+                below[t + 1].set_title(
+                    f"sees {name}", fontsize=9, parse_math=False
+                )
     for axis in axes.flat:
         axis.axis("off")
     _save(figure, path)
@@ -127,6 +130,7 @@ def animate_glimpses(model, images, path):
                 below.set_title(
                     f"{_name(model, best)}  ({so_far[column, best]:.0%})",
                     fontsize=11,
+                    parse_math=False,
                 )
             above.axis("off")
             below.axis("off")
@@ -195,7 +199,7 @@ def plot_paths(model, images, path, *, labels=None):
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
         sequence = read[index]["sequence"] or NOTHING
-        axis.set_title(f"reads {sequence}{truth}", fontsize=9)
+        axis.set_title(f"reads {sequence}{truth}", fontsize=9, parse_math=False)
     _save(figure, path)
 
 
@@ -457,13 +461,7 @@ def _draw_annotated(axis, picture):
     image = np.asarray(decoded)
     _show(axis, image)
     _draw_windows(axis, image, transforms, ANSWER_COLOUR)
-    corners = np.asarray(geometry.window_corners(transforms, image.shape[:2]))
-    for number, corner in enumerate(corners[:, 0], start=1):
-        axis.text(
-            *corner, f"{number}: {picture.labels[number - 1]}", fontsize=6,
-            color="white", va="bottom", parse_math=False, clip_on=True,
-            bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
-        )  # fmt: skip
+    _number_windows(axis, image, transforms, picture.labels)
     axis.set_title(name[-36:], fontsize=7, parse_math=False)
 
 
@@ -498,15 +496,16 @@ def _grey(model, patch):
     return (patch - low) * 255 / max(high - low, 1e-6)
 
 
-def _number_windows(axis, image, windows, names):
+def _number_windows(axis, image, transforms, names):
     """Writes at each window which it is in the order of reading, and what."""
-    corners = np.asarray(geometry.window_corners(windows, image.shape[:2]))
-    for number, (window, name) in enumerate(
-        zip(corners, names, strict=True), start=1
+    corners = np.asarray(geometry.window_corners(transforms, image.shape[:2]))
+    for number, (corner, name) in enumerate(
+        zip(corners[:, 0], names, strict=True), start=1
     ):
-        axis.annotate(
-            f"{number}: {name}", window.min(axis=0), color=ANSWER_COLOUR,
-            fontsize=7, ha="left", va="bottom",
+        axis.text(
+            *corner, f"{number}: {name}", fontsize=6, color="white",
+            va="bottom", parse_math=False, clip_on=True,
+            bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
         )  # fmt: skip
 
 
