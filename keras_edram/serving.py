@@ -284,16 +284,7 @@ def _compare(model, path, tolerance):
     """Raises unless what was written gives the model's own answers."""
     images = _checked_images(model.image_shape)
     expected = model.decode(model.predict(images, verbose=0))
-    with tempfile.TemporaryDirectory() as folder:
-        given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
-        np.save(given, images)
-        subprocess.run(
-            [sys.executable, "-m", __name__, str(path), given, answers],
-            check=True,
-            capture_output=True,
-        )
-        with np.load(answers) as arrays:
-            outputs = dict(arrays)
+    outputs = _run_apart(path, images)
     outputs.pop("names", None)  # says what the labels say
     if set(outputs) != set(expected):
         raise RuntimeError(
@@ -313,6 +304,20 @@ def _compare(model, path, tolerance):
             )
 
 
+def _run_apart(path, images):
+    """Outputs of what was written, in a process that never saw the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
+        np.save(given, images)
+        subprocess.run(
+            [sys.executable, "-m", __name__, str(path), given, answers],
+            check=True,
+            capture_output=True,
+        )
+        with np.load(answers) as arrays:
+            return dict(arrays)
+
+
 def _checked_images(image_shape):
     """Smooth random images, `(n, H, W, C)` in [0, 255]."""
     grid = (NUM_CHECKED_IMAGES, CHECKED_GRID, CHECKED_GRID, image_shape[-1])
@@ -322,9 +327,13 @@ def _checked_images(image_shape):
     )
 
 
+def _run(path, images):
+    run = run_tflite if str(path).endswith(".tflite") else run_saved_model
+    return run(path, images)
+
+
 def _main(path, given, answers):
-    run = run_tflite if path.endswith(".tflite") else run_saved_model
-    np.savez(answers, **run(path, np.load(given)))
+    np.savez(answers, **_run(path, np.load(given)))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class Recipe:
             learn it from `on_epoch_end` alone, see `_Replay`.
         sources: Where the data can come from, the default first; none if they
             are in a folder of the user's.
+        not_run: What tables say while there are no results.
     """
 
     summary: str
@@ -70,6 +71,7 @@ class Recipe:
     compile: Callable
     callbacks: Callable = lambda settings: []
     sources: tuple = ("bundled", "tfds")
+    not_run: str = "not run"
 
     def with_settings(self, changes):
         """The same recipe with some settings changed.

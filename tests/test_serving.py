@@ -23,6 +23,7 @@ OUTPUTS = {
 }
 
 
+RUN_APART = serving._run_apart
 NAMES = ["nought", "one", "two"]
 
 
@@ -42,6 +43,14 @@ def make_model(seed=0, **arguments):
         weight.assign(generator.uniform(0.1, 0.3, weight.shape))
     model.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
     return model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def here():
+    """Exports are compared in this process, which takes no time to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "_run_apart", serving._run)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +89,12 @@ def png(image):
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0]).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_exports_are_run_in_another_process(saved_model, images):
+    apart = RUN_APART(saved_model, images)
+    for name, value in serving.run_saved_model(saved_model, images).items():
+        np.testing.assert_array_equal(apart[name], value)
 
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):

@@ -23,6 +23,7 @@ from keras_edram.datasets.folder import (
 from keras_edram.datasets.pictures import read_picture
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.reading_order import end_sequences, lines_order
+from keras_edram.datasets.svhn import svhn
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -46,4 +47,5 @@ __all__ = [
     "read_folder",
     "read_picture",
     "read_splits",
+    "svhn",
 ]

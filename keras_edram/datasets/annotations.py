@@ -29,11 +29,14 @@ class AnnotatedPicture(NamedTuple):
         boxes: float64 array of shape `(n, 4)`: left, top, right, bottom in
             pixels of the picture as it is shown, 0 being its left and its
             upper edge.
+        image: uint8 array of shape `(h, w, 3)`, if the picture is in memory
+            rather than in the file. Defaults to `None`.
     """
 
     path: pathlib.Path
     labels: tuple
     boxes: np.ndarray
+    image: np.ndarray | None = None
 
 
 class Annotations(NamedTuple):

@@ -68,15 +68,16 @@ class AnnotatedPictures(RandomSequence):
     have.
 
     Args:
-        annotations: `Annotations` of `read_annotations`, or a list of
-            `AnnotatedPicture`.
+        annotations: `Annotations` of `read_annotations`, or `AnnotatedPicture`
+            in a list, or from a generator, one after the other.
         class_names: Strings, the names of the labels 0, 1, ... Defaults to
             those of `Annotations`.
         image_size: Integer or `(height, width)` of the images in pixels.
         colour: Boolean, whether images have the channels red, green and blue;
             otherwise one, their luma. Defaults to True.
         max_objects: Integer, the most objects of a picture (S is
-            `max_objects + 1`). Defaults to the most that a picture has.
+            `max_objects + 1`). Defaults to the most that a picture has; a
+            generator needs it.
         reading_order: `"forward"` or `"backward"`. Defaults to `"forward"`.
         base: `"objects"` or `"picture"`, which needs no boxes where the model
             is used later. Defaults to `"objects"`.
@@ -122,7 +123,7 @@ class AnnotatedPictures(RandomSequence):
         seed=0,
     ):
         if not isinstance(annotations, Annotations):
-            annotations = Annotations(tuple(annotations), (), (), None)
+            annotations = Annotations(annotations, (), (), None)
         self.class_names = tuple(class_names or annotations.class_names)
         self.image_size = (
             (image_size, image_size)
@@ -177,27 +178,27 @@ class AnnotatedPictures(RandomSequence):
     def _load(self, annotations, skip_broken):
         """Keeps what is needed of the pictures, and returns those used."""
         broken = [problem for problem in annotations.problems if problem.broken]
-        fitting, used, self._kept = [], [], []
+        used, self._kept = [], []
 
-        def sort_out(picture, what, pictures):
-            if what is None:
-                pictures.append(picture)
-            else:
+        def is_fit(picture, what):
+            if what is not None:
                 file = relative_name(picture.path, annotations.directory)
                 broken.append(Problem(file, what, True))
+            return what is None
 
-        for picture in annotations.pictures:
-            sort_out(picture, self._unfit(picture), fitting)
-        # Before the pictures are decoded, which may take minutes.
-        _refuse(broken, annotations.directory, skip_broken)
-        for picture in fitting:
-            sort_out(picture, self._keep(picture), used)
+        pictures = annotations.pictures
+        if isinstance(pictures, (list, tuple)):
+            # Before they are decoded, which may take minutes.
+            pictures = [p for p in pictures if is_fit(p, self._unfit(p))]
+            _refuse(broken, annotations.directory, skip_broken)
+        for picture in pictures:
+            if is_fit(picture, self._unfit(picture) or self._keep(picture)):
+                used.append(picture._replace(image=None))
         _refuse(broken, annotations.directory, skip_broken)
         if not used:
             raise ValueError(
                 "`annotations` must have at least 1 picture that can be used. "
-                f"Received: {len(annotations.pictures)} pictures, "
-                f"{len(broken)} problems"
+                f"Received: none, and {len(broken)} problems"
             )
         self._bases = np.stack([kept.base for kept in self._kept])
         self._corners = np.stack([kept.corner for kept in self._kept])
@@ -220,7 +221,7 @@ class AnnotatedPictures(RandomSequence):
     def _keep(self, picture):
         """Keeps of a picture what is needed; what is wrong with it, if any."""
         try:
-            decoded = decode_picture(picture.path, colour=self.colour)
+            decoded = _decoded(picture, self.colour)
         except (FileNotFoundError, ValueError) as error:
             return why_unreadable(error)
         for what, broken in box_problems(picture.boxes, decoded.size):
@@ -458,6 +459,18 @@ def read_folder(directory, *, annotation_format=None, order="lines"):
     )
 
 
+def hash_fraction(name):
+    """A number in [0, 1) that depends on a name alone, evenly spread.
+
+    Example:
+
+    >>> 0 <= hash_fraction("1.png") < 1
+    True
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 def most_objects(annotations):
     """The most objects that a picture of `Annotations` has, 0 without any.
 
@@ -476,6 +489,15 @@ class _Kept(NamedTuple):
     corner: np.ndarray  # of the picture's pixels, x and y of the left upper one
     scale: np.ndarray  # kept pixels a pixel of the picture, along x and y
     base: np.ndarray  # (left, top), (right, bottom)
+
+
+def _decoded(picture, colour):
+    """The picture as `PIL.Image.Image`, in colour or grey."""
+    from PIL import Image
+
+    if picture.image is None:
+        return decode_picture(picture.path, colour=colour)
+    return Image.fromarray(picture.image).convert("RGB" if colour else "L")
 
 
 def _base(boxes, size, margin):
@@ -583,8 +605,7 @@ def _hashed_part(annotations, low, high, within=True):
     """The part whose names have hashes in [low, high), or the others."""
 
     def belongs(file):
-        digest = hashlib.sha256(file.encode()).digest()
-        fraction = int.from_bytes(digest[:8], "big") / 2**64
+        fraction = hash_fraction(file)
         return (low <= fraction < high) == within
 
     def problem_belongs(file):

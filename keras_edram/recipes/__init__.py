@@ -135,7 +135,7 @@ def _edram_table():
     )
     of_one, of_sequences = [], []
     for name, recipe in _recipes_of("edram").items():
-        figures, cells = results(name), ["not run"]
+        figures, cells = results(name), [recipe.not_run]
         if figures is not None:
             protocol = figures["settings"].get("protocol", "own split")
             cells = [

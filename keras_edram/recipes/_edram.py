@@ -45,10 +45,7 @@ def compile_edram(model, optimizer, settings, jit_compile):
     model.compile(
         optimizer,
         loss={"labels": LabelLoss(), "transforms": TransformLoss()},
-        loss_weights={
-            "labels": settings["alpha_what"],
-            "transforms": settings["alpha_where"],
-        },
+        loss_weights=loss_weights(settings),
         metrics={
             "labels": [AverageError(), GlimpseError()],
             "transforms": [WindowIoU()],
@@ -62,21 +59,26 @@ def compile_with_cosine_adamw(model, settings, jit_compile):
     compile_edram(model, cosine_adamw(settings), settings, jit_compile)
 
 
-def compile_reader(model, settings, jit_compile):
+def compile_reader(model, settings, jit_compile, optimizer=None):
     """How the recipes of sequences compile EDRAM: boxes leave skew free."""
     model.compile(
-        cosine_adamw(settings),
+        optimizer or cosine_adamw(settings),
         loss={
             "labels": LabelLoss(),
             "transforms": TransformLoss(BOX_BETA),
         },
-        loss_weights={
-            "labels": settings["alpha_what"],
-            "transforms": settings["alpha_where"],
-        },
+        loss_weights=loss_weights(settings),
         metrics={
             "labels": [SequenceError(), AverageError("target_error")],
             "transforms": [WindowIoU()],
         },
         jit_compile=jit_compile,
     )
+
+
+def loss_weights(settings):
+    """α1 and α2 of Eq. 7."""
+    return {
+        "labels": settings["alpha_what"],
+        "transforms": settings["alpha_where"],
+    }

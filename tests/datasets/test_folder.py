@@ -513,7 +513,7 @@ def test_what_does_not_fit_is_refused(tmp_path, one):
     ):
         with pytest.raises(ValueError, match=f"1 broken.*{words}"):
             AnnotatedPictures([wrong], "0", image_size=9)
-        with pytest.raises(ValueError, match="at least 1 .*: 1 pictures, 1 pr"):
+        with pytest.raises(ValueError, match="at least 1 .*: none, and 1 pr"):
             AnnotatedPictures([wrong], "0", image_size=9, skip_broken=True)
 
 

@@ -2,6 +2,8 @@ import csv
 import gc
 import gzip
 import io
+import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,8 +15,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from keras_edram import geometry
+from keras_edram.datasets import svhn, svhn_numbers
+from keras_edram.datasets.folder import hash_fraction
 from keras_edram.datasets.svhn_numbers import SvhnNumbers, read_digit_struct
 
+svhn_module = sys.modules[svhn.__module__]
 SVHN = pathlib.Path(__file__).parents[3] / "shared" / "data" / "svhn"
 
 # What the files say: name, then label, left, top, width, height of each digit.
@@ -442,3 +448,97 @@ def test_original_boxes_are_read_alike_whatever_their_number(
         assert entry[:2] == (name, np.where(label == 10, 0, label).tolist())
         expected = np.stack([left, top, left + width, top + height], axis=-1)
         np.testing.assert_array_equal(entry[2], expected)
+
+
+@pytest.mark.slow
+def test_the_paper_s_recipe_runs_from_the_original_archives(tmp_path):
+    """The whole command, from archives in the format of the originals."""
+    manual = tmp_path / "downloads" / "manual"
+    manual.parent.mkdir()
+    for split, number in (("train", 150), ("extra", 60), ("test", 5)):
+        entries = [
+            (f"{index}.png", [(1 + index % 10, 3, 2, 5, 9)] * (1 + index % 2))
+            for index in range(1, number + 1)
+        ]
+        if split == "train":
+            entries.append(SIX_DIGITS)  # left out
+            entries = [
+                e for e in entries if e is SIX_DIGITS or e[0] != "10.png"
+            ]
+        write_archive(
+            manual / f"{split}.tar.gz",
+            [
+                *files_of(entries),
+                ("digitStruct.mat", digit_struct(entries)),
+            ],
+        )
+    settings = (
+        "epochs=1 steps_per_epoch=1 batch_size=2 validation_steps=1 "
+        "glimpses_per_target=1"
+    )
+    out = tmp_path / "run"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "keras_edram.cli", "train"),
+            *("svhn_edram_paper_backward", "--out", str(out)),
+            *(
+                part
+                for setting in settings.split()
+                for part in ("--set", setting)
+            ),
+        ],
+        check=True,
+        env={**os.environ, "TFDS_DATA_DIR": str(tmp_path)},
+    )
+    results = json.loads((out / "results.json").read_text())
+    assert results["images"] == 5 and results["source"] == "tfds"
+    assert set(results["error_by_length"]) == {"1", "2"}
+    assert results["parameters"] > 10e6
+
+
+def test_splits_of_svhn_are_apart_and_leave_out_six_digits(
+    tmp_path, monkeypatch
+):
+    manual = tmp_path / "manual"
+    entries = [SIX_DIGITS, TWO_DIGITS, ONE_DIGIT, OUTSIDE]
+    for split in ("train", "test"):
+        of_split = entries if split == "train" else entries[1:]
+        write_archive(
+            manual / f"{split}.tar.gz",
+            [*files_of(of_split), ("digitStruct.mat", digit_struct(of_split))],
+        )
+    builder = build(tmp_path / "data", manual)
+    monkeypatch.setattr(svhn_numbers, "SvhnNumbers", lambda: builder)
+    # So that one of three is for validation.
+    fractions = sorted(hash_fraction(f"train/{i}.png") for i in (1, 2, 3))
+    monkeypatch.setattr(svhn_module, "VALIDATION_FRACTION", fractions[1])
+    options = dict(image_size=(12, 16), margin=0.0)
+    names = {}
+    for split in ("train", "validation", "test"):
+        data = svhn(split, **options)
+        assert data.num_targets == 6 and data.num_classes == 11
+        names[split] = [picture.path.as_posix() for picture in data.pictures]
+        assert all(picture.image is None for picture in data.pictures)
+    assert sorted(names["train"] + names["validation"]) == [
+        "train/1.png",
+        "train/2.png",
+        "train/3.png",
+    ]
+    assert len(names["validation"]) == 1
+    assert sorted(names["test"]) == ["test/1.png", "test/2.png", "test/3.png"]
+    # The two digits are 3, 4, 4, 6 and 7, 4... : the base is 2 to 12 wide.
+    data = svhn("test", **options)
+    images, targets = data.arrays(3)
+    row = [list(labels[:3]) for labels in targets["labels"]].index([1, 0, 10])
+    boxes = geometry.transforms_to_boxes(targets["transforms"][row, :2])
+    np.testing.assert_allclose(
+        boxes, [[0, 0, 0.4, 0.75], [0.5, 0.125, 1, 1]], atol=1e-6
+    )
+    with pytest.raises(ValueError, match="6 objects, 5 are allowed"):
+        write_archive(
+            manual / "test.tar.gz",
+            [*files_of(entries), ("digitStruct.mat", digit_struct(entries))],
+        )
+        six = build(tmp_path / "six", manual)
+        monkeypatch.setattr(svhn_numbers, "SvhnNumbers", lambda: six)
+        svhn("test", **options)

@@ -1,0 +1,109 @@
+"""EDRAM on SVHN's house numbers with the paper's settings, in either order.
+
+Paper     Ablavatski et al., 2017, section 4.2, Table 2: 4.36 % of the numbers
+          are read wrongly by one model, 3.6 % by a forward and a backward one,
+          averaged over several crops.
+Protocol  all of SVHN's "train" and "extra" but one in fifty, by which the model
+          is chosen; tested on "test".
+Command   keras-edram train svhn_edram_paper_forward --source tfds --out RUN
+          and _backward; then
+          keras-edram ensemble FORWARD BACKWARD --out both.keras
+          keras-edram evaluate both.keras --recipe svhn_edram_paper_forward \\
+              --source tfds --set image_size=64 --crops 10
+Duration  meant for a GPU
+Expected  4.36 %, and 3.6 % of both together
+Measured  not run: the original archives were not at hand. The whole command is
+          tested on archives of a few pictures in the same format.
+
+The paper's: tight crops of 64x64 around all digits, grey, of which 54x54 are
+cut anywhere in training and from the middle for tests; 34x34 glimpses, three
+for each of five digits and the end; skew left free; Adam at 1e-4 clipped at a
+norm of 10, batches of 128, its initialisation.
+
+What is ours: the emission stays bounded; batch normalisation by glimpse, which
+the paper has on cluttered MNIST only, for without it nothing is normalised
+here; the same poolings as there, so that a glimpse of 34x34 leaves more
+features and the model has 14.7 million parameters, not 11; how long it trains,
+and that the rate falls by ten when the training loss stays where it is.
+"""
+
+import keras
+
+from keras_edram.datasets import svhn
+from keras_edram.models.edram import EDRAM
+from keras_edram.recipes import _edram
+from keras_edram.training import Recipe
+
+
+def _data(settings, split, source):
+    return svhn(
+        split,
+        image_size=settings["image_size"],
+        colour=False,
+        reading_order=settings["reading_order"],
+        margin=0.0,
+        crop_fraction=min(1.0, settings["image_size"] / settings["base_size"]),
+        random_crops=split == "train",
+        seed=settings["seed"],
+    )
+
+
+def _recipe(reading_order):
+    return Recipe(
+        summary=f"EDRAM, the paper's settings, on SVHN, {reading_order}",
+        published="4.36 % (Table 2); 3.6 % of both orders together",
+        settings=dict(
+            # Data
+            image_size=54,
+            base_size=64,
+            reading_order=reading_order,
+            batch_size=128,
+            epochs=100,
+            steps_per_epoch=1000,
+            validation_steps=36,
+            test_images=0,
+            seed=0,
+            # Model
+            glimpses_per_target=3,
+            glimpse_size=34,
+            # Loss
+            alpha_what=1.0,
+            alpha_where=1.0,
+            # Optimiser
+            learning_rate=1e-4,
+            plateau_patience=5,
+        ),
+        data=_data,
+        model=lambda settings, data: EDRAM(
+            **_edram.reads(data),
+            reading_order=settings["reading_order"],
+            glimpses_per_target=settings["glimpses_per_target"],
+            glimpse_size=settings["glimpse_size"],
+            detach_transforms=False,
+            antialias=False,
+            initialization="paper",
+        ),
+        compile=lambda model, settings, jit: _edram.compile_reader(
+            model,
+            settings,
+            jit,
+            keras.optimizers.Adam(
+                settings["learning_rate"], global_clipnorm=10.0
+            ),
+        ),
+        callbacks=lambda settings: [
+            keras.callbacks.ReduceLROnPlateau(
+                monitor="loss",
+                factor=0.1,
+                patience=settings["plateau_patience"],
+            )
+        ],
+        sources=("tfds",),
+        not_run="not run: data not available",
+    )
+
+
+recipes = {
+    f"svhn_edram_paper_{reading_order}": _recipe(reading_order)
+    for reading_order in ("forward", "backward")
+}
