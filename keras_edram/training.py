@@ -318,10 +318,6 @@ def evaluate(
     >>> images, targets = cluttered_mnist("test").arrays(100)
     >>> evaluate(model, images, targets)["error"]
     """
-    if glimpses is not None and glimpses < 1:
-        raise ValueError(
-            f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
-        )
     looks = look(model, images, glimpses, batch_size=batch_size, crops=crops)
     return figures(model, looks, targets)
 
@@ -341,7 +337,14 @@ def look(model, images, glimpses=None, *, batch_size=250, crops=None):
     Returns:
         A dictionary of NumPy arrays, `labels` and `transforms`, see
         `EDRAM.glimpses` and `keras_edram.decoding.look_at_crops`.
+
+    Raises:
+        ValueError: If `glimpses` or `crops` is not positive.
     """
+    if glimpses is not None and glimpses < 1:
+        raise ValueError(
+            f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
+        )
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]

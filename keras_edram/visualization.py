@@ -504,7 +504,7 @@ def _number_windows(axis, image, transforms, names):
     ):
         axis.text(
             *corner, f"{number}: {name}", fontsize=6, color="white",
-            va="bottom", parse_math=False, clip_on=True,
+            va="top", parse_math=False, clip_on=True,
             bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
         )  # fmt: skip
 

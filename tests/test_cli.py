@@ -90,17 +90,17 @@ def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
 
 def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
     paths, _ = pictures
-    small = tmp_path / "small.png"
-    Image.fromarray(np.zeros((20, 30), "uint8")).save(small)
     text = tmp_path / "text.png"
     text.write_text("no picture")
     for arguments, words in (
         (("predict", "none", paths[0]), "must be a preset"),
         (("predict", PRESET, tmp_path / "none.png"), "none.png"),
-        (("predict", PRESET, small), "100x100 pixels"),
         (("predict", PRESET, paths[0], text), "text.png"),
         (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
         (("evaluate", PRESET, "--glimpses", "0"), "Received: glimpses=0"),
+        (("evaluate", PRESET, "--crops", "0"), "num_crops=0"),
+        (("predict", PRESET, paths[0], "--crops", "-1"), "num_crops=-1"),
+        (("check-data", tmp_path / "none"), "none"),
         (("train", "none", "--out", tmp_path / "run"), "one of"),
         (
             ("train", "quickstart", "--out", tmp_path, "--set", "a=1"),
@@ -150,6 +150,7 @@ def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
     assert "a RAM" in error_of(capsys, *arguments)
 
 
+@pytest.mark.slow
 def test_export_writes_and_says_so(tmp_path, capsys):
     model = tmp_path / "model.keras"
     keras_edram.EDRAM(**tiny.SIZES).save(model)
@@ -222,6 +223,7 @@ def test_an_ensemble_is_one_file_of_the_models(
     assert "must have the same" in error
 
 
+@pytest.mark.slow
 def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
     data = tmp_path / "screws"
     for split, number in (("train", 6), ("validation", 2), ("test", 3)):

@@ -124,7 +124,7 @@ BASELINE = dict(
 ENSEMBLE = dict(
     members=[
         EDRAM(**{**EDRAM_SIZES, "reading_order": order})
-        for order in ("forward", "backward", "backward")
+        for order in ("forward", "backward")
     ]
 )
 EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)

@@ -42,6 +42,7 @@ def test_a_preset_is_small_and_has_a_card_with_its_figures(name):
     assert presets.load(name).count_params() == figures["parameters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_reaches_its_figures_on_held_out_images(name):
     figures = presets.results(name)

@@ -27,8 +27,12 @@ RUN_APART = serving._run_apart
 NAMES = ["nought", "one", "two"]
 
 
-def make_model(seed=0, **arguments):
-    """A tiny EDRAM whose windows and answers depend on the image."""
+def make_model(seed=7, **arguments):
+    """A tiny EDRAM whose windows and answers depend on the image.
+
+    With most other seeds all its rectifiers give 0.
+    """
+    keras.utils.set_random_seed(seed)
     model = EDRAM(
         num_classes=4,
         class_names=NAMES,
@@ -99,8 +103,8 @@ def test_exports_are_run_in_another_process(saved_model, images):
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):
     expected = expected_outputs(model, images)
-    boxes = expected["boxes"]
-    assert np.abs(boxes[0] - boxes[1]).max() > 1e-4
+    assert np.abs(expected["boxes"][0] - expected["boxes"][1]).max() > 1e-4
+    assert len(np.unique(expected["labels"], axis=0)) > 1
 
 
 def test_a_saved_model_lies_where_tf_serving_looks(saved_model):
@@ -194,16 +198,13 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     assert not [name for name in operators if name.startswith("Flex")]
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     ensemble = Ensemble(
-        [
-            make_model(0),
-            make_model(1, reading_order="backward"),
-            make_model(2),
-        ]
+        [make_model(4), make_model(7, reading_order="backward")]
     )
     expected = expected_outputs(ensemble, images)
-    assert expected["locations"].shape == (3, 3, 2, 2, 2)
+    assert expected["locations"].shape == (3, 2, 2, 2, 2)
     folder = serving.export_saved_model(ensemble, tmp_path / "ensemble")
     assert_agree(serving.run_saved_model(folder, images), expected)
     file = serving.export_tflite(ensemble, tmp_path / "ensemble.tflite")
@@ -212,6 +213,7 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
 
 def make_ram(**arguments):
     """A tiny RAM whose locations depend on the image."""
+    keras.utils.set_random_seed(0)
     model = RAM(
         (40, 50, 1),
         num_glimpses=3,
@@ -233,7 +235,10 @@ def make_ram(**arguments):
     [
         dict(),
         # Rollouts are drawn while a model is studied, never when it serves.
-        dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+        pytest.param(
+            dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             dict(core="conv_lstm", glimpse_network="inception"),
             marks=pytest.mark.slow,
@@ -305,6 +310,7 @@ def test_an_export_that_disagrees_never_gets_its_name(
     assert not list((tmp_path / "wrong").iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setattr(
         serving, "tflite_operators", lambda path: {"CONV_2D", "FlexErf"}

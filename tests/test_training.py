@@ -52,6 +52,7 @@ def train(recipe, out, kill_at=None, callback=None):
     return training.train(recipe, out, name="tiny", verbose=0)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     recipe = tiny.recipe()
     expected = train(recipe, tmp_path / "whole")

@@ -10,6 +10,7 @@ NOTEBOOKS = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_EDRAM_NOTEBOOK_SIZE", "small")

@@ -503,6 +503,7 @@ def test_an_unknown_preset_is_refused():
 # Learning
 
 
+@pytest.mark.slow
 def test_two_cluttered_digits_are_learnt():
     data = ClutteredMNIST(
         load_digits("bundled", "train"),

@@ -874,32 +874,36 @@ TRANSFORMS = np.zeros((B, 1, 2, 3), "float32")
 
 
 @pytest.mark.parametrize(
-    "networks, run_eagerly",
+    "networks, run_eagerly, jit_compile",
     [
-        pytest.param(dict(), False, id="dense"),
+        pytest.param(dict(), False, False, id="dense"),
         # Quicker for one step than to trace it.
         pytest.param(
             dict(glimpse_network="convolution", core="rnn"),
             True,
+            False,
             id="convolution",
         ),
-        pytest.param(CONVOLUTIONAL, True, id="inception"),
+        pytest.param(CONVOLUTIONAL, True, False, id="inception"),
         pytest.param(
             CONVOLUTIONAL,
             False,
+            True,
             id="inception compiled by XLA",
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_fit_with_metrics_changes_every_weight(images, networks, run_eagerly):
+def test_fit_with_metrics_changes_every_weight(
+    images, networks, run_eagerly, jit_compile
+):
     model = shake(make_model(**networks))
     model.compile(
         "adam",
         loss={"labels": LabelLoss()},
         metrics={"labels": [AverageError()]},
         run_eagerly=run_eagerly,
-        jit_compile=not run_eagerly,
+        jit_compile=jit_compile,
     )
     truth = {**LABELS, "transforms": TRANSFORMS}
     before = model.get_weights()
