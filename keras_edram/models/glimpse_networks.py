@@ -3,6 +3,7 @@
 Letters in shapes: B batch, g glimpse side, U units, F maps of a branch.
 """
 
+import numpy as np
 from keras import layers, ops
 
 from keras_edram.models.rectified import Rectified
@@ -135,11 +136,15 @@ class InceptionGlimpse(layers.Layer):
 
 
 def _grow(maps, size):
-    """Repeats values until the maps have the size; XLA compiles this."""
+    """Maps up-sampled to the size, each pixel the nearest one's value.
+
+    `ops.image.resize` has no gradient that XLA compiles, and `ops.repeat` no
+    shape that TFLite knows.
+    """
     for axis, length in zip((1, 2), size, strict=True):
-        repeats = -(-length // maps.shape[axis])
-        maps = ops.repeat(maps, repeats, axis=axis)
-    return maps[:, : size[0], : size[1]]
+        nearest = np.arange(length) * maps.shape[axis] // length
+        maps = ops.take(maps, nearest, axis=axis)
+    return maps
 
 
 def _convolution(name, filters, size, num_steps, policy):
