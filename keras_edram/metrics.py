@@ -165,6 +165,12 @@ def _answers(probabilities, errors):
     return probabilities, errors
 
 
+def _average_errors(labels, logits):
+    """`label_errors` of the mean prediction of the glimpses: (B, S)."""
+    probabilities = ops.mean(ops.softmax(logits, axis=-1), axis=2)
+    return label_errors(labels, probabilities)
+
+
 @keras.saving.register_keras_serializable(package="keras_edram")
 class SequenceError(keras.metrics.Mean):
     """Share of the images with a target that is read wrongly, in [0, 1].
@@ -197,8 +203,7 @@ class SequenceError(keras.metrics.Mean):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        probabilities = ops.mean(ops.softmax(y_pred, axis=-1), axis=2)
-        errors = label_errors(y_true, probabilities)  # (B, S)
+        errors = _average_errors(y_true, y_pred)  # (B, S)
         known = ops.convert_to_tensor(y_true) >= 0
         super().update_state(ops.max(ops.where(known, errors, 0.0), axis=1))
 
@@ -234,8 +239,7 @@ class AverageError(keras.metrics.Mean):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        probabilities = ops.mean(ops.softmax(y_pred, axis=-1), axis=2)
-        errors = label_errors(y_true, probabilities)  # (B, S)
+        errors = _average_errors(y_true, y_pred)  # (B, S)
         super().update_state(errors, ops.convert_to_tensor(y_true) >= 0)
 
 

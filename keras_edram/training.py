@@ -143,15 +143,18 @@ def train(
         "mixed_precision": mixed_precision,
         "settings": dict(settings),
     }
-    _claim(out, run)
+    _check_same(out, run)
     if (out / "results.json").exists():
         return files.read_json(out / "results.json")
+    # First of all: data that cannot be read shall leave nothing behind.
+    data = recipe.data(settings, "train", source)
+    files.write_json(out / "run.json", run)
 
     policy = keras.config.dtype_policy()
     if mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _fit(recipe, out, source, jit, verbose)
+        _fit(recipe, out, data, source, jit, verbose)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -185,10 +188,9 @@ def train(
     return results
 
 
-def _fit(recipe, out, source, jit, verbose):
+def _fit(recipe, out, train_data, source, jit, verbose):
     settings = recipe.settings
     keras.utils.set_random_seed(settings["seed"])
-    train_data = recipe.data(settings, "train", source)
     last = out / "last.keras"
     first_epoch = 0
     if last.exists():
@@ -565,11 +567,10 @@ def _write_history(path, rows):
             )
 
 
-def _claim(out, run):
-    """Writes `run.json`, or checks that the run there is the same."""
+def _check_same(out, run):
+    """Raises if the folder holds another run than this."""
     path = out / "run.json"
     if not path.exists():
-        files.write_json(path, run)
         return
     there = files.read_json(path)
     if there != run:

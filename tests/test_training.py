@@ -206,6 +206,17 @@ def test_a_run_can_be_compiled_and_computed_in_less(tmp_path, mixed_precision):
     assert keras.config.dtype_policy().name == "float32"
 
 
+def test_data_that_cannot_be_read_leave_no_run_behind(tmp_path):
+    def unreadable(settings, split, source):
+        raise FileNotFoundError("There is no folder nowhere")
+
+    recipe = dataclasses.replace(tiny.recipe(), data=unreadable)
+    with pytest.raises(FileNotFoundError):
+        training.train(recipe, tmp_path / "run", verbose=0)
+    # The folder can be used with other data.
+    assert not (tmp_path / "run").exists()
+
+
 class FixedAnswers:
     """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
 
