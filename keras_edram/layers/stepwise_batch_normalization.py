@@ -27,7 +27,8 @@ class StepwiseBatchNormalization(keras.layers.Layer):
 
     Call arguments:
         inputs: Tensor of shape `(B, ..., C)`; the last axis is normalised.
-        step: Integer or scalar integer tensor, the step t from 0.
+        step: Integer or scalar integer tensor, the step t from 0; at
+            inference also `(B,)`, a step of its own for each input.
         training: Boolean, whether to use and learn from the batch.
 
     Returns:
@@ -104,6 +105,11 @@ class StepwiseBatchNormalization(keras.layers.Layer):
             mean = ops.take(self.moving_mean, known, axis=0)
             variance = ops.take(self.moving_variance, known, axis=0)
             normalize = _normalize
+            if len(mean.shape) == 2:  # (B, C): the axes between are missing
+                between = [1] * (len(inputs.shape) - 2)
+                shape = (-1, *between, inputs.shape[-1])
+                mean = ops.reshape(mean, shape)
+                variance = ops.reshape(variance, shape)
         sharpness = ops.rsqrt(variance + self.epsilon)  # 1 / deviation
         return normalize(inputs, gamma, beta, mean, sharpness)
 

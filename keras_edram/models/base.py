@@ -1,9 +1,28 @@
 """What all models share: presets, and the type of their answers."""
 
+from typing import Any, NamedTuple
+
 import keras
 
 from keras_edram import decoding
 from keras_edram.models.arguments import check_class_names, check_integer
+
+
+class Glimpse(NamedTuple):
+    """What one step of a model gives.
+
+    Attributes:
+        logits: `(B, K)`, what it says that is there.
+        transforms: `(B, 2, 3)`, the window that was read; RAM's sharpest.
+        patches: `(B, g, g, C)`, what was seen there; RAM's scales are
+            channels.
+        decision: Of RAM, the `Decision` where to look next.
+    """
+
+    logits: Any
+    transforms: Any
+    patches: Any
+    decision: Any = None
 
 
 class _ClassProperty:

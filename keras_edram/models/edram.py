@@ -46,7 +46,7 @@ from keras_edram.models.arguments import (
     check_integer,
     check_integers,
 )
-from keras_edram.models.base import BaseModel
+from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.rectified import Rectified
 
 INITIAL_TRANSFORMS = ("identity", "context")
@@ -436,26 +436,28 @@ class EDRAM(BaseModel):
             training: Boolean.
 
         Returns:
-            The logits `(B, K)`, the patches `(B, g, g, C)` that they were
-            read from, and the next `EDRAMState`.
+            The `Glimpse` and the next `EDRAMState`.
         """
         step, transforms = state.step, state.transforms
         if self.detach_transforms:
             transforms = ops.stop_gradient(transforms)
         patches = self.attention.read(pyramid, transforms)
-        glimpse = self.glimpse_network(patches, transforms, step, training)
+        features = self.glimpse_network(patches, transforms, step, training)
         what, what_states = self.what_lstm(
-            glimpse, [state.what_hidden, state.what_cell]
+            features, [state.what_hidden, state.what_cell]
         )
         where, where_states = self.where_lstm(
             what, [state.where_hidden, state.where_cell]
         )
         logits = self.classification_network(what, step, training)
-        transforms = self.emission_network(where)
         return (
-            logits,
-            patches,
-            EDRAMState(step + 1, transforms, *what_states, *where_states),
+            Glimpse(logits, state.transforms, patches),
+            EDRAMState(
+                step + 1,
+                self.emission_network(where),
+                *what_states,
+                *where_states,
+            ),
         )
 
     def call(self, images, training=False):
@@ -488,18 +490,22 @@ class EDRAM(BaseModel):
     def _unroll(self, images, glimpses_per_target, training):
         # A Python loop: it exports to every format and compiles best.
         pyramid, state = self.start(images, training)
-        steps = {"labels": [], "transforms": [], "patches": []}
+        glimpses = []
         for _ in range(self.num_targets * glimpses_per_target):
-            steps["transforms"].append(state.transforms)
-            logits, patches, state = self.step(pyramid, state, training)
-            steps["labels"].append(logits)
-            steps["patches"].append(patches)
-        targets = (-1, self.num_targets, glimpses_per_target)
-        return {
-            name: ops.reshape(
+            glimpse, state = self.step(pyramid, state, training)
+            glimpses.append(glimpse)
+
+        def by_target(values):  # (B, T, ...) -> (B, S, N, ...)
+            targets = (-1, self.num_targets, glimpses_per_target)
+            return ops.reshape(
                 ops.stack(values, axis=1), (*targets, *values[0].shape[1:])
-            )  # (B, T, ...) -> (B, S, N, ...)
-            for name, values in steps.items()
+            )
+
+        logits, transforms, patches, _ = zip(*glimpses, strict=True)
+        return {
+            "labels": by_target(logits),
+            "transforms": by_target(transforms),
+            "patches": by_target(patches),
         }
 
     def compute_output_shape(self, images_shape):

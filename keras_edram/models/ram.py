@@ -39,7 +39,7 @@ from keras_edram.models.arguments import (
     check_integer,
     check_integers,
 )
-from keras_edram.models.base import BaseModel
+from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_networks import (
     InceptionGlimpse,
     VectorGlimpse,
@@ -337,17 +337,15 @@ class RAM(BaseModel):
             training: Boolean.
 
         Returns:
-            The logits `(B, K)`, the patches `(B, g, g, scales C)` that were
-            seen, the `Decision` for the next location, and the next
-            `RAMState`.
+            The `Glimpse` with its `Decision`, and the next `RAMState`.
         """
         patches = self.glimpse_sensor.read(pyramid, state.locations)
-        glimpse = self.glimpse(
+        features = self.glimpse(
             patches, state.locations, step=state.step, training=training
         )
         if self.core != "conv_lstm":
-            glimpse = self.flatten(glimpse)
-        output, core = self.core_cell(glimpse, list(state.core))
+            features = self.flatten(features)
+        output, core = self.core_cell(features, list(state.core))
         output = self.flatten(output)
         logits = self.action(output)
         if self.detach_policy:
@@ -361,10 +359,13 @@ class RAM(BaseModel):
         # The mean learns by REINFORCE, never through what it drew.
         samples = ops.stop_gradient(samples)
         baselines = self.baseline(output)[:, 0]
+        windows = self.glimpse_sensor.windows(
+            state.locations, self.image_shape[:2]
+        )
         return (
-            logits,
-            patches,
-            Decision(means, samples, baselines),
+            Glimpse(
+                logits, windows, patches, Decision(means, samples, baselines)
+            ),
             RAMState(state.step + 1, ops.clip(samples, -1, 1), tuple(core)),
         )
 
@@ -443,25 +444,19 @@ class RAM(BaseModel):
     def _unroll(self, images, num_glimpses, sample=False, training=False):
         # A Python loop: it exports to every format and compiles best.
         pyramid, state = self.start(images)
-        locations, patches, decisions = [], [], []
+        glimpses = []
         for _ in range(num_glimpses):
-            locations.append(state.locations)
-            logits, seen, decision, state = self.step(
-                pyramid, state, sample, training
-            )
-            patches.append(seen)
-            decisions.append(decision)
-        windows = self.glimpse_sensor.windows(
-            ops.stack(locations, axis=1), self.image_shape[:2]
-        )  # (B, N, 2, 3)
+            glimpse, state = self.step(pyramid, state, sample, training)
+            glimpses.append(glimpse)
+        logits, windows, patches, decisions = zip(*glimpses, strict=True)
         # What is decided after the last glimpse is never looked at.
         decisions = [
             ops.stack(values, axis=1)
             for values in zip(*decisions[:-1], strict=True)
         ]  # each (B, N - 1, ...)
         return {
-            "labels": logits[:, None, None],  # (B, 1, 1, K)
-            "transforms": windows[:, None],  # (B, 1, N, 2, 3)
+            "labels": logits[-1][:, None, None],  # (B, 1, 1, K)
+            "transforms": ops.stack(windows, axis=1)[:, None],
             "patches": ops.stack(patches, axis=1)[:, None],
             "decisions": Decision(*decisions) if decisions else None,
         }

@@ -57,6 +57,17 @@ def test_inference_uses_the_moving_averages_of_the_step(step, shape):
     )
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 5, 4)])
+def test_each_input_can_have_a_step_of_its_own(shape):
+    layer = make_layer()
+    inputs = np.random.normal(3, 2, shape).astype("float32")
+    steps = np.array([2, 0, 7], "int32")  # 7 is as the last one known
+    outputs = layer(inputs, step=steps)
+    for i, step in enumerate(steps):
+        alone = layer(inputs[i : i + 1], step=int(step))
+        np.testing.assert_allclose(outputs[i : i + 1], alone, rtol=1e-5)
+
+
 def test_inference_learns_nothing():
     layer = make_layer()
     before = [numpy_of(weight) for weight in layer.weights]

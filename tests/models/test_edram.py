@@ -109,9 +109,9 @@ def test_the_targets_are_one_sequence_of_glimpses(images):
             np.testing.assert_array_equal(
                 outputs["transforms"][:, target, glimpse], state.transforms
             )
-            logits, _, state = model.step(pyramid, state)
+            step, state = model.step(pyramid, state)
             np.testing.assert_allclose(
-                outputs["labels"][:, target, glimpse], logits, rtol=1e-5
+                outputs["labels"][:, target, glimpse], step.logits, rtol=1e-5
             )
     assert int(state.step) == 6
 
@@ -204,8 +204,10 @@ def slow_lstm(cell, inputs, hidden, carry):
 def test_a_step_is_the_equations_of_the_docstring(images):
     model = shake(make_model())
     pyramid, state = random_state(model, images)
-    logits, patches, after = model.step(pyramid, state)
+    glimpse, after = model.step(pyramid, state)
+    logits, patches = glimpse.logits, glimpse.patches
 
+    np.testing.assert_array_equal(glimpse.transforms, state.transforms)
     np.testing.assert_array_equal(
         patches, model.attention.read(pyramid, state.transforms)
     )
@@ -242,16 +244,45 @@ def test_the_context_is_the_first_state_of_lstm_2_alone(images):
     assert int(state.step) == 0
 
 
+def test_images_can_be_at_different_steps(images):
+    """What a server needs to answer several clients at once."""
+    model = shake(make_model())
+    pyramid, first = model.start(images)
+    _, second = model.step(pyramid, first)
+    expected = [model.step(pyramid, state) for state in (first, second)]
+    turn = np.array([0, 1, 0])
+    mixed = type(first)(
+        *(
+            np.stack([pair[i][b] for b, i in enumerate(turn)])
+            for pair in zip(
+                first._replace(step=np.zeros(B, "int32")),
+                second._replace(step=np.ones(B, "int32")),
+                strict=True,
+            )
+        )
+    )
+    glimpse, after = model.step(pyramid, mixed)
+    np.testing.assert_array_equal(after.step, [1, 2, 1])
+    for image, step in enumerate(turn):
+        glimpse_alone, after_alone = expected[step]
+        np.testing.assert_allclose(
+            glimpse.logits[image], glimpse_alone.logits[image], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            after.transforms[image], after_alone.transforms[image], rtol=1e-5
+        )
+
+
 @pytest.mark.parametrize("changed", ["where_hidden", "where_cell"])
 def test_lstm_1_does_not_see_the_state_of_lstm_2(images, changed):
     """Section 3.1: r^(1) is independent of r^(2)."""
     model = shake(make_model())
     pyramid, state = random_state(model, images)
     other = state._replace(**{changed: getattr(state, changed) + 1})
-    logits, patches, after = model.step(pyramid, state)
-    other_logits, other_patches, other_after = model.step(pyramid, other)
-    np.testing.assert_array_equal(other_logits, logits)
-    np.testing.assert_array_equal(other_patches, patches)
+    glimpse, after = model.step(pyramid, state)
+    other_glimpse, other_after = model.step(pyramid, other)
+    np.testing.assert_array_equal(other_glimpse.logits, glimpse.logits)
+    np.testing.assert_array_equal(other_glimpse.patches, glimpse.patches)
     for name in ("what_hidden", "what_cell"):
         np.testing.assert_array_equal(
             getattr(other_after, name), getattr(after, name)
@@ -265,10 +296,10 @@ def test_everything_sees_the_state_of_lstm_1(images, changed):
     model = shake(make_model())
     pyramid, state = random_state(model, images)
     other = state._replace(**{changed: getattr(state, changed) + 1})
-    logits, patches, after = model.step(pyramid, state)
-    other_logits, other_patches, other_after = model.step(pyramid, other)
-    np.testing.assert_array_equal(other_patches, patches)
-    assert differ(other_logits, logits)
+    glimpse, after = model.step(pyramid, state)
+    other_glimpse, other_after = model.step(pyramid, other)
+    np.testing.assert_array_equal(other_glimpse.patches, glimpse.patches)
+    assert differ(other_glimpse.logits, glimpse.logits)
     for name in after._fields[1:]:
         assert differ(getattr(other_after, name), getattr(after, name))
 

@@ -215,7 +215,9 @@ def test_the_baseline_judges_what_is_seen_not_what_is_drawn(images):
     """b_t is known before u_t, or the estimate of the gradient is biased."""
     model = shake(make_model())
     pyramid, state = model.start(images)
-    drawn = [model.step(pyramid, state, sample=True)[2] for _ in range(2)]
+    drawn = [
+        model.step(pyramid, state, sample=True)[0].decision for _ in range(2)
+    ]
     assert not np.allclose(drawn[0].samples, drawn[1].samples)
     np.testing.assert_array_equal(drawn[0].baselines, drawn[1].baselines)
     np.testing.assert_array_equal(drawn[0].means, drawn[1].means)
@@ -244,7 +246,8 @@ def test_without_training_the_mean_is_looked_at(images):
     for step in range(3):
         looked_at = first["transforms"][:, 0, step, :, 2]
         np.testing.assert_array_equal(looked_at, state.locations)
-        _, _, decision, state = model.step(pyramid, state)
+        glimpse, state = model.step(pyramid, state)
+        decision = glimpse.decision
         np.testing.assert_array_equal(decision.samples, decision.means)
         expected = model.location(ops.convert_to_tensor(state.core[0]))
         np.testing.assert_allclose(decision.means, expected, rtol=1e-5)
@@ -520,7 +523,7 @@ def slow_rnn(cell, inputs, hidden):
 def test_a_step_is_the_equations_of_the_docstring(images, core, slow):
     model = shake(make_model(core=core))
     pyramid, state = random_state(model, images)
-    logits, patches, decision, after = model.step(pyramid, state)
+    (logits, _, patches, decision), after = model.step(pyramid, state)
 
     close = dict(rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
@@ -586,7 +589,7 @@ def differ(values, others):
 def test_every_state_of_the_core_counts(images, networks):
     model = shake(make_model(**networks))
     pyramid, state = random_state(model, images)
-    logits, _, decision, _ = model.step(pyramid, state)
+    (logits, _, _, decision), _ = model.step(pyramid, state)
     others = [
         tuple(
             values + (index == changed)
@@ -596,10 +599,10 @@ def test_every_state_of_the_core_counts(images, networks):
     ]
     others.append(state.core[::-1])  # hidden state and cell exchanged
     for core in others[: 1 if len(state.core) == 1 else None]:
-        other = model.step(pyramid, state._replace(core=core))
-        assert differ(other[0], logits)
-        assert differ(other[2].means, decision.means)
-        assert differ(other[2].baselines, decision.baselines)
+        other, _ = model.step(pyramid, state._replace(core=core))
+        assert differ(other.logits, logits)
+        assert differ(other.decision.means, decision.means)
+        assert differ(other.decision.baselines, decision.baselines)
 
 
 class Counting:
@@ -636,8 +639,11 @@ def test_steps_by_hand_are_a_call(images, glimpse_network, core):
         np.testing.assert_allclose(
             window[..., :2], np.tile(np.diag([4 / 14, 4 / 20]), (B, 1, 1))
         )
-        logits, _, _, state = model.step(pyramid, state)
-    np.testing.assert_allclose(expected["labels"][:, 0, 0], logits, rtol=1e-5)
+        glimpse, state = model.step(pyramid, state)
+        np.testing.assert_array_equal(glimpse.transforms, window)
+    np.testing.assert_allclose(
+        expected["labels"][:, 0, 0], glimpse.logits, rtol=1e-5
+    )
 
 
 def test_the_first_look_is_at_the_middle(images):
@@ -731,7 +737,7 @@ def test_the_states_of_the_convolutional_core_are_maps(images):
     model = shake(make_model(**CONVOLUTIONAL))
     pyramid, state = model.start(images)
     assert [values.shape for values in state.core] == [(B, 4, 4, 3)] * 2
-    _, _, _, state = model.step(pyramid, state)
+    _, state = model.step(pyramid, state)
     assert [values.shape for values in state.core] == [(B, 4, 4, 3)] * 2
     # Section 4.4: the output at the last glimpse is flattened.
     assert model.action.kernel.shape == (4 * 4 * 3, 4)
@@ -795,8 +801,8 @@ def test_rollouts_average_the_probabilities_of_drawn_paths(images):
     locations = []
     for _ in range(3):
         locations.append(ops.convert_to_numpy(state.locations))
-        logits, _, _, state = by_hand.step(pyramid, state, sample=True)
-    probabilities = softmax(logits.numpy()).reshape(B, 4, 4)
+        glimpse, state = by_hand.step(pyramid, state, sample=True)
+    probabilities = softmax(glimpse.logits.numpy()).reshape(B, 4, 4)
     assert probabilities.std(axis=1).max() > 0.01
     found = np.exp(outputs["labels"][:, 0, 0])
     np.testing.assert_allclose(found, probabilities.mean(axis=1), rtol=1e-4)
