@@ -342,7 +342,14 @@ def _quickstart(options):
 def _evaluate(options):
     import numpy as np
 
-    from keras_edram import files, presets, recipes, training, visualization
+    from keras_edram import (
+        evaluation,
+        files,
+        presets,
+        recipes,
+        training,
+        visualization,
+    )
 
     if options.images is not None and options.images < 1:
         raise ValueError(
@@ -374,7 +381,9 @@ def _evaluate(options):
             f"images of shape {data.image_shape}"
         )
     images, targets = data.arrays(options.images or data.num_pictures)
-    looks = training.look(model, images, options.glimpses, crops=options.crops)
+    looks = evaluation.look(
+        model, images, options.glimpses, crops=options.crops
+    )
     figures = {
         "model": options.model,
         "recipe": recipe,
@@ -383,7 +392,7 @@ def _evaluate(options):
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
         "crops": options.crops,
-        **training.figures(model, looks, targets),
+        **evaluation.figures(model, looks, targets),
     }
     if options.plot:
         if "error_by_glimpse" not in figures:
@@ -400,7 +409,7 @@ def _evaluate(options):
         visualization.plot_heat_map(windows, options.heat_map)
     if options.coverage:
         visualization.plot_coverage(
-            *training.sure_and_wrong(model, looks, targets), options.coverage
+            *evaluation.sure_and_wrong(model, looks, targets), options.coverage
         )
     if options.out:
         files.write_json(options.out, figures)
@@ -423,7 +432,7 @@ def _draw_rollouts(model, number):
 def _predict(options):
     import numpy as np
 
-    from keras_edram import decoding, presets, training, visualization
+    from keras_edram import decoding, evaluation, presets, visualization
     from keras_edram.datasets import read_picture
 
     model = presets.open_model(options.model)
@@ -436,7 +445,7 @@ def _predict(options):
             for path in options.images
         ]
     )
-    looks = training.look(model, images, crops=options.crops)
+    looks = evaluation.look(model, images, crops=options.crops)
     answers = [
         {"file": str(path), **answer}
         for path, answer in zip(
@@ -571,7 +580,13 @@ def _presets(options):
 
 def _draw_run(out, results):
     """History, glimpses and animation of a finished run."""
-    from keras_edram import presets, recipes, training, visualization
+    from keras_edram import (
+        evaluation,
+        presets,
+        recipes,
+        training,
+        visualization,
+    )
 
     visualization.plot_history(
         training.read_history(out / "history.csv"), out / "history.png"
@@ -589,7 +604,7 @@ def _draw_run(out, results):
     images, targets = data.arrays(
         min(DRAWN_MANY, settings["test_images"] or data.num_pictures)
     )
-    looks = training.look(model, images)
+    looks = evaluation.look(model, images)
     visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")
     visualization.plot_paths(
         model,

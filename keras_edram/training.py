@@ -29,13 +29,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_edram import decoding, files, geometry, metrics
-from keras_edram.datasets.reading_order import NO_LABEL, end_sequences
+from keras_edram import evaluation, files
 
 MONITOR = "val_labels_error"
-COVERAGES = (99, 95, 90)  # per cent of the answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +165,7 @@ def train(
     test = recipe.data(settings, "test", source)
     results = {
         **run,
-        **evaluate(
+        **evaluation.evaluate(
             model, *test.arrays(settings["test_images"] or test.num_pictures)
         ),
         "validation_error": best[MONITOR],
@@ -276,209 +273,6 @@ def default_source(recipe, run=None):
             "annotated pictures. Received: source=None"
         )
     return run["source"]
-
-
-def evaluate(
-    model, images, targets, *, batch_size=250, glimpses=None, crops=None
-):
-    """Errors and overlaps of a model on images with their truth.
-
-    Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
-        targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`, in the
-            model's reading order; an ensemble's is forward.
-        batch_size: Integer.
-        glimpses: Integer, how often to look at each target; by default as
-            often as in training.
-        crops: Integer, how many crops of each image to average, see
-            `keras_edram.decoding.look_at_crops`; the images must be as large
-            as the model's or larger. By default none.
-
-    Returns:
-        A dictionary. Of whole answers: `images`, n; `error`, the share of
-        images that are not read exactly; `label_error`, the share of objects
-        that are not read as what they are; `error_by_length`, `error` of
-        images with 0, 1, ... objects; `iou`, mean overlap of the last window
-        of an object with the true one; `calibration_error` of the probability
-        of the answer; `error_at_coverage`, `error` among the most probable 99,
-        95 and 90 % of the answers.
-
-        Of the glimpses, unless the model is an ensemble, and of each target:
-        `error_by_average`, of the prediction averaged over the first 1, 2, ...
-        answers to a target, which EDRAM gives after each glimpse, RAM after
-        the last; `error_by_glimpse`, of each alone; `iou_by_glimpse`;
-        `spread` of the last window, see `keras_edram.metrics.location_spread`;
-        `spread_by_glimpse`.
-
-    Raises:
-        ValueError: If `glimpses` or `crops` is not positive.
-
-    Example:
-
-    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
-    >>> images, targets = cluttered_mnist("test").arrays(100)
-    >>> evaluate(model, images, targets)["error"]
-    """
-    looks = look(model, images, glimpses, batch_size=batch_size, crops=crops)
-    return figures(model, looks, targets)
-
-
-def look(model, images, glimpses=None, *, batch_size=250, crops=None):
-    """What a model sees of many images, batch by batch, without the patches.
-
-    Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
-        glimpses: Integer, how often to look at each target; by default as
-            often as in training.
-        batch_size: Integer.
-        crops: Integer, how many crops of each image to look at; by default
-            the image itself.
-
-    Returns:
-        A dictionary of NumPy arrays, `labels` and `transforms`, see
-        `EDRAM.glimpses` and `keras_edram.decoding.look_at_crops`.
-
-    Raises:
-        ValueError: If `glimpses` or `crops` is not positive.
-    """
-    if glimpses is not None and glimpses < 1:
-        raise ValueError(
-            f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
-        )
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        if crops is None:
-            parts.append(model.glimpses(batch, glimpses))
-        else:
-            parts.append(
-                decoding.look_at_crops(
-                    lambda crop: model.glimpses(crop, glimpses),
-                    batch,
-                    model.image_shape[:2],
-                    crops,
-                )
-            )
-    return {
-        name: np.concatenate([part[name] for part in parts])
-        for name in ("labels", "transforms")
-    }
-
-
-def figures(model, looks, targets):
-    """What `evaluate` returns, of looks that were taken before.
-
-    Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
-        looks: What `look` returns of n images.
-        targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
-
-    Returns:
-        Dictionary, see `evaluate`.
-    """
-    answers, labels, windows = _forward(model, looks, targets)
-    objects = labels != NO_LABEL  # (n, S)
-    lengths = objects.sum(axis=1)
-    wrong = answers["labels"] != labels
-    errors = wrong.any(axis=1)  # (n,)
-    overlap = keras.ops.convert_to_numpy(
-        geometry.window_iou(windows, answers["transforms"])
-    )
-    probability = answers["probability"]
-    _, error, _ = metrics.coverage_curve(probability, errors)
-    found = {
-        "images": len(errors),
-        "error": float(errors.mean()),
-        "label_error": _mean(wrong[objects]),
-        "error_by_length": {
-            str(length): _mean(errors[lengths == length])
-            for length in np.unique(lengths)
-        },
-        "iou": _mean(overlap[objects]),
-        "calibration_error": metrics.calibration_error(probability, errors),
-        "error_at_coverage": {
-            f"{coverage}%": float(error[len(error) * coverage // 100 - 1])
-            for coverage in COVERAGES
-        },
-    }
-    # Those of an ensemble have one more axis, those of crops more answers.
-    if looks["labels"].ndim == 4 and looks["labels"].shape[2] in (
-        1,
-        looks["transforms"].shape[2],
-    ):
-        found |= _glimpses(looks, targets)
-    return found
-
-
-def sure_and_wrong(model, looks, targets):
-    """How sure each answer is, and whether it is wrong.
-
-    Args:
-        model, looks, targets: As of `figures`.
-
-    Returns:
-        Two arrays of shape `(n,)`: the probabilities of the answers, and 1
-        where one is wrong, else 0.
-    """
-    answers, labels, _ = _forward(model, looks, targets)
-    return answers["probability"], (answers["labels"] != labels).any(axis=1)
-
-
-def _forward(model, looks, targets):
-    """Answers, true labels and windows in forward order, -1 after the last."""
-    labels, windows = targets["labels"], targets["transforms"]
-    last = model.num_classes - model.terminal
-    objects = (labels >= 0) & (labels < last)
-    # Turned round if the model reads backward; the terminal is cut off again.
-    labels, windows = end_sequences(
-        labels, windows, objects.sum(axis=1), NO_LABEL, model.reading_order
-    )
-    answers = {
-        name: keras.ops.convert_to_numpy(value)
-        for name, value in model.decode(looks).items()
-    }
-    return answers, labels[:, :-1], windows[:, :-1]
-
-
-def _mean(values):
-    """The mean, or `None` of nothing: JSON has no NaN."""
-    return float(values.mean()) if len(values) else None
-
-
-def _glimpses(looks, targets):
-    """Figures of the targets, glimpse by glimpse."""
-    labels, logits = targets["labels"], looks["labels"]
-    known = labels >= 0  # (n, S)
-    placed = targets["transforms"].any(axis=(2, 3))
-    by_average = [
-        metrics.label_errors(
-            labels, decoding.average_probabilities(logits[:, :, : n + 1])
-        )
-        for n in range(logits.shape[2])
-    ]
-    by_glimpse = metrics.label_errors(labels, logits)  # (n, S, N)
-    overlap = geometry.window_iou(
-        targets["transforms"][:, :, None], looks["transforms"]
-    )
-    spread = keras.ops.convert_to_numpy(
-        metrics.location_spread(looks["transforms"])
-    )
-    return {
-        **{
-            name: keras.ops.convert_to_numpy(values)[chosen]
-            .mean(axis=0)
-            .tolist()
-            for name, values, chosen in (
-                ("error_by_average", keras.ops.stack(by_average, -1), known),
-                ("error_by_glimpse", by_glimpse, known),
-                ("iou_by_glimpse", overlap, placed),
-            )
-        },
-        "spread": float(spread[-1]),
-        "spread_by_glimpse": spread.tolist(),
-    }
 
 
 class _Replay(keras.callbacks.Callback):

@@ -388,7 +388,7 @@ def plot_error_per_glimpse(figures, path):
     """Draws the error over the number of glimpses, like the paper's Fig. 5.
 
     Args:
-        figures: What `keras_edram.training.evaluate` returns.
+        figures: What `keras_edram.evaluation.evaluate` returns.
         path: Path of the picture to write.
 
     Example:

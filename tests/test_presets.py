@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_edram import EDRAM, RAM, files, presets, recipes, training
+from keras_edram import EDRAM, RAM, evaluation, files, presets, recipes
 
 NAME = "edram_small_cluttered_mnist"
 
@@ -50,7 +50,7 @@ def test_a_preset_reaches_its_figures_on_held_out_images(name):
         figures["settings"], "test", "bundled"
     )
     images, targets = data.arrays(2000)
-    measured = training.evaluate(presets.load(name), images, targets)
+    measured = evaluation.evaluate(presets.load(name), images, targets)
     # The figure of the card, and three standard errors of the 1,000 digits
     # that ship, each seen twice.
     allowed = 3 * np.sqrt(figures["error"] / 1000)

@@ -1,0 +1,142 @@
+"""Figures of models whose glimpses are given."""
+
+import numpy as np
+import pytest
+
+from keras_edram import decoding, evaluation
+
+
+class FixedAnswers:
+    """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
+
+    num_classes, terminal, reading_order = 2, False, "forward"
+
+    def decode(self, outputs):
+        return decoding.decode(outputs)
+
+    def glimpses(self, images, glimpses_per_target=None):
+        logits = np.array([[[[0, 9.0], [9.5, 0]]], [[[0, 3.0], [0, 9]]]])
+        whole = np.array([[1, 0, 0], [0, 1, 0]], "float32")
+        half = np.array([[0.5, 0, 0], [0, 0.5, 0]], "float32")
+        transforms = np.array([[[whole, half]], [[whole, whole]]])
+        return {"labels": logits, "transforms": transforms}
+
+
+def test_the_figures_of_an_evaluation_are_those_of_its_glimpses():
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]], "float32")
+    figures = evaluation.evaluate(
+        FixedAnswers(),
+        np.zeros((2, 4, 4, 1)),
+        {"labels": np.array([[0], [1]]), "transforms": np.array([[half]] * 2)},
+    )
+    # The first image is read as 1, then, a little surer, as 0, which is right;
+    # the second always as 1.
+    assert figures["error_by_glimpse"] == [0.5, 0.0]
+    assert figures["error_by_average"] == [0.5, 0.0]
+    assert figures["error"] == 0.0
+    # A window of half the side has a quarter of the area.
+    assert figures["iou_by_glimpse"] == pytest.approx([0.25, 0.625])
+    assert figures["iou"] == pytest.approx(0.625)
+    assert figures["images"] == 2
+
+
+class FixedSequences:
+    """A model whose answers are given: 4 images, 3 targets, 1 glimpse.
+
+    Its classes are "0", "1" and the terminal label 2.
+    """
+
+    num_classes, terminal = 3, True
+    image_shape = (4, 4, 1)
+    # As it reads them, target by target.
+    answers = ((0, 1, 2), (1, 2, 2), (2, 2, 2), (0, 0, 2))
+    sure = (9.0, 9.0, 9.0, 2.0)  # logit of the answers to an image
+
+    def __init__(self, reading_order="forward"):
+        self.reading_order = reading_order
+
+    def decode(self, outputs):
+        return decoding.decode(
+            outputs,
+            terminal=True,
+            num_forward=int(self.reading_order == "forward"),
+        )
+
+    def glimpses(self, images, glimpses_per_target=None):
+        logits = np.eye(3)[np.array(self.answers)]  # (4, 3, 3)
+        logits = logits * np.array(self.sure)[:, None, None]
+        # Target i is seen in a window of width (i + 1) / 4.
+        window = np.array([[1.0, 0, 0], [0, 1, 0]], "float32")
+        windows = window * np.array([1, 2, 3])[:, None, None] / 4
+        return {
+            "labels": logits[:, :, None],
+            "transforms": np.tile(windows[None, :, None], (4, 1, 1, 1, 1)),
+        }
+
+
+@pytest.mark.parametrize("order", ["forward", "backward"])
+def test_the_figures_of_sequences(order):
+    quarter = np.array([[0.25, 0, 0], [0, 0.25, 0]], "float32")
+    none = np.zeros((2, 3), "float32")
+    # Right; right; an object is missed; the last object is read wrongly.
+    labels = np.array([[0, 1, 2], [1, 2, -1], [0, 2, -1], [0, 1, 2]])
+    windows = np.array(
+        [
+            [quarter, 2 * quarter, none],
+            [quarter, none, none],
+            [quarter, none, none],
+            [2 * quarter, 2 * quarter, none],
+        ]
+    )
+    figures = evaluation.evaluate(
+        FixedSequences(order),
+        np.zeros((4, 4, 4, 1)),
+        {"labels": labels, "transforms": windows},
+    )
+    assert figures["error"] == 0.5
+    assert figures["label_error"] == pytest.approx(2 / 6)
+    assert figures["error_by_length"] == {"1": 0.5, "2": 0.5}
+    # Each object is seen by the target that reads it, in either order, but
+    # for the missed one, which still has its target. The fourth image: a
+    # quarter of the window's side is half of the true one's.
+    assert figures["iou"] == pytest.approx((5 + 0.25) / 6)
+    # Of the logits 9 all are taken for right, one in three is not: 0.3333,
+    # the last says p(y) = product of three and is wrong.
+    p = np.array([9.0, 9.0, 9.0, 2.0])
+    p = np.exp(p) / (np.exp(p) + 2)
+    p_answers = p ** np.array([3, 2, 1, 3])
+    sure = p_answers[:3].sum() - 2
+    expected = (abs(sure) + p_answers[3]) / 4
+    assert figures["calibration_error"] == pytest.approx(expected, abs=1e-5)
+    assert figures["error_at_coverage"]["90%"] == pytest.approx(1 / 3)
+    assert len(figures["error_by_glimpse"]) == 1
+    # Of 10 known targets, two are read wrongly: the missed object, and the
+    # wrong one; the terminal of the third image is right.
+    assert figures["error_by_average"] == pytest.approx([2 / 10])
+
+
+def test_an_ensemble_of_both_orders_has_the_figures_of_whole_answers():
+    class Both(FixedSequences):
+        def decode(self, outputs):
+            return decoding.decode(outputs, terminal=True, num_forward=1)
+
+        def glimpses(self, images, glimpses_per_target=None):
+            forward = super().glimpses(images)
+            labels = forward["labels"]
+            reverse = labels.copy()
+            reverse[0] = labels[0][[1, 0, 2]]
+            reverse[3] = labels[3][[1, 0, 2]]
+            looks = {"labels": np.stack([labels, reverse], axis=1)}
+            windows = forward["transforms"]
+            looks["transforms"] = np.stack([windows, windows], axis=1)
+            return looks
+
+    labels = np.array([[0, 1, 2], [1, 2, -1], [2, -1, -1], [0, 0, 2]])
+    windows = np.zeros((4, 3, 2, 3), "float32")
+    figures = evaluation.evaluate(
+        Both(),
+        np.zeros((4, 4, 4, 1)),
+        {"labels": labels, "transforms": windows},
+    )
+    assert figures["error"] == 0.0 == figures["label_error"]
+    assert "error_by_glimpse" not in figures
