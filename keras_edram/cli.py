@@ -160,9 +160,10 @@ def _parser():
     _add_model(added)
     added.add_argument("images", type=pathlib.Path, nargs="+", metavar="IMAGE")
     added.add_argument(
-        "--confidence",
+        "--refuse-below",
         type=float,
         default=0.0,
+        metavar="PROBABILITY",
         help="say that you do not know when less sure than this, 0 to 1",
     )
     added.add_argument(
@@ -451,7 +452,7 @@ def _predict(options):
         for path, answer in zip(
             options.images,
             decoding.read_out(
-                model.decode(looks), model.class_names, options.confidence
+                model.decode(looks), model.class_names, options.refuse_below
             ),
             strict=True,
         )

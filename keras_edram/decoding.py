@@ -212,14 +212,14 @@ def decode(outputs, *, terminal=False, num_forward=None):
     }
 
 
-def read_out(answers, class_names=None, confidence=0.0):
+def read_out(answers, class_names=None, refuse_below=0.0):
     """The answers in plain Python values, one dictionary an image.
 
     Args:
         answers: What `decode` returns.
         class_names: Strings, the names of the labels; by default their
             numbers.
-        confidence: Float in [0, 1]: an answer that is less probable is
+        refuse_below: Float in [0, 1]: an answer that is less probable is
             refused, "I do not know". Defaults to 0, all are given.
 
     Returns:
@@ -230,7 +230,7 @@ def read_out(answers, class_names=None, confidence=0.0):
         fractions of the image's sides.
 
     Raises:
-        ValueError: If `confidence` is not in [0, 1].
+        ValueError: If `refuse_below` is not in [0, 1].
 
     Example:
 
@@ -244,9 +244,10 @@ def read_out(answers, class_names=None, confidence=0.0):
     ... )[0]["probability"]
     0.0625
     """
-    if not 0 <= confidence <= 1:
+    if not 0 <= refuse_below <= 1:
         raise ValueError(
-            f"`confidence` must be in [0, 1]. Received: confidence={confidence}"
+            "`refuse_below` must be in [0, 1]. "
+            f"Received: refuse_below={refuse_below}"
         )
     answers = {
         name: ops.convert_to_numpy(answers[name]).tolist()
@@ -261,7 +262,7 @@ def read_out(answers, class_names=None, confidence=0.0):
         sequence = join(names, class_names)
         rows.append(
             {
-                "sequence": sequence if probability >= confidence else None,
+                "sequence": sequence if probability >= refuse_below else None,
                 "labels": labels,
                 "names": names,
                 "probability": probability,

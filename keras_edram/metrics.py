@@ -131,7 +131,7 @@ def coverage_curve(probabilities, errors):
 
     Returns:
         Three arrays of shape `(n,)`: the coverage, the error there, and the
-        probability of the last answer that is kept, which is the `confidence`
+        probability of the last answer that is kept, which is the `refuse_below`
         to ask for.
 
     Raises:
@@ -139,7 +139,7 @@ def coverage_curve(probabilities, errors):
 
     Example:
 
-    >>> coverage, error, confidence = coverage_curve([0.6, 0.9], [1, 0])
+    >>> coverage, error, refuse_below = coverage_curve([0.6, 0.9], [1, 0])
     >>> error.tolist()
     [0.0, 0.5]
     """

@@ -363,14 +363,16 @@ def plot_coverage(probabilities, errors, path):
 
     >>> plot_coverage([0.6, 0.9], [1, 0], "coverage.png")
     """
-    coverage, error, confidence = metrics.coverage_curve(probabilities, errors)
+    coverage, error, refuse_below = metrics.coverage_curve(
+        probabilities, errors
+    )
     figure = _figure(figsize=(6, 3.8))
     axis = figure.subplots()
     axis.plot(100 * coverage, 100 * error, label="error of the answers given")
     axis.plot(
         100 * coverage,
-        100 * confidence,
-        label="confidence asked for",
+        100 * refuse_below,
+        label="refused below this probability",
         linestyle=":",
     )
     axis.set(

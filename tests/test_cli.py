@@ -192,13 +192,14 @@ def test_predict_says_names_or_that_it_does_not_know(
     assert line.startswith(f"{paths[0]}: nut nut nut  ")
     assert line.count("(") == 3  # a box for each
     arguments = ["predict", str(reader), *map(str, paths[:2])]
-    arguments += ["--confidence", "0.9999", "--crops", "3", "--plot", str(plot)]
+    arguments += ["--refuse-below", "0.9999", "--crops", "3"]
+    arguments += ["--plot", str(plot)]
     assert cli.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(": I do not know  " in line for line in lines)
     assert len(lines) == 2 and plot.stat().st_size > 10_000
-    error = error_of(capsys, *arguments[:3], "--confidence", "7")
-    assert "Received: confidence=7" in error
+    error = error_of(capsys, *arguments[:3], "--refuse-below", "7")
+    assert "Received: refuse_below=7" in error
 
 
 def test_an_ensemble_is_one_file_of_the_models(

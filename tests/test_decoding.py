@@ -214,13 +214,13 @@ def test_names_and_refusals_are_read_out():
         for name, value in (("labels", labels), ("transforms", transforms))
     }
     answers = decoding.decode(outputs, terminal=True)
-    rows = decoding.read_out(answers, ["cat", "dog"], confidence=0.9)
+    rows = decoding.read_out(answers, ["cat", "dog"], refuse_below=0.9)
     assert rows[0]["sequence"] == "dog cat" and rows[1]["sequence"] is None
     assert rows[1]["names"] == ["dog", "cat"]  # the guess is there all the same
     assert decoding.read_out(answers, ["0", "1"])[0]["sequence"] == "10"
     assert len(rows[0]["boxes"]) == len(rows[0]["labels"]) == 2
-    with pytest.raises(ValueError, match="Received: confidence=2"):
-        decoding.read_out(answers, confidence=2)
+    with pytest.raises(ValueError, match="Received: refuse_below=2"):
+        decoding.read_out(answers, refuse_below=2)
 
 
 def bright_spot(images):

@@ -76,12 +76,12 @@ class BaseModel(keras.Model):
             num_forward=int(self.reading_order == "forward"),
         )
 
-    def read(self, images, confidence=0.0):
+    def read(self, images, refuse_below=0.0):
         """Reads images: what is there and where, in plain Python values.
 
         Args:
             images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
-            confidence: Float in [0, 1]: less probable answers are refused.
+            refuse_below: Float in [0, 1]: less probable answers are refused.
 
         Returns:
             List of B dictionaries, see `keras_edram.decoding.read_out`.
@@ -94,7 +94,7 @@ class BaseModel(keras.Model):
         ['7', '2']
         """
         return decoding.read_out(
-            self.decode(self.glimpses(images)), self.class_names, confidence
+            self.decode(self.glimpses(images)), self.class_names, refuse_below
         )
 
     def get_config(self):
