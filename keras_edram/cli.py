@@ -144,6 +144,12 @@ def _parser():
         help="draw the error that is left when unsure answers are refused",
     )
     added.add_argument(
+        "--anytime",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw error and glimpses over the confidence to stop looking at",
+    )
+    added.add_argument(
         "--heat-map",
         type=pathlib.Path,
         metavar="FILE",
@@ -165,6 +171,15 @@ def _parser():
         default=0.0,
         metavar="PROBABILITY",
         help="say that you do not know when less sure than this, 0 to 1",
+    )
+    added.add_argument(
+        "--confidence",
+        type=float,
+        metavar="PROBABILITY",
+        help="stop looking at a picture when this sure of it, 0 to 1",
+    )
+    added.add_argument(
+        "--max-glimpses", type=int, help="look at a picture this often at most"
     )
     added.add_argument(
         "--crops",
@@ -412,6 +427,9 @@ def _evaluate(options):
         visualization.plot_coverage(
             *evaluation.sure_and_wrong(model, looks, targets), options.coverage
         )
+    if options.anytime:
+        figures["anytime"] = evaluation.anytime_curve(model, images, targets)
+        visualization.plot_anytime(figures["anytime"], options.anytime)
     if options.out:
         files.write_json(options.out, figures)
     print(
@@ -433,7 +451,13 @@ def _draw_rollouts(model, number):
 def _predict(options):
     import numpy as np
 
-    from keras_edram import decoding, evaluation, presets, visualization
+    from keras_edram import (
+        anytime,
+        decoding,
+        evaluation,
+        presets,
+        visualization,
+    )
     from keras_edram.datasets import read_picture
 
     model = presets.open_model(options.model)
@@ -446,13 +470,24 @@ def _predict(options):
             for path in options.images
         ]
     )
-    looks = evaluation.look(model, images, crops=options.crops)
+    with_budget = options.confidence, options.max_glimpses
+    if with_budget == (None, None):
+        looks = evaluation.look(model, images, crops=options.crops)
+    elif options.crops is None:
+        looks = anytime.look_until_sure(model, images, *with_budget)
+    else:
+        raise ValueError(
+            "--confidence and --max-glimpses are for one look at a picture, "
+            f"not for several crops. Received: crops={options.crops}"
+        )
     answers = [
         {"file": str(path), **answer}
         for path, answer in zip(
             options.images,
             decoding.read_out(
-                model.decode(looks), model.class_names, options.refuse_below
+                {**looks, **model.decode(looks)},
+                model.class_names,
+                options.refuse_below,
             ),
             strict=True,
         )
@@ -468,6 +503,7 @@ def _predict(options):
             ),
             options.plot,
             titles=[path.name for path in options.images],
+            glimpses=looks if "num_glimpses" in looks else None,
         )
     if options.json:
         print(json.dumps(answers, indent=2))
@@ -485,6 +521,11 @@ def _predict(options):
         print(
             f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
             + (f", at {boxes}" if boxes else "")
+            + (
+                f", {answer['num_glimpses']} glimpses"
+                if "num_glimpses" in answer
+                else ""
+            )
         )
 
 
@@ -655,6 +696,13 @@ def _figures_table(figures):
     ]
     if "error_by_glimpse" in figures:
         lines += _glimpse_lines(figures)
+    if "anytime" in figures:
+        lines += ["", "stops when sure      error    glimpses"]
+        lines += [
+            f"{row['confidence'] or 'never':>15}   {row['error']:7.2%}   "
+            f"{row['glimpses']:5.2f} ({row['share']:.0%})"
+            for row in figures["anytime"]
+        ]
     return "\n".join(lines)
 
 

@@ -26,6 +26,8 @@ from keras import ops
 
 from keras_edram import geometry
 
+READ_OUT = ("labels", "lengths", "probability", "boxes", "num_glimpses")
+
 
 def average_probabilities(logits):
     """Class probabilities of each target: the mean over its glimpses.
@@ -216,7 +218,8 @@ def read_out(answers, class_names=None, refuse_below=0.0):
     """The answers in plain Python values, one dictionary an image.
 
     Args:
-        answers: What `decode` returns.
+        answers: What `decode` returns; it may also have `num_glimpses`, see
+            `keras_edram.anytime`, which is handed on.
         class_names: Strings, the names of the labels; by default their
             numbers.
         refuse_below: Float in [0, 1]: an answer that is less probable is
@@ -250,25 +253,26 @@ def read_out(answers, class_names=None, refuse_below=0.0):
             f"Received: refuse_below={refuse_below}"
         )
     answers = {
-        name: ops.convert_to_numpy(answers[name]).tolist()
-        for name in ("labels", "lengths", "probability", "boxes")
+        name: ops.convert_to_numpy(values).tolist()
+        for name, values in answers.items()
+        if name in READ_OUT
     }
     rows = []
-    for labels, length, probability, boxes in zip(
-        *answers.values(), strict=True
-    ):
-        labels = labels[:length]
+    for i, length in enumerate(answers["lengths"]):
+        labels = answers["labels"][i][:length]
+        probability = answers["probability"][i]
         names = [class_names[y] if class_names else str(y) for y in labels]
         sequence = join(names, class_names)
-        rows.append(
-            {
-                "sequence": sequence if probability >= refuse_below else None,
-                "labels": labels,
-                "names": names,
-                "probability": probability,
-                "boxes": boxes[:length],
-            }
-        )
+        row = {
+            "sequence": sequence if probability >= refuse_below else None,
+            "labels": labels,
+            "names": names,
+            "probability": probability,
+            "boxes": answers["boxes"][i][:length],
+        }
+        if "num_glimpses" in answers:
+            row["num_glimpses"] = answers["num_glimpses"][i]
+        rows.append(row)
     return rows
 
 

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 
-from keras_edram import decoding, geometry, metrics
+from keras_edram import anytime, decoding, geometry, metrics
 from keras_edram.datasets.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
+CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 
 
 def evaluate(
@@ -155,6 +156,58 @@ def sure_and_wrong(model, looks, targets):
     """
     answers, labels, _ = _forward(model, looks, targets)
     return answers["probability"], (answers["labels"] != labels).any(axis=1)
+
+
+def anytime_curve(
+    model, images, targets, confidences=CONFIDENCES, *, batch_size=250
+):
+    """What stopping when sure costs in errors, and saves in glimpses.
+
+    Args:
+        model: `EDRAM` or `RAM`.
+        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        targets: As of `evaluate`.
+        confidences: Floats in [0, 1], when to stop.
+        batch_size: Integer.
+
+    Returns:
+        List of a dictionary for each confidence and, last, for looking as
+        often as in training: `confidence`, `None` the last; `error`, the share
+        of images that are not read exactly; `glimpses`, the mean taken of an
+        image; `share` of all glimpses.
+
+    Raises:
+        ValueError: For a model without glimpses.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> images, targets = cluttered_mnist("validation").arrays(100)
+    >>> anytime_curve(model, images, targets)[-1]["share"]
+    1.0
+    """
+    parts = []
+    for first in range(0, len(images), batch_size):
+        looks = anytime.take_glimpses(model, images[first : first + batch_size])
+        parts.append(looks._replace(patches=looks.patches[..., :0]))
+    looks = anytime.Looks(*map(np.concatenate, zip(*parts, strict=True)))
+    curve = []
+    for confidence in (*confidences, None):
+        stopped = looks
+        if confidence is not None:
+            stopped = anytime.stop_when_sure(model, looks, confidence)
+        _, wrong = sure_and_wrong(
+            model, anytime.answers_of(model, stopped), targets
+        )
+        curve.append(
+            {
+                "confidence": confidence,
+                "error": float(wrong.mean()),
+                "glimpses": float(stopped.taken.mean()),
+                "share": float(stopped.taken.mean() / looks.taken.mean()),
+            }
+        )
+    return curve
 
 
 def _forward(model, looks, targets):

@@ -15,7 +15,9 @@ NOTHING = "nothing"  # the answer that there is no object
 CONTACT_PIXELS = 400  # the longer side of a picture on a contact sheet
 
 
-def plot_glimpses(model, images, path, *, labels=None, titles=None):
+def plot_glimpses(
+    model, images, path, *, labels=None, titles=None, glimpses=None
+):
     """Draws sequences of glimpses, a row an image, like the paper's Fig. 4.
 
     Each row has the image with the last window of each object, in the order of
@@ -30,19 +32,23 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None):
         path: Path of the picture to write; its suffix gives the format.
         labels: True labels, `(B, S)`, written beside the answer.
         titles: B strings, written over the images.
+        glimpses: What the model saw, from `model.glimpses` or
+            `keras_edram.anytime.look_until_sure`; by default it looks now.
 
     Example:
 
     >>> images, targets = cluttered_mnist("test").arrays(5)
     >>> plot_glimpses(model, images, "glimpses.png")
     """
-    glimpses = model.glimpses(images)
+    if glimpses is None:
+        glimpses = model.glimpses(images)
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
     transforms = _steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
     patches = _steps(glimpses["patches"], 3)  # (B, T, g, g, C)
     seen = np.argmax(_steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
     rows, columns = len(images), 1 + transforms.shape[1]
+    taken = glimpses.get("num_glimpses", [columns - 1] * rows)
     figure = _figure(figsize=(1.5 * columns, 3.1 * rows))
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for row, image in enumerate(images):
@@ -68,7 +74,7 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None):
             parse_math=False,
             transform=below[0].transAxes,
         )
-        for t in range(columns - 1):
+        for t in range(taken[row]):
             _show(above[t + 1], image)
             _draw_windows(
                 above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
@@ -383,6 +389,37 @@ def plot_coverage(probabilities, errors, path):
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
+    _save(figure, path)
+
+
+def plot_anytime(curve, path):
+    """Draws what it costs, and what it saves, to stop looking when sure.
+
+    Args:
+        curve: What `keras_edram.evaluation.anytime_curve` returns.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> plot_anytime(anytime_curve(model, images, targets), "anytime.png")
+    """
+    figure = _figure(figsize=(7, 5))
+    above, below = figure.subplots(2, sharex=True)
+    position = np.arange(len(curve))
+    for axis, values, label in (
+        (above, [100 * row["error"] for row in curve], "error, %"),
+        (below, [row["glimpses"] for row in curve], "glimpses an image, mean"),
+    ):
+        axis.plot(position, values, marker="o")
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    names = [
+        "never" if row["confidence"] is None else f"{row['confidence']:g}"
+        for row in curve
+    ]
+    below.set_xticks(position, names)
+    below.set_xlabel("stops looking at this confidence")
     _save(figure, path)
 
 

@@ -88,6 +88,48 @@ def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
     assert plot.stat().st_size > 5_000
 
 
+def test_predict_looks_no_longer_than_needed(pictures, tmp_path, capsys):
+    paths, _ = pictures
+    plot = tmp_path / "answer.png"
+    arguments = ["predict", PRESET, *map(str, paths), "--json"]
+    assert cli.main([*arguments, "--confidence", "0.9"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    numbers = [row["num_glimpses"] for row in rows]
+    assert min(numbers) < 3 and len(set(numbers)) > 1
+    assert cli.main([*arguments[:-1], "--max-glimpses", "2"]) == 0
+    assert capsys.readouterr().out.count(", 2 glimpses") == len(paths)
+    arguments = [*arguments[:3], "--confidence", "0.9", "--plot", str(plot)]
+    assert cli.main(arguments) == 0
+    with Image.open(plot) as picture:
+        # Columns that were not looked at stay empty.
+        right = np.asarray(picture.convert("L"))[:, -picture.width // 8 :]
+    assert (right == 255).all()
+    capsys.readouterr()
+    for wrong, received in (
+        (("--confidence", "2"), "confidence=2"),
+        (("--max-glimpses", "0"), "max_glimpses=0"),
+        (("--confidence", "0.9", "--crops", "2"), "crops=2"),
+    ):
+        assert received in error_of(capsys, *arguments[:3], *wrong)
+
+
+def test_evaluate_shows_what_stopping_early_costs(tmp_path, capsys):
+    plot = tmp_path / "anytime.png"
+    arguments = ["evaluate", PRESET, "--images", "100", "--anytime", str(plot)]
+    assert cli.main(arguments) == 0
+    assert "stops when sure" in capsys.readouterr().out
+    assert cli.main([*arguments, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    curve = figures["anytime"]
+    assert curve[-1]["confidence"] is None
+    assert curve[-1]["error"] == figures["error"]
+    assert curve[-1]["glimpses"] == 6 and curve[-1]["share"] == 1
+    glimpses = [row["glimpses"] for row in curve]
+    assert glimpses == sorted(glimpses) and glimpses[0] < 2
+    assert curve[0]["error"] > curve[-1]["error"]
+    assert plot.stat().st_size > 5_000
+
+
 def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
     paths, _ = pictures
     text = tmp_path / "text.png"

@@ -24,29 +24,6 @@ OUTPUTS = {
 
 
 RUN_APART = serving._run_apart
-NAMES = ["nought", "one", "two"]
-
-
-def make_model(seed=7, **arguments):
-    """A tiny EDRAM whose windows and answers depend on the image.
-
-    With most other seeds all its rectifiers give 0.
-    """
-    keras.utils.set_random_seed(seed)
-    model = EDRAM(
-        num_classes=4,
-        class_names=NAMES,
-        terminal=True,
-        num_targets=2,
-        **tiny.SIZES,
-        **arguments,
-    )
-    generator = np.random.default_rng(seed)
-    model.emission.kernel.assign(generator.normal(size=(8, 6)))
-    for weight in model.non_trainable_weights:  # means and variances
-        weight.assign(generator.uniform(0.1, 0.3, weight.shape))
-    model.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
-    return model
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,7 +36,7 @@ def here():
 
 @pytest.fixture(scope="module")
 def model():
-    return make_model()
+    return tiny.reader()
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +131,7 @@ def test_labels_come_out_as_names(saved_model, model, images):
     outputs = serving.run_saved_model(saved_model, images)
     for labels, names in zip(outputs["labels"], outputs["names"], strict=True):
         # Label -1 is that of no object.
-        expected = [NAMES[label] if label >= 0 else "" for label in labels]
+        expected = [tiny.NAMES[label] if label >= 0 else "" for label in labels]
         assert names.tolist() == expected
     assert (outputs["labels"] >= 0).any()
     model = Baseline((40, 50, 1), num_classes=12, units=2)
@@ -192,7 +169,7 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     one = serving.run_tflite(path, images[:1])
     assert one["boxes"].shape == (1, 2, 4)
     with zipfile.ZipFile(path) as archive:
-        assert archive.read("labels.txt").decode().split() == NAMES
+        assert archive.read("labels.txt").decode().split() == tiny.NAMES
     operators = serving.tflite_operators(path)
     assert "CONV_2D" in operators
     assert not [name for name in operators if name.startswith("Flex")]
@@ -201,7 +178,7 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
 @pytest.mark.slow
 def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     ensemble = Ensemble(
-        [make_model(4), make_model(7, reading_order="backward")]
+        [tiny.reader(4), tiny.reader(7, reading_order="backward")]
     )
     expected = expected_outputs(ensemble, images)
     assert expected["locations"].shape == (3, 2, 2, 2, 2)
@@ -297,7 +274,7 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
 def test_an_export_that_disagrees_never_gets_its_name(
     model, tmp_path, monkeypatch
 ):
-    other = make_model()
+    other = tiny.reader()
     other.emission.bias.assign(np.arange(6))
     write = serving._write_saved_model
     monkeypatch.setattr(

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_edram import decoding
+from keras_edram import anytime, decoding
 from keras_edram.models.arguments import check_class_names, check_integer
 
 
@@ -76,15 +76,26 @@ class BaseModel(keras.Model):
             num_forward=int(self.reading_order == "forward"),
         )
 
-    def read(self, images, refuse_below=0.0):
+    def read(
+        self, images, *, refuse_below=0.0, confidence=None, max_glimpses=None
+    ):
         """Reads images: what is there and where, in plain Python values.
 
         Args:
             images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
             refuse_below: Float in [0, 1]: less probable answers are refused.
+            confidence: Float in [0, 1]: stop looking at an image when this
+                sure of it, see `keras_edram.anytime`; by default never.
+            max_glimpses: Integer, glimpses an image at most; by default as
+                many as in training.
 
         Returns:
-            List of B dictionaries, see `keras_edram.decoding.read_out`.
+            List of B dictionaries, see `keras_edram.decoding.read_out`; with
+            a budget also `num_glimpses`, how many were taken.
+
+        Raises:
+            ValueError: For values out of range, or a budget for a model
+                without glimpses.
 
         Example:
 
@@ -93,8 +104,14 @@ class BaseModel(keras.Model):
         >>> [answer["sequence"] for answer in model.read(images)]
         ['7', '2']
         """
+        if confidence is None and max_glimpses is None:
+            looks = self.glimpses(images)
+        else:
+            looks = anytime.look_until_sure(
+                self, images, confidence, max_glimpses
+            )
         return decoding.read_out(
-            self.decode(self.glimpses(images)), self.class_names, refuse_below
+            {**looks, **self.decode(looks)}, self.class_names, refuse_below
         )
 
     def get_config(self):

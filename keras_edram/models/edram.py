@@ -460,6 +460,10 @@ class EDRAM(BaseModel):
             ),
         )
 
+    def next_windows(self, state):
+        """The windows that the next glimpse will read: `(B, 2, 3)`."""
+        return state.transforms
+
     def call(self, images, training=False):
         glimpses = self._unroll(images, self.glimpses_per_target, training)
         return {name: glimpses[name] for name in ("labels", "transforms")}

@@ -359,14 +359,16 @@ class RAM(BaseModel):
         # The mean learns by REINFORCE, never through what it drew.
         samples = ops.stop_gradient(samples)
         baselines = self.baseline(output)[:, 0]
-        windows = self.glimpse_sensor.windows(
-            state.locations, self.image_shape[:2]
-        )
+        decision = Decision(means, samples, baselines)
         return (
-            Glimpse(
-                logits, windows, patches, Decision(means, samples, baselines)
-            ),
+            Glimpse(logits, self.next_windows(state), patches, decision),
             RAMState(state.step + 1, ops.clip(samples, -1, 1), tuple(core)),
+        )
+
+    def next_windows(self, state):
+        """The sharpest windows of the next glimpse: `(B, 2, 3)`."""
+        return self.glimpse_sensor.windows(
+            state.locations, self.image_shape[:2]
         )
 
     def call(self, images, training=False):

@@ -1,0 +1,214 @@
+"""Looking no longer than needed: live, afterwards, and by hand."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram import anytime, decoding
+from keras_edram.models import RAM, Baseline, Ensemble
+
+
+def make_ram():
+    """A tiny RAM that looks elsewhere on every image."""
+    model = RAM(
+        image_shape=(40, 50, 1),
+        num_classes=4,
+        num_glimpses=3,
+        glimpse_size=8,
+        num_scales=2,
+        units=8,
+        hidden_units=8,
+        seed=1,
+    )
+    generator = np.random.default_rng(4)
+    model.location.kernel.assign(generator.normal(size=(8, 2)))
+    model.action.kernel.assign(generator.normal(size=(8, 4)) * 3)
+    return model
+
+
+MODELS = {
+    "one target": lambda: tiny.reader(terminal=False, num_targets=1),
+    "a sequence": tiny.reader,
+    "RAM": make_ram,
+}
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).integers(0, 256, (12, 40, 50, 1), "uint8")
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def test_without_a_budget_it_looks_as_often_as_the_model(model, images):
+    looks = anytime.look_until_sure(model, images)
+    expected = model.glimpses(images)
+    num_glimpses = expected["transforms"].shape[1:3]
+    assert looks.pop("num_glimpses").tolist() == [np.prod(num_glimpses)] * 12
+    assert set(looks) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(looks[name], values, rtol=1e-4, atol=1e-4)
+
+
+def confidence_that_divides(model, images):
+    """With it some images are done early, and some are not."""
+    looks = anytime.take_glimpses(model, images)
+    for confidence in np.linspace(0.3, 0.99, 70):
+        taken = anytime.stop_when_sure(model, looks, confidence).taken
+        if len(np.unique(taken)) > 1:
+            return looks, confidence
+    raise AssertionError("All images are alike to this model.")
+
+
+def test_stopping_gives_what_stopping_afterwards_would_have(model, images):
+    all_looks, confidence = confidence_that_divides(model, images)
+    expected = anytime.answers_of(
+        model, anytime.stop_when_sure(model, all_looks, confidence)
+    )
+    looks = anytime.look_until_sure(model, images, confidence)
+    np.testing.assert_array_equal(
+        looks["num_glimpses"], expected["num_glimpses"]
+    )
+    for name in ("labels", "transforms"):
+        np.testing.assert_allclose(
+            looks[name], expected[name], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_no_glimpse_is_computed_for_images_that_are_done(
+    model, images, monkeypatch
+):
+    _, confidence = confidence_that_divides(model, images)
+    sizes, step = [], model.step
+    monkeypatch.setattr(
+        model,
+        "_compiled_step",
+        lambda pyramid, state: (
+            sizes.append(len(pyramid.pixels)) or step(pyramid, state)
+        ),
+        raising=False,
+    )
+    looks = anytime.look_until_sure(model, images, confidence)
+    assert sum(sizes) == looks["num_glimpses"].sum()
+    assert sizes[-1] < sizes[0] == 12
+
+
+def test_a_budget_of_glimpses_is_kept(model, images):
+    looks = anytime.look_until_sure(model, images, max_glimpses=2)
+    assert set(looks["num_glimpses"]) == {2}
+    full = anytime.take_glimpses(model, images)
+    np.testing.assert_allclose(
+        looks["transforms"].reshape(12, -1, 2, 3)[:, 2:],
+        # The window that would have been next.
+        np.repeat(full.transforms[:, 2:3], full.logits.shape[1] - 2, axis=1),
+        atol=1e-5,
+    )
+    patches = looks["patches"].reshape(12, full.logits.shape[1], -1)
+    assert patches[:, :2].any() and not patches[:, 2:].any()
+    assert np.isfinite(looks["labels"]).all()
+
+
+def given_looks(probabilities, taken):
+    logits = np.log(np.array(probabilities, "float32"))
+    number = logits.shape[1]
+    # Glimpse t reads the window at t / 10.
+    transforms = np.zeros((len(logits), number, 2, 3), "float32")
+    transforms[..., 0, 2] = np.arange(number) / 10
+    return anytime.Looks(
+        logits, transforms, np.ones((len(logits), number, 1)), np.array(taken)
+    )
+
+
+def test_the_answer_is_the_average_so_far():
+    model = tiny.reader(terminal=False, num_targets=1)  # of 2 glimpses
+    looks = given_looks([[[0.2, 0.5, 0.2, 0.1], [0.9, 0.05, 0.03, 0.02]]], [1])
+    answer = model.decode(anytime.answers_of(model, looks))
+    np.testing.assert_allclose(
+        answer["probabilities"], [[[0.2, 0.5, 0.2, 0.1]]], rtol=1e-5
+    )
+    # It was seen at 0, and the next look would have been at 0.1.
+    np.testing.assert_allclose(answer["locations"][0, 0, :, 0], [0, 0.1])
+    answer = model.decode(
+        anytime.answers_of(model, looks._replace(taken=np.array([2])))
+    )
+    np.testing.assert_allclose(
+        answer["probabilities"], [[[0.55, 0.275, 0.115, 0.06]]], rtol=1e-5
+    )
+    np.testing.assert_allclose(answer["locations"][0, 0, :, 0], [0, 0.1])
+
+
+def test_sure_is_the_average_of_the_target():
+    model = tiny.reader(terminal=False, num_targets=1)
+    looks = given_looks([[[0.4, 0.6], [0.1, 0.9]], [[0.9, 0.1], [0.8, 0.2]]], 2)
+    for confidence, expected in (
+        (0.55, [1, 1]),
+        (0.7, [2, 1]),
+        (0.95, [2, 2]),  # all there are, though not sure
+    ):
+        stopped = anytime.stop_when_sure(
+            model, looks._replace(taken=np.array([2, 2])), confidence
+        )
+        assert stopped.taken.tolist() == expected
+
+
+def test_a_sequence_is_done_when_its_end_is_sure():
+    model = tiny.reader(num_targets=3)  # 2 glimpses each; the last class ends
+    sure, end = [0.97, 0.01, 0.01, 0.01], [0.01, 0.01, 0.01, 0.97]
+    unsure_end = [0.2, 0.1, 0.1, 0.6]
+    looks = given_looks(
+        [
+            [sure, sure, end, end, sure, sure],  # one object, and the end
+            [end, end, sure, sure, sure, sure],  # nothing there
+            [sure, sure, unsure_end, end, sure, sure],
+            [sure, sure, sure, sure, sure, end],  # three objects, no room
+        ],
+        [6, 6, 6, 6],
+    )
+    stopped = anytime.stop_when_sure(model, looks, 0.9)
+    assert stopped.taken.tolist() == [3, 1, 5, 5]
+    answers = model.decode(anytime.answers_of(model, stopped))
+    assert answers["lengths"].numpy().tolist() == [1, 0, 1, 3]
+    # 0.97 of the object, 0.97 of the end, and what follows is the end again.
+    np.testing.assert_allclose(answers["probability"][0], 0.97**2, atol=0.03)
+
+
+def test_what_was_not_looked_at_is_not_known():
+    model = tiny.reader(num_targets=3)
+    sure = [0.97, 0.01, 0.01, 0.01]
+    looks = given_looks([[sure] * 6], [2])
+    answers = model.decode(anytime.answers_of(model, looks))
+    np.testing.assert_allclose(answers["probabilities"][0, 1:], 0.25, rtol=1e-5)
+    assert answers["probability"][0] < 0.5
+
+
+def test_read_takes_the_budget(model, images):
+    _, confidence = confidence_that_divides(model, images)
+    looks = anytime.look_until_sure(model, images, confidence)
+    rows = model.read(images, confidence=confidence)
+    assert [row["num_glimpses"] for row in rows] == list(looks["num_glimpses"])
+    expected = decoding.read_out(model.decode(looks), model.class_names)
+    for row, without_number in zip(rows, expected, strict=True):
+        assert row == {**without_number, "num_glimpses": row["num_glimpses"]}
+    assert "num_glimpses" not in model.read(images)[0]
+    assert model.read(images, max_glimpses=1)[0]["num_glimpses"] == 1
+
+
+@pytest.mark.parametrize(
+    "budget, received",
+    [
+        (dict(confidence=1.5), "confidence=1.5"),
+        (dict(max_glimpses=0), "max_glimpses=0"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused(budget, received, images):
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        make_ram().read(images, **budget)
+
+
+def test_models_without_steps_are_refused(images):
+    for model in (Baseline(image_shape=(40, 50, 1)), Ensemble([tiny.reader()])):
+        with pytest.raises(ValueError, match="Received: a "):
+            model.read(images, confidence=0.9)
