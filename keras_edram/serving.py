@@ -234,6 +234,9 @@ def _write_saved_model(model, path, with_names=True):
     # Traced once, all signatures call it.
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
     def answer(images):
+        # A server does not compare shapes by itself: a picture whose height
+        # and width are exchanged would get an answer.
+        images = tf.ensure_shape(images, shape)
         return model.decode(model(images, training=False))
 
     def serve(images):

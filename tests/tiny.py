@@ -1,4 +1,10 @@
-"""A recipe so small that a test can train it."""
+"""A recipe and a model so small that tests can train and export them."""
+
+import io
+
+import keras
+import numpy as np
+from PIL import Image
 
 from keras_edram.datasets import ClutteredMNIST, load_digits
 from keras_edram.models import EDRAM
@@ -15,6 +21,7 @@ SIZES = dict(
     units=8,
     hidden_units=8,
 )
+NAMES = ["nought", "one", "two"]
 
 
 def data(settings, split, source):
@@ -47,3 +54,40 @@ def recipe(**settings):
         model=lambda settings, data: EDRAM(**SIZES),
         compile=_edram.compile_with_cosine_adamw,
     ).with_settings(settings)
+
+
+def make_model(seed=7, **arguments):
+    """A tiny EDRAM whose windows and answers depend on the image.
+
+    With most other seeds all its rectifiers give 0.
+    """
+    keras.utils.set_random_seed(seed)
+    model = EDRAM(
+        num_classes=4,
+        class_names=NAMES,
+        terminal=True,
+        num_targets=2,
+        **SIZES,
+        **arguments,
+    )
+    generator = np.random.default_rng(seed)
+    model.emission.kernel.assign(generator.normal(size=(8, 6)))
+    for weight in model.non_trainable_weights:  # means and variances
+        weight.assign(generator.uniform(0.1, 0.3, weight.shape))
+    model.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
+    return model
+
+
+def answers(model, images):
+    """What a model says of images, as NumPy arrays by name."""
+    return {
+        name: keras.ops.convert_to_numpy(value)
+        for name, value in model.decode(model(images)).items()
+    }
+
+
+def png(image):
+    """A grey image, `(H, W, 1)` of uint8, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue()
