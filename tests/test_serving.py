@@ -1,3 +1,4 @@
+import sys
 import zipfile
 
 import keras
@@ -298,6 +299,13 @@ def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
     )
     with pytest.raises(RuntimeError, match="FlexErf"):
         serving.export_tflite(model, tmp_path / "flex.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    with pytest.raises(RuntimeError, match=r"keras-edram\[serving\]"):
+        serving.export_saved_model(model, tmp_path / "cold", warmup=True)
     assert not list(tmp_path.iterdir())
 
 
