@@ -215,6 +215,12 @@ def _parser():
         help="of a SavedModel",
     )
     added.add_argument(
+        "--warmup",
+        action="store_true",
+        help="of a SavedModel: add requests that TensorFlow Serving plays when "
+        "it loads it; needs the extra `serving`",
+    )
+    added.add_argument(
         "--quantize",
         choices=("float16", "int8"),
         help="of TFLite: half the size, or a quarter",
@@ -582,8 +588,11 @@ def _export(options):
             presets.open_model(options.model),
             options.out,
             options.model_version,
+            warmup=options.warmup,
         )
     else:
+        if options.warmup:
+            raise ValueError("--warmup is for --format saved_model")
         path = serving.export_tflite(
             presets.open_model(options.model), options.out, options.quantize
         )

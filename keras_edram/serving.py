@@ -19,6 +19,7 @@ from keras_edram import files
 from keras_edram.models.ensemble import Ensemble
 
 LABELS_FILE = "labels.txt"
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 QUANTIZATIONS = (None, "float16", "int8")
 NUM_CHECKED_IMAGES = 9  # not the batch size that anything was traced with
 CHECKED_GRID = 6  # values on a side, smooth between: noise is like no picture
@@ -33,7 +34,7 @@ COMPARED = ("probability", "probabilities", "transforms", "locations")
 MAX_QUANTIZED_DIFFERENCE = {"float16": 0.05, "int8": 0.3}
 
 
-def export_saved_model(model, path, version=1):
+def export_saved_model(model, path, version=1, *, warmup=False):
     """Writes a SavedModel that TensorFlow Serving takes: `path/version`.
 
     It has three signatures, for any batch size:
@@ -50,13 +51,18 @@ def export_saved_model(model, path, version=1):
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the folder; its name is the name of the model.
         version: Positive integer.
+        warmup: Boolean, whether to add a request to each signature, which
+            TensorFlow Serving plays when it loads the model, so that the
+            first who asks need not wait. Needs the extra `serving`. Defaults
+            to False.
 
     Returns:
         `pathlib.Path` of `path/version`.
 
     Raises:
         ValueError: If `version` is not positive.
-        RuntimeError: If the export does not agree with the model.
+        RuntimeError: If the export does not agree with the model, or if
+            `warmup` lacks its package.
 
     Example:
 
@@ -70,8 +76,12 @@ def export_saved_model(model, path, version=1):
         )
     model = _deployable(model)
     path = pathlib.Path(path) / str(version)
+    # Before all else: a missing package is found at once.
+    requests = _warmup_requests(model, path.parent.name) if warmup else []
     with files.replacing(path) as partial:
         _write_saved_model(model, partial)
+        if requests:
+            _write_warmup(requests, partial)
         _compare(model, partial, MAX_DIFFERENCE)
     return path
 
@@ -234,6 +244,9 @@ def _write_saved_model(model, path, with_names=True):
     # Traced once, all signatures call it.
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
     def answer(images):
+        # A server does not compare shapes by itself: a picture whose height
+        # and width are exchanged would get an answer.
+        images = tf.ensure_shape(images, shape)
         return model.decode(model(images, training=False))
 
     def serve(images):
@@ -278,6 +291,44 @@ def _write_saved_model(model, path, with_names=True):
         input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
     )
     archive.write_out(str(path), verbose=False)
+
+
+def _warmup_requests(model, name):
+    """A request to each signature, as `PredictionLog` messages."""
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError as error:
+        raise RuntimeError(
+            "Warm-up requests need the package tensorflow-serving-api: "
+            'pip install "keras-edram[serving]"'
+        ) from error
+    import tensorflow as tf
+
+    images = _checked_images(model.image_shape)[:1].astype("uint8")
+    logs = []
+    for signature, key, value in (
+        ("serving_default", "images", images.astype("float32")),
+        ("serving_uint8", "images", images),
+        ("serving_bytes", "image_bytes", [tf.io.encode_png(images[0]).numpy()]),
+    ):
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.name = name
+        request.model_spec.signature_name = signature
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        logs.append(log)
+    return logs
+
+
+def _write_warmup(requests, folder):
+    """Writes the requests where TensorFlow Serving looks for them."""
+    import tensorflow as tf
+
+    path = pathlib.Path(folder) / WARMUP_FILE
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            writer.write(request.SerializeToString())
 
 
 def _compare(model, path, tolerance):

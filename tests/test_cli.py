@@ -157,6 +157,11 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
              "--quantize", "int8"),
             "tflite",
         ),
+        (
+            ("export", PRESET, "--format", "tflite", "--out", tmp_path / "m",
+             "--warmup"),
+            "saved_model",
+        ),
     ):  # fmt: skip
         assert words in error_of(capsys, *arguments)
 

@@ -1,4 +1,4 @@
-import io
+import sys
 import zipfile
 
 import keras
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
-from PIL import Image
 
 from keras_edram import presets, recipes, serving
 from keras_edram.datasets import read_picture
@@ -52,24 +51,10 @@ def images():
     return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
 
 
-def expected_outputs(model, images):
-    outputs = model.decode(model(images))
-    return {
-        name: keras.ops.convert_to_numpy(value)
-        for name, value in outputs.items()
-    }
-
-
 def assert_agree(outputs, expected, atol=1e-5):
     assert set(outputs) - {"names"} == OUTPUTS
     for name, value in expected.items():
         np.testing.assert_allclose(outputs[name], value, atol=atol)
-
-
-def png(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def test_exports_are_run_in_another_process(saved_model, images):
@@ -79,7 +64,7 @@ def test_exports_are_run_in_another_process(saved_model, images):
 
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):
-    expected = expected_outputs(model, images)
+    expected = tiny.answers(model, images)
     assert np.abs(expected["boxes"][0] - expected["boxes"][1]).max() > 1e-4
     assert len(np.unique(expected["labels"], axis=0)) > 1
 
@@ -99,12 +84,12 @@ def test_each_signature_gives_the_answers_of_the_model(
         "serving_uint8",
         "serving_bytes",
     }
-    expected = expected_outputs(model, images)
+    expected = tiny.answers(model, images)
     for name, inputs in {
         "serving_default": dict(images=tf.constant(images, tf.float32)),
         "serving_uint8": dict(images=tf.constant(images)),
         "serving_bytes": dict(
-            image_bytes=tf.constant([png(image) for image in images])
+            image_bytes=tf.constant([tiny.png(image) for image in images])
         ),
     }.items():
         outputs = loaded.signatures[name](**inputs)
@@ -118,13 +103,13 @@ def test_a_picture_of_another_size_is_read_as_predict_reads_it(
     x, y = np.meshgrid(np.arange(110), np.arange(70))
     picture = (127 + 60 * np.sin(x / 17) + 60 * np.cos(y / 9)).astype("uint8")
     path = tmp_path / "picture.png"
-    path.write_bytes(png(picture[..., None]))
+    path.write_bytes(tiny.png(picture[..., None]))
     loaded = tf.saved_model.load(str(saved_model))
     outputs = loaded.signatures["serving_bytes"](
         image_bytes=tf.constant([path.read_bytes()])
     )
     images = read_picture(path, model.image_shape)[None]
-    assert_agree(outputs, expected_outputs(model, images), atol=1e-2)
+    assert_agree(outputs, tiny.answers(model, images), atol=1e-2)
 
 
 def test_labels_come_out_as_names(saved_model, model, images):
@@ -156,7 +141,7 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     model, images, quantize, tolerance, tmp_path
 ):
     path = serving.export_tflite(model, tmp_path / "m.tflite", quantize)
-    expected = expected_outputs(model, images)
+    expected = tiny.answers(model, images)
     outputs = serving.run_tflite(path, images)
     assert set(outputs) == OUTPUTS
     assert outputs["labels"].shape == (3, 2)
@@ -180,7 +165,7 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     ensemble = Ensemble(
         [tiny.reader(4), tiny.reader(7, reading_order="backward")]
     )
-    expected = expected_outputs(ensemble, images)
+    expected = tiny.answers(ensemble, images)
     assert expected["locations"].shape == (3, 2, 2, 2, 2)
     folder = serving.export_saved_model(ensemble, tmp_path / "ensemble")
     assert_agree(serving.run_saved_model(folder, images), expected)
@@ -227,7 +212,7 @@ def test_ram_is_exported_with_its_mean_policy(arguments, images, tmp_path):
     folder = serving.export_saved_model(ram, tmp_path / "ram")
     file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     ram.num_rollouts = 0
-    expected = expected_outputs(ram, images)
+    expected = tiny.answers(ram, images)
     locations = expected["locations"]
     assert locations.shape == (3, 1, 3, 2)
     assert not locations[:, :, 0].any()  # the middle
@@ -249,7 +234,7 @@ def test_a_trained_ram_is_exported_with_the_answers_of_the_model(
         .data(figures["settings"], "test", "bundled")
         .arrays(200)
     )
-    expected = expected_outputs(ram, images)["labels"]
+    expected = tiny.answers(ram, images)["labels"]
     file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     # Rounding may lead to another path, and seldom to another answer.
     agree = serving.run_tflite(file, images)["labels"] == expected
@@ -260,7 +245,7 @@ def test_a_baseline_is_exported_like_the_models_that_look(images, tmp_path):
     model = Baseline((40, 50, 1), network="convolution", units=8)
     path = serving.export_saved_model(model, tmp_path / "baseline")
     outputs = serving.run_saved_model(path, images)
-    assert_agree(outputs, expected_outputs(model, images))
+    assert_agree(outputs, tiny.answers(model, images))
     np.testing.assert_array_equal(outputs["boxes"][:, 0], [[0, 0, 1, 1]] * 3)
 
 
@@ -269,6 +254,26 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
     mixed = EDRAM(**tiny.SIZES, dtype="mixed_bfloat16")
     path = serving.export_tflite(mixed, tmp_path / "mixed.tflite")
     assert serving.run_tflite(path, images)["boxes"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "name, dtype",
+    [("serving_default", tf.float32), ("serving_uint8", tf.uint8)],
+)
+def test_images_of_another_shape_are_refused(saved_model, name, dtype):
+    loaded = tf.saved_model.load(str(saved_model))
+
+    # Of an unknown shape, or Python would refuse them before the graph can;
+    # a server has no Python.
+    @tf.function(input_signature=[tf.TensorSpec(None, dtype)])
+    def ask(images):
+        return loaded.signatures[name](images=images)
+
+    assert ask(tf.zeros((2, 40, 50, 1), dtype))["labels"].shape[0] == 2
+    # Height and width exchanged: of as many values as it should have.
+    for shape in ((1, 50, 40, 1), (1, 40, 50, 3), (40, 50, 1)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="Shape"):
+            ask(tf.zeros(shape, dtype))
 
 
 def test_an_export_that_disagrees_never_gets_its_name(
@@ -294,6 +299,13 @@ def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
     )
     with pytest.raises(RuntimeError, match="FlexErf"):
         serving.export_tflite(model, tmp_path / "flex.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    with pytest.raises(RuntimeError, match=r"keras-edram\[serving\]"):
+        serving.export_saved_model(model, tmp_path / "cold", warmup=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,10 +1,15 @@
-"""A recipe so small that a test can train it, and a reader of nothing."""
+"""A recipe and a model so small that tests can train and export them."""
+
+import io
 
 import keras
 import numpy as np
+import pytest
+from PIL import Image
 
+from keras_edram import serving
 from keras_edram.datasets import ClutteredMNIST, load_digits
-from keras_edram.models import EDRAM
+from keras_edram.models import EDRAM, Baseline
 from keras_edram.recipes import _edram
 from keras_edram.training import Recipe
 
@@ -18,7 +23,6 @@ SIZES = dict(
     units=8,
     hidden_units=8,
 )
-
 NAMES = ["nought", "one", "two"]
 
 
@@ -76,3 +80,49 @@ def recipe(**settings):
         model=lambda settings, data: EDRAM(**SIZES),
         compile=_edram.compile_with_cosine_adamw,
     ).with_settings(settings)
+
+
+def answers(model, images):
+    """What a model says of images, as NumPy arrays by name."""
+    return {
+        name: keras.ops.convert_to_numpy(value)
+        for name, value in model.decode(model(images)).items()
+    }
+
+
+def png(image):
+    """A grey image, `(H, W, 1)` of uint8, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def export_two_versions(folder, **options):
+    """Exports two models of the same images as versions 1 and 2 of one.
+
+    The second is a baseline, whose export takes no time.
+
+    Returns:
+        Dictionary of version -> model.
+    """
+    models = {1: reader(), 2: Baseline((40, 50, 1), num_classes=3)}
+    with pytest.MonkeyPatch.context() as patch:
+        # Compared in this process, which takes no time to start.
+        patch.setattr(serving, "_run_apart", serving._run)
+        for version, model in models.items():
+            serving.export_saved_model(model, folder, version, **options)
+    return models
+
+
+def assert_answers(found, model, images, tolerance=1e-5):
+    """Answers of a server, one dictionary an image, are those of the model."""
+    expected = answers(model, images)
+    names = [*serving.class_names(model), ""]
+    assert len(found) == len(images)
+    for index, answer in enumerate(found):
+        assert set(answer) == {*expected, "names"}
+        for name, value in expected.items():
+            np.testing.assert_allclose(
+                answer[name], value[index], atol=tolerance
+            )
+        assert answer["names"] == [names[label] for label in answer["labels"]]
