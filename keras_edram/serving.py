@@ -53,7 +53,7 @@ def export_saved_model(model, path, version=1, *, warmup=False):
         version: Positive integer.
         warmup: Boolean, whether to add a request to each signature, which
             TensorFlow Serving plays when it loads the model, so that the
-            first who asks need not wait. Needs the extra `serving`. Defaults
+            first who asks need not wait. Needs the extra `tf-serving`. Defaults
             to False.
 
     Returns:
@@ -300,7 +300,7 @@ def _warmup_requests(model, name):
     except ImportError as error:
         raise RuntimeError(
             "Warm-up requests need the package tensorflow-serving-api: "
-            'pip install "keras-edram[serving]"'
+            'pip install "keras-edram[tf-serving]"'
         ) from error
     import tensorflow as tf
 
