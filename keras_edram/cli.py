@@ -218,7 +218,7 @@ def _parser():
         "--warmup",
         action="store_true",
         help="of a SavedModel: add requests that TensorFlow Serving plays when "
-        "it loads it; needs the extra `serving`",
+        "it loads it; needs the extra `tf-serving`",
     )
     added.add_argument(
         "--quantize",

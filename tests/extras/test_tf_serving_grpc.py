@@ -16,7 +16,7 @@ import tiny
 import yaml
 from google.protobuf import text_format
 
-pytest.importorskip("tensorflow_serving", reason='needs ".[serving]"')
+pytest.importorskip("tensorflow_serving", reason='needs ".[tf-serving]"')
 
 import answers
 import grpc
