@@ -1,9 +1,11 @@
 """Writes trained models for deployment: SavedModel and TFLite.
 
-Every signature has the same named outputs, those of `decoding.decode`:
-`labels`, `lengths`, `probability`, `probabilities`, `boxes`, `transforms` and
-`locations`. What is written is loaded again in another process and compared
-with the model before it gets its name.
+Every signature that reads images has the same named outputs, those of
+`decoding.decode`: `labels`, `lengths`, `probability`, `probabilities`,
+`boxes`, `transforms` and `locations`. Two more, `start` and `look`, take one
+glimpse at a time, so that the caller decides when to stop. What is written is
+loaded again in another process and compared with the model before it gets its
+name.
 """
 
 import pathlib
@@ -15,10 +17,11 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_edram import files
+from keras_edram import files, geometry
 from keras_edram.models.ensemble import Ensemble
 
 LABELS_FILE = "labels.txt"
+STEP_SIGNATURES = ["start", "look"]
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 QUANTIZATIONS = (None, "float16", "int8")
 NUM_CHECKED_IMAGES = 9  # not the batch size that anything was traced with
@@ -30,6 +33,7 @@ CHECKED_QUANTILE = 0.75
 MAX_DIFFERENCE = 1e-4
 # Which label wins may change between two that are equal.
 COMPARED = ("probability", "probabilities", "transforms", "locations")
+STEP_COMPARED = ("step_probabilities", "step_transforms")
 # Weights in half or in 8 bits move the probabilities; more would be a defect.
 MAX_QUANTIZED_DIFFERENCE = {"float16": 0.05, "int8": 0.3}
 
@@ -44,8 +48,17 @@ def export_saved_model(model, path, version=1, *, warmup=False):
     - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of any
       size; they are stretched to that of the model's images.
 
-    All have one more output, `names`, strings `(B, S)`: the labels as names of
-    their classes, empty after the last object.
+    These have one more output, `names`, strings `(B, S)`: the labels as names
+    of their classes, empty after the last object. For a model that looks step
+    by step, `EDRAM` or `RAM`, there are two more:
+
+    - `start`: `images`, float32 -> the state before the first glimpse, tensors
+      `state_...` with the images along their first axis;
+    - `look`: `images` and the state -> the state after a glimpse, and of the
+      glimpse `step_probabilities` `(B, K)`, what it says alone;
+      `step_transforms` `(B, 2, 3)`, its window; `step_boxes` `(B, 4)`, what
+      that shows, as fractions of the image's sides. Images of a batch can be
+      at different glimpses.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -90,9 +103,10 @@ def export_tflite(model, path, quantize=None):
     """Writes a TFLite file of built-in operators, for any batch size.
 
     Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
-    [0, 255]. The names of the classes, a line each, are the associated file
-    `labels.txt`: as TFLite's metadata have it, a ZIP archive at the end of the
-    file, which any ZIP program opens.
+    [0, 255]; `start` and `look` are as of `export_saved_model`. The names of
+    the classes, a line each, are the associated file `labels.txt`: as TFLite's
+    metadata have it, a ZIP archive at the end of the file, which any ZIP
+    program opens.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -122,8 +136,11 @@ def export_tflite(model, path, quantize=None):
     model = _deployable(model)
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(model, folder, with_names=False)
+        signatures = ["serving_default"]
+        if hasattr(model, "step"):
+            signatures += STEP_SIGNATURES
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=["serving_default"]
+            folder, signature_keys=signatures
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if quantize is not None:
@@ -155,13 +172,8 @@ def run_saved_model(path, images):
     Returns:
         Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
     """
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(path))  # must outlive its signatures
-    outputs = loaded.signatures["serving_default"](
-        images=tf.constant(images, tf.float32)
-    )
-    outputs = {name: value.numpy() for name, value in outputs.items()}
+    run, _ = _open_saved_model(path)
+    outputs = run("serving_default", images=np.asarray(images, "float32"))
     outputs["names"] = np.char.decode(outputs["names"].astype(bytes), "utf-8")
     return outputs
 
@@ -176,10 +188,67 @@ def run_tflite(path, images):
     Returns:
         Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
     """
+    run, _ = _open_tflite(path)
+    return run("serving_default", images=np.asarray(images, "float32"))
+
+
+def run_steps(path, images, num_glimpses):
+    """Glimpses of an export taken one at a time, by `start` and `look`.
+
+    Args:
+        path: Path of the SavedModel's folder or of the `.tflite` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+        num_glimpses: Integer, how many to take.
+
+    Returns:
+        Dictionary of NumPy arrays: `step_probabilities` `(B, T, K)`,
+        `step_transforms` `(B, T, 2, 3)` and `step_boxes` `(B, T, 4)`.
+    """
+    run, _ = _open(path)
+    images = np.asarray(images, "float32")
+    state = run("start", images=images)
+    steps = []
+    for _ in range(num_glimpses):
+        outputs = run("look", images=images, **state)
+        state = {name: outputs.pop(name) for name in state}
+        steps.append(outputs)
+    return {
+        name: np.stack([step[name] for step in steps], axis=1)
+        for name in steps[0]
+    }
+
+
+def _open(path):
+    """Runs a signature of an export: `(name, **inputs)` -> its outputs.
+
+    And the names of its signatures.
+    """
+    is_tflite = str(path).endswith(".tflite")
+    return (_open_tflite if is_tflite else _open_saved_model)(path)
+
+
+def _open_saved_model(path):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+
+    def run(signature, **inputs):
+        inputs = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = loaded.signatures[signature](**inputs)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run, set(loaded.signatures)
+
+
+def _open_tflite(path):
     from ai_edge_litert.interpreter import Interpreter
 
-    runner = Interpreter(str(path)).get_signature_runner("serving_default")
-    return runner(images=np.asarray(images, "float32"))
+    interpreter = Interpreter(str(path))
+
+    def run(signature, **inputs):
+        return interpreter.get_signature_runner(signature)(**inputs)
+
+    return run, set(interpreter.get_signature_list())
 
 
 def class_names(model):
@@ -290,7 +359,65 @@ def _write_saved_model(model, path, with_names=True):
         serve_bytes,
         input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
     )
+    if hasattr(model, "step"):
+        _add_steps(archive, model)
     archive.write_out(str(path), verbose=False)
+
+
+def _add_steps(archive, model):
+    """Adds the signatures `start` and `look`."""
+    import tensorflow as tf
+
+    images_spec = tf.TensorSpec((None, *model.image_shape), tf.float32)
+
+    def start(images):
+        _, state = model.start(tf.ensure_shape(images, images_spec.shape))
+        # A step for each image: a server joins requests to batches.
+        steps = tf.fill(tf.shape(images)[:1], state.step)
+        return _named(state._replace(step=steps))
+
+    def look(images, *tensors):
+        images = tf.ensure_shape(images, images_spec.shape)
+        pyramid, like = model.start(images)
+        state = tf.nest.pack_sequence_as(like, tensors)
+        glimpse, state = model.step(pyramid, state)
+        boxes = geometry.transforms_to_boxes(glimpse.transforms)
+        return {
+            **_named(state),
+            "step_probabilities": tf.nn.softmax(glimpse.logits),
+            "step_transforms": glimpse.transforms,
+            "step_boxes": tf.clip_by_value(boxes, 0, 1),
+        }
+
+    start = tf.function(start, input_signature=[_spec("images", images_spec)])
+    state = start.get_concrete_function().structured_outputs
+    look = tf.function(
+        look,
+        input_signature=[
+            _spec("images", images_spec),
+            *(_spec(name, like) for name, like in state.items()),
+        ],
+    )
+    archive.add_endpoint("start", start)
+    archive.add_endpoint("look", look)
+
+
+def _spec(name, like):
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *like.shape[1:]), like.dtype, name)
+
+
+def _named(state):
+    """The tensors of a state by name, in the order of its fields."""
+    named = {}
+    for name, value in state._asdict().items():
+        if isinstance(value, tuple):
+            for index, part in enumerate(value):
+                named[f"state_{name}_{index}"] = part
+        else:
+            named[f"state_{name}"] = value
+    return named
 
 
 def _warmup_requests(model, name):
@@ -334,7 +461,12 @@ def _write_warmup(requests, folder):
 def _compare(model, path, tolerance):
     """Raises unless what was written gives the model's own answers."""
     images = _checked_images(model.image_shape)
-    expected = model.decode(model.predict(images, verbose=0))
+    answers = model.predict(images, verbose=0)
+    expected = model.decode(answers)
+    compared = COMPARED
+    if hasattr(model, "step"):
+        compared += STEP_COMPARED
+        expected |= _glimpse_by_glimpse(answers)
     outputs = _run_apart(path, images)
     outputs.pop("names", None)  # says what the labels say
     if set(outputs) != set(expected):
@@ -342,8 +474,11 @@ def _compare(model, path, tolerance):
             f"The export must have the outputs {sorted(expected)}. "
             f"It has {sorted(outputs)}"
         )
-    for name in COMPARED:
+    for name in compared:
         value = keras.ops.convert_to_numpy(expected[name])
+        if name in STEP_COMPARED:
+            # RAM's own answer is after its last glimpse only.
+            outputs[name] = outputs[name][:, -value.shape[1] :]
         differences = np.abs(outputs[name] - value)
         difference = np.quantile(
             differences.reshape(len(images), -1).max(axis=1), CHECKED_QUANTILE
@@ -353,6 +488,18 @@ def _compare(model, path, tolerance):
                 f"The export must agree with the model within {tolerance}. "
                 f"Its {name} are off by {difference}"
             )
+
+
+def _glimpse_by_glimpse(answers):
+    """What `run_steps` has to give: `(B, S, N, ...)` -> `(B, T, ...)`."""
+    logits, transforms = answers["labels"], answers["transforms"]
+    probabilities = keras.ops.softmax(logits)
+    return {
+        "step_probabilities": keras.ops.reshape(
+            probabilities, (len(logits), -1, logits.shape[-1])
+        ),
+        "step_transforms": transforms.reshape(len(logits), -1, 2, 3),
+    }
 
 
 def _run_apart(path, images):
@@ -379,8 +526,15 @@ def _checked_images(image_shape):
 
 
 def _run(path, images):
-    run = run_tflite if str(path).endswith(".tflite") else run_saved_model
-    return run(path, images)
+    is_tflite = str(path).endswith(".tflite")
+    outputs = (run_tflite if is_tflite else run_saved_model)(path, images)
+    _, signatures = _open(path)
+    if {*STEP_SIGNATURES} <= signatures:
+        locations = outputs["locations"]
+        steps = run_steps(path, images, locations.shape[1] * locations.shape[2])
+        del steps["step_boxes"]  # say what the windows say
+        outputs |= steps
+    return outputs
 
 
 def _main(path, given, answers):

@@ -5,31 +5,20 @@ import pytest
 import tiny
 
 from keras_edram import anytime, decoding
-from keras_edram.models import RAM, Baseline, Ensemble
+from keras_edram.models import Baseline, Ensemble
 
 
-def make_ram():
-    """A tiny RAM that looks elsewhere on every image."""
-    model = RAM(
-        image_shape=(40, 50, 1),
-        num_classes=4,
-        num_glimpses=3,
-        glimpse_size=8,
-        num_scales=2,
-        units=8,
-        hidden_units=8,
-        seed=1,
-    )
-    generator = np.random.default_rng(4)
-    model.location.kernel.assign(generator.normal(size=(8, 2)))
-    model.action.kernel.assign(generator.normal(size=(8, 4)) * 3)
+def sure_ram():
+    """A tiny RAM that is surer of some images than of others."""
+    model = tiny.ram()
+    model.action.kernel.assign(20 * model.action.kernel)
     return model
 
 
 MODELS = {
     "one target": lambda: tiny.reader(terminal=False, num_targets=1),
     "a sequence": tiny.reader,
-    "RAM": make_ram,
+    "RAM": sure_ram,
 }
 
 
@@ -205,7 +194,7 @@ def test_read_takes_the_budget(model, images):
 )
 def test_a_budget_that_is_none_is_refused(budget, received, images):
     with pytest.raises(ValueError, match=f"Received: {received}"):
-        make_ram().read(images, **budget)
+        tiny.ram().read(images, **budget)
 
 
 def test_models_without_steps_are_refused(images):

@@ -1,7 +1,6 @@
 import sys
 import zipfile
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -83,6 +82,8 @@ def test_each_signature_gives_the_answers_of_the_model(
         "serving_default",
         "serving_uint8",
         "serving_bytes",
+        "start",
+        "look",
     }
     expected = tiny.answers(model, images)
     for name, inputs in {
@@ -160,6 +161,62 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     assert not [name for name in operators if name.startswith("Flex")]
 
 
+def assert_steps_agree(path, expected, images):
+    """Glimpse by glimpse, the caller's average is the model's answer."""
+    _, num_targets, glimpses_per_target, _ = expected["locations"].shape
+    steps = serving.run_steps(path, images, num_targets * glimpses_per_target)
+    targets = (len(images), num_targets, glimpses_per_target)
+    probabilities = steps["step_probabilities"].reshape(*targets, -1)
+    np.testing.assert_allclose(
+        probabilities.mean(axis=2), expected["probabilities"], atol=1e-5
+    )
+    windows = steps["step_transforms"].reshape(*targets, 2, 3)
+    np.testing.assert_allclose(
+        windows[:, :, -1], expected["transforms"], atol=1e-5
+    )
+    boxes = steps["step_boxes"].reshape(*targets, 4)[:, :, -1]
+    is_object = expected["labels"] >= 0
+    np.testing.assert_allclose(
+        boxes[is_object], expected["boxes"][is_object], atol=1e-5
+    )
+
+
+def test_a_caller_can_look_step_by_step(saved_model, model, images, tmp_path):
+    expected = tiny.answers(model, images)
+    assert_steps_agree(saved_model, expected, images)
+    path = serving.export_tflite(model, tmp_path / "steps.tflite")
+    assert_steps_agree(path, expected, images)
+
+
+def test_a_server_can_look_for_callers_at_different_glimpses(
+    saved_model, images
+):
+    """It joins their requests along the first axis of all tensors."""
+    look = tf.saved_model.load(str(saved_model)).signatures["look"]
+    start = tf.saved_model.load(str(saved_model)).signatures["start"]
+    images = tf.constant(images, tf.float32)
+
+    def state_of(outputs):
+        return {
+            name: value
+            for name, value in outputs.items()
+            if name.startswith("state_")
+        }
+
+    first = state_of(start(images=images))
+    second = state_of(look(images=images, **first))
+    together = look(
+        images=tf.concat([images, images], 0),
+        **{name: tf.concat([first[name], second[name]], 0) for name in first},
+    )
+    apart = [look(images=images, **state) for state in (first, second)]
+    for name, value in together.items():
+        np.testing.assert_allclose(
+            value, np.concatenate([part[name] for part in apart]), atol=1e-5
+        )
+    assert together["state_step"].numpy().tolist() == [1, 1, 1, 2, 2, 2]
+
+
 @pytest.mark.slow
 def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     ensemble = Ensemble(
@@ -171,25 +228,6 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     assert_agree(serving.run_saved_model(folder, images), expected)
     file = serving.export_tflite(ensemble, tmp_path / "ensemble.tflite")
     assert_agree(serving.run_tflite(file, images), expected)
-
-
-def make_ram(**arguments):
-    """A tiny RAM whose locations depend on the image."""
-    keras.utils.set_random_seed(0)
-    model = RAM(
-        (40, 50, 1),
-        num_glimpses=3,
-        num_scales=2,
-        units=8,
-        hidden_units=8,
-        convolution_filters=(2, 3),
-        inception_filters=1,
-        core_filters=2,
-        **arguments,
-    )
-    kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
-    model.location.kernel.assign(kernel)
-    return model
 
 
 @pytest.mark.parametrize(
@@ -208,11 +246,13 @@ def make_ram(**arguments):
     ],
 )
 def test_ram_is_exported_with_its_mean_policy(arguments, images, tmp_path):
-    ram = make_ram(**arguments)
+    ram = tiny.ram(**arguments)
     folder = serving.export_saved_model(ram, tmp_path / "ram")
     file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     ram.num_rollouts = 0
     expected = tiny.answers(ram, images)
+    last = serving.run_steps(folder, images, 3)["step_probabilities"][:, -1]
+    np.testing.assert_allclose(last, expected["probabilities"][:, 0], atol=1e-5)
     locations = expected["locations"]
     assert locations.shape == (3, 1, 3, 2)
     assert not locations[:, :, 0].any()  # the middle
@@ -304,7 +344,7 @@ def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
 
 def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
-    with pytest.raises(RuntimeError, match=r"keras-edram\[serving\]"):
+    with pytest.raises(RuntimeError, match=r"keras-edram\[tf-serving\]"):
         serving.export_saved_model(model, tmp_path / "cold", warmup=True)
     assert not list(tmp_path.iterdir())
 

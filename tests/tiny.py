@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_edram import serving
 from keras_edram.datasets import ClutteredMNIST, load_digits
-from keras_edram.models import EDRAM, Baseline
+from keras_edram.models import EDRAM, RAM, Baseline
 from keras_edram.recipes import _edram
 from keras_edram.training import Recipe
 
@@ -47,6 +47,27 @@ def reader(seed=7, **arguments):
     for weight in model.non_trainable_weights:  # means and variances
         weight.assign(generator.uniform(0.1, 0.3, weight.shape))
     model.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
+    return model
+
+
+def ram(**arguments):
+    """A tiny RAM whose locations and answers depend on the image."""
+    keras.utils.set_random_seed(0)
+    model = RAM(
+        (40, 50, 1),
+        num_glimpses=3,
+        num_scales=2,
+        units=8,
+        hidden_units=8,
+        convolution_filters=(2, 3),
+        inception_filters=1,
+        core_filters=2,
+        **arguments,
+    )
+    generator = np.random.default_rng(0)
+    for network, size in ((model.location, 1), (model.action, 3)):
+        shape = network.kernel.shape
+        network.kernel.assign(size * generator.normal(size=shape))
     return model
 
 

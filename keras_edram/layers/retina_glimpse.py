@@ -9,7 +9,7 @@ from keras import ops
 from keras_edram import geometry
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
-    read_level,
+    read_points,
 )
 
 
@@ -121,19 +121,31 @@ class RetinaGlimpse(keras.layers.Layer):
 
     def read(self, pyramid, locations):
         """Patches around `locations` of an `ImagePyramid`."""
+        side, scales = self.glimpse_size, range(self.num_scales)
         centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
-        x, y = centre[:, :1], centre[:, 1:]  # (B, 1)
-        scales = range(self.num_scales)
-        patches = ops.stack(
-            [self._read_scale(pyramid, x, y, scale) for scale in scales],
-            axis=3 if self.flatten_scales else 1,
-        )  # (B, g, g, K, C) or (B, K, g, g, C)
+        offsets = geometry.pixel_centres(side) * (side / 2)  # (g,)
+        y, x = np.meshgrid(offsets, offsets, indexing="ij")
+        factors = self.scale_factor ** np.arange(self.num_scales)[:, None]
+        x, y = (
+            centre[:, None, axis : axis + 1]
+            + (factors * grid.reshape(1, -1)).astype("float32")
+            for axis, grid in enumerate((x, y))
+        )  # (B, K, g g)
+        detail = np.array([self._level(scale) for scale in scales])
+        lower = np.floor(detail).astype("int32")
+        patches = read_points(pyramid, x, y, lower[None])  # (B, K, g g, C)
+        blend = (detail - lower).astype("float32")[:, None, None]
+        if blend.any():
+            upper = np.ceil(detail).astype("int32")
+            coarse = read_points(pyramid, x, y, upper[None])
+            patches = patches + blend * (coarse - patches)
+        channels = patches.shape[-1]
         if self.flatten_scales:
-            side, channels = self.glimpse_size, patches.shape[-1]
-            patches = ops.reshape(
-                patches, (-1, side, side, self.num_scales * channels)
-            )  # (B, g, g, K C)
-        return ops.cast(patches, self.compute_dtype)
+            patches = ops.transpose(patches, (0, 2, 1, 3))
+            shape = (side, side, self.num_scales * channels)
+        else:
+            shape = (self.num_scales, side, side, channels)
+        return ops.cast(ops.reshape(patches, (-1, *shape)), self.compute_dtype)
 
     def windows(self, locations, image_size, scale=0):
         """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`."""
@@ -143,19 +155,6 @@ class RetinaGlimpse(keras.layers.Layer):
     def _level(self, scale):
         """The pyramid level, with fraction, that a scale is read from."""
         return scale * math.log2(self.scale_factor)
-
-    def _read_scale(self, pyramid, x, y, scale):
-        side = self.glimpse_size * self.scale_factor**scale
-        offsets = geometry.pixel_centres(self.glimpse_size) * (side / 2)
-        x = (x + offsets)[:, None, :]  # (B, 1, g)
-        y = (y + offsets)[:, :, None]  # (B, g, 1)
-        level = self._level(scale)
-        lower = math.floor(level)
-        patches = read_level(pyramid, x, y, np.array([lower], "int32"))
-        if level > lower:
-            coarse = read_level(pyramid, x, y, np.array([lower + 1], "int32"))
-            patches = patches + (level - lower) * (coarse - patches)
-        return patches  # (B, g, g, C)
 
     def compute_output_shape(self, images_shape, locations_shape):
         batch, channels = images_shape[0], images_shape[-1]

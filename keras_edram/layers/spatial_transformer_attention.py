@@ -107,82 +107,102 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     """
     points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
     position = geometry.points_to_pixels(points, pyramid.sizes[0])
-    x, y = position[..., 0], position[..., 1]  # (B, h, w)
+    height, width = glimpse_size
+    position = ops.reshape(position, (-1, 1, height * width, 2))
+    x, y = position[..., 0], position[..., 1]  # (B, 1, h w)
+    channels = pyramid.pixels.shape[-1]
+    patches_shape = (-1, height, width, channels)
     if len(pyramid.sizes) == 1:
-        finest = ops.zeros_like(transforms[:, 0, 0], dtype="int32")  # (B,)
-        return read_level(pyramid, x, y, finest, fill_mode)
+        finest = np.zeros((1, 1), "int32")
+        values = read_points(pyramid, x, y, finest, fill_mode)
+        return ops.reshape(values, patches_shape)
     coarsest = len(pyramid.sizes) - 1
     step = geometry.pixel_step(transforms, glimpse_size, pyramid.sizes[0])
     # `step` is a square: log2 of the step is half of its logarithm.
     detail = ops.log2(ops.clip(step, 1.0, 4.0**coarsest)) / 2.0  # (B,)
     lower = ops.minimum(ops.floor(detail), coarsest - 1.0)
-    blend = ops.reshape(detail - lower, (-1, 1, 1, 1))
+    blend = ops.reshape(detail - lower, (-1, 1, 1))
     # Clipped as integers too: a window that is not a number must give patches
     # that are not, which a training can stop at, and not a failing gather.
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
-    fine = read_level(pyramid, x, y, lower, fill_mode)
-    coarse = read_level(pyramid, x, y, lower + 1, fill_mode)
-    return fine + blend * (coarse - fine)
+    levels = lower[:, None] + np.array([0, 1], "int32")  # (B, 2)
+    values = read_points(pyramid, x, y, levels, fill_mode)
+    fine, coarse = values[:, 0], values[:, 1]  # (B, h w, C)
+    return ops.reshape(fine + blend * (coarse - fine), patches_shape)
 
 
-def read_level(pyramid, x, y, level, fill_mode="zeros"):
-    """Bilinear read of single points from one level of a pyramid.
+# The four pixels around a point: which column and row, from the left upper
+# one, and their weights as a linear function of what is left of the position.
+TAP_COLUMNS = np.array([[0], [1], [0], [1]], "int32")
+TAP_ROWS = np.array([[0], [0], [1], [1]], "int32")
+
+
+def read_points(pyramid, x, y, levels, fill_mode="zeros"):
+    """Bilinear read of single points from L levels of a pyramid.
+
+    All pixels are gathered at once: on a device it is the number of
+    operations that costs, not their size.
 
     Args:
         pyramid: `ImagePyramid` of B images.
-        x: Float tensor that broadcasts to `(B, h, w)`: where to read, in
-            pixels of the finest level, 0 being the centre of the first.
+        x: Float tensor of shape `(B, L, P)`, or 1 for what is alike: where to
+            read, in pixels of the finest level, 0 being the centre of the
+            first.
         y: Likewise, downwards.
-        level: Int32 tensor of shape `(B,)`, or `(1,)` for all images alike.
+        levels: Int32 tensor of shape `(B, L)`, or `(1, L)` for all images
+            alike.
         fill_mode: `"zeros"` or `"nearest"`, see `read_windows`.
 
     Returns:
-        Float32 tensor of shape `(B, h, w, C)`.
+        Float32 tensor of shape `(B, L, P, C)`.
 
     Example:
 
     >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
-    >>> x, y = keras.ops.ones((1, 1, 3)), keras.ops.ones((1, 2, 1))
-    >>> read_level(pyramid, x, y, keras.ops.array([0])).shape
-    (1, 2, 3, 1)
+    >>> x, y = keras.ops.ones((1, 1, 3)), keras.ops.ones((1, 1, 3))
+    >>> read_points(pyramid, x, y, keras.ops.array([[0]])).shape
+    (1, 1, 3, 1)
     """
     pixels, sizes = pyramid
     num_pixels, channels = pixels.shape[1:]
     areas = [height * width for height, width in sizes]
     starts = np.cumsum([0] + areas[:-1])
 
-    def of_level(values, dtype):
+    def of_level(values, dtype, dimensions):
         table = ops.convert_to_tensor(np.array(values, dtype))
-        return ops.reshape(ops.take(table, level, axis=0), (-1, 1, 1))
+        shape = (-1, levels.shape[1], *[1] * dimensions)
+        return ops.reshape(ops.take(table, levels, axis=0), shape)
 
-    height = of_level([h for h, _ in sizes], "int32")
-    width = of_level([w for _, w in sizes], "int32")
-    image = ops.reshape(ops.arange(ops.shape(pixels)[0]), (-1, 1, 1))
-    start = of_level(starts, "int32") + image * num_pixels
-    shrink = of_level([0.5**i for i in range(len(sizes))], "float32")
-
+    shrink = of_level([0.5**i for i in range(len(sizes))], "float32", 1)
     x = (x + 0.5) * shrink - 0.5
     y = (y + 0.5) * shrink - 0.5
     left, top = ops.floor(x), ops.floor(y)
-    x_weight, y_weight = x - left, y - top
-    left, top = ops.cast(left, "int32"), ops.cast(top, "int32")
-    flat = ops.reshape(pixels, (-1, channels))  # (B P, C)
 
-    def tap(column, row, weight):
-        near_column = ops.clip(column, 0, width - 1)
-        near_row = ops.clip(row, 0, height - 1)
-        if fill_mode == "zeros":
-            inside = (column == near_column) & (row == near_row)
-            weight = ops.where(inside, weight, 0.0)
-        values = ops.take(flat, start + near_row * width + near_column, axis=0)
-        return ops.cast(values, "float32") * weight[..., None]  # (B, h, w, C)
+    def taps(start, rest, offsets, sides):
+        """Pixels along one axis, whether they are there, and their weights."""
+        pixel = ops.cast(start, "int32")[:, :, None] + offsets  # (B, L, 4, P)
+        near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
+        # 1 - rest of the first pixel, rest of the second.
+        sign = (2 * offsets - 1).astype("float32")
+        weight = (1 - offsets).astype("float32") + sign * rest[:, :, None]
+        return near, pixel == near, weight
 
-    return (
-        tap(left, top, (1.0 - x_weight) * (1.0 - y_weight))
-        + tap(left + 1, top, x_weight * (1.0 - y_weight))
-        + tap(left, top + 1, (1.0 - x_weight) * y_weight)
-        + tap(left + 1, top + 1, x_weight * y_weight)
+    column, in_width, x_weight = taps(
+        left, x - left, TAP_COLUMNS, [width for _, width in sizes]
     )
+    row, in_height, y_weight = taps(
+        top, y - top, TAP_ROWS, [height for height, _ in sizes]
+    )
+    weight = x_weight * y_weight  # (B, L, 4, P)
+    if fill_mode == "zeros":
+        weight = ops.where(in_width & in_height, weight, 0.0)
+    image = ops.reshape(ops.arange(ops.shape(pixels)[0]), (-1, 1, 1, 1))
+    first = image * num_pixels + of_level(starts, "int32", 2)
+    width = of_level([width for _, width in sizes], "int32", 2)
+    flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
+    values = ops.take(flat, first + row * width + column, axis=0)
+    values = ops.cast(values, "float32")  # (B, L, 4, P, C)
+    return ops.sum(values * weight[..., None], axis=2)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")

@@ -99,19 +99,24 @@ class StepwiseBatchNormalization(keras.layers.Layer):
             mean, variance = ops.moments(values, axes=axes)
             self._update(self.moving_mean, mean, step)
             self._update(self.moving_variance, variance, step)
-            normalize = _normalize_batch
-        else:
-            known = ops.minimum(step, self.num_steps - 1)
-            mean = ops.take(self.moving_mean, known, axis=0)
-            variance = ops.take(self.moving_variance, known, axis=0)
-            normalize = _normalize
-            if len(mean.shape) == 2:  # (B, C): the axes between are missing
-                between = [1] * (len(inputs.shape) - 2)
-                shape = (-1, *between, inputs.shape[-1])
-                mean = ops.reshape(mean, shape)
-                variance = ops.reshape(variance, shape)
-        sharpness = ops.rsqrt(variance + self.epsilon)  # 1 / deviation
-        return normalize(inputs, gamma, beta, mean, sharpness)
+            sharpness = ops.rsqrt(variance + self.epsilon)  # 1 / deviation
+            return _normalize_batch(inputs, gamma, beta, mean, sharpness)
+        # Of all steps first: an export keeps these two tables, and an
+        # inference does not compute them.
+        scale = gamma * ops.rsqrt(self.moving_variance + self.epsilon)
+        offset = beta - self.moving_mean * scale  # (steps, C)
+        known = ops.minimum(step, self.num_steps - 1)
+        scale, offset = (
+            ops.take(table, known, axis=0) for table in (scale, offset)
+        )
+        if len(scale.shape) == 2:  # (B, C): the axes between are missing
+            between = [1] * (len(inputs.shape) - 2)
+            shape = (-1, *between, inputs.shape[-1])
+            scale, offset = (
+                ops.reshape(scale, shape),
+                ops.reshape(offset, shape),
+            )
+        return _scale(inputs, scale, offset)
 
     def _update(self, moving, value, step):
         is_step = ops.arange(self.num_steps)[:, None] == step  # (steps, 1)
@@ -134,18 +139,15 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         return config
 
 
-def _normalize(inputs, gamma, beta, mean, sharpness):
-    # One multiplication and one addition for each value: the rest is done on
-    # vectors of C numbers.
+def _scale(inputs, scale, offset):
+    """One multiplication and one addition, in the dtype of the inputs."""
     dtype = inputs.dtype
-    scale = gamma * sharpness
-    offset = beta - mean * scale
     return inputs * ops.cast(scale, dtype) + ops.cast(offset, dtype)
 
 
 @ops.custom_gradient
 def _normalize_batch(inputs, gamma, beta, mean, sharpness):
-    """`_normalize` by the statistics of the n inputs of a channel themselves.
+    """`γ (x - μ) / sqrt(σ² + ε) + β`, of the n inputs of a channel themselves.
 
     The gradient through them, with x̂ = (x - μ) / sqrt(σ² + ε), is
 
@@ -172,4 +174,5 @@ def _normalize_batch(inputs, gamma, beta, mean, sharpness):
         none = ops.zeros_like(mean)
         return d_inputs, d_gamma, d_beta, none, none
 
-    return _normalize(inputs, gamma, beta, mean, sharpness), gradient
+    scale = gamma * sharpness
+    return _scale(inputs, scale, beta - mean * scale), gradient

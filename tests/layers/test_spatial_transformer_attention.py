@@ -13,7 +13,7 @@ from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     num_pyramid_levels,
-    read_level,
+    read_points,
 )
 
 IMAGE = (7, 10)  # height, width
@@ -469,55 +469,64 @@ def test_the_border_of_a_pyramid_is_repeated_unless_told():
     np.testing.assert_allclose(zeros[0, -1, 0], 7 / 8 * 6 / 8, rtol=1e-5)
 
 
-# A row of columns and a column of rows, as of a window without rotation;
-# on the image, half a pixel beside it, and far outside.
+# On the image, half a pixel beside it, and far outside.
 COLUMNS = np.array([-9.0, -0.75, 0.0, 3.3, 16.0, 29.4, 41.0])
 ROWS = np.array([-0.5, 2.0, 7.7, 22.25, 50.0])
+POINTS = np.stack(np.meshgrid(COLUMNS, ROWS), axis=-1).reshape(-1, 1, 2)
 
 
-def slow_read_level(image, level, fill_mode):
-    levels = [image]
+def slow_read_points(image, level, points, fill_mode="zeros"):
+    """Points `(P, 1, 2)` -> `(P, C)`."""
     for _ in range(level):
-        levels.append(slow_half(levels[-1]))
-    points = np.stack(np.meshgrid(COLUMNS, ROWS), axis=-1)
+        image = slow_half(image)
     points = (points + 0.5) / 2**level - 0.5
-    return slow_read_at(levels[level], points, fill_mode)
+    return slow_read_at(image, points, fill_mode)[:, 0]
 
 
 @pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
-@pytest.mark.parametrize("levels", [[0], [1], [3], [2, 0]])
-def test_a_level_is_read_at_pixels_of_the_finest(levels, fill_mode):
-    """One level for all images, or one for each of them."""
+@pytest.mark.parametrize(
+    "levels", [[[0]], [[1]], [[2, 0, 3]], [[3, 0], [1, 2]]]
+)
+def test_points_are_read_at_pixels_of_the_finest_level(levels, fill_mode):
+    """Some levels for all images, or others for each of them."""
     images = counted(2, *WIDE_IMAGE, 3)
     pyramid = image_pyramid(ops.cast(images, "float32"), 4)
-    patches = read_level(
+    found = read_points(
         pyramid,
-        ops.cast(COLUMNS[None, None, :], "float32"),
-        ops.cast(ROWS[None, :, None], "float32"),
+        ops.cast(POINTS[None, None, :, 0, 0], "float32"),
+        ops.cast(POINTS[None, None, :, 0, 1], "float32"),
         np.array(levels, "int32"),
         fill_mode,
     )
     expected = [
-        slow_read_level(image, level, fill_mode)
-        for image, level in zip(images, np.resize(levels, 2), strict=True)
+        [slow_read_points(image, level, POINTS, fill_mode) for level in row]
+        for image, row in zip(
+            images, np.broadcast_to(levels, (2, len(levels[0]))), strict=True
+        )
     ]
-    assert_close(patches, np.array(expected))
+    assert_close(found, np.array(expected))
 
 
-def test_a_level_is_read_at_other_places_in_each_image():
+def test_points_can_be_others_in_each_image_and_level():
     images = counted(2, *WIDE_IMAGE, 3)
     pyramid = image_pyramid(ops.cast(images, "float32"), 2)
-    rows, columns = np.array([[[3.25]], [[17.5]]]), np.array([[[8.5, 21.0]]])
-    patches = read_level(
+    rows = np.array([[[3.25, 4.0]], [[17.5, -2.0]]])  # by image
+    columns = np.array([[[8.5, 21.0], [0.0, 9.25]]])  # by level
+    found = read_points(
         pyramid,
         ops.cast(columns, "float32"),
         ops.cast(rows, "float32"),
-        np.array([1], "int32"),
+        np.array([[1, 0]], "int32"),
     )
-    expected = np.empty((2, 1, 2, 3))
-    for index in range(2):
-        points = np.stack(np.meshgrid(columns, rows[index]), axis=-1)
-        expected[index] = slow_read_at(
-            slow_half(images[index]), (points + 0.5) / 2 - 0.5, "zeros"
-        )
-    assert_close(patches, expected)
+    expected = [
+        [
+            slow_read_points(
+                images[image],
+                level,
+                np.stack([columns[0, place], rows[image, 0]], -1)[:, None],
+            )
+            for place, level in enumerate([1, 0])
+        ]
+        for image in range(2)
+    ]
+    assert_close(found, np.array(expected))
