@@ -235,7 +235,7 @@ def _image(instance, where, image_shape):
         '[0, 255], or {"b64": "..."}'
     )
     try:
-        image = np.array(instance, "float32")
+        image = np.array(instance, "float64")
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(
             f"{expected}. Received: lists of different lengths, or what is no "
