@@ -15,6 +15,7 @@ import pathlib
 import re
 import reprlib
 import socket
+import warnings
 
 import fastapi
 import kserve
@@ -79,6 +80,8 @@ def serve(where, *, name=None, host="127.0.0.1", port=8501):
             f"{name} is served at http://{address}:{port}/ until Ctrl+C",
             flush=True,
         )
+        # KServe's way to write JSON; nothing that a user could change.
+        warnings.filterwarnings("ignore", "ORJSONResponse is deprecated")
         config = uvicorn.Config(
             application(reader),
             log_config=None,
@@ -297,12 +300,13 @@ def _bound_socket(host, port):
     """A socket at an address that nobody else listens at."""
     with contextlib.ExitStack() as opened:
         try:
+            # Not with the port: it would take 70000 for 4464.
             ((family, *_, address), *_) = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM
+                host, None, type=socket.SOCK_STREAM
             )
             listener = opened.enter_context(socket.socket(family))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+            listener.bind((address[0], port, *address[2:]))
         except (OSError, OverflowError) as error:
             raise ValueError(
                 "The server needs an address of this machine and a free port. "

@@ -89,12 +89,12 @@ def predict(address, *rows, **parameters):
     return value["predictions"]
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, tolerance=1e-5):
     assert len(found) == len(expected)
     for row, other in zip(found, expected, strict=True):
         for name, value in other.items():
             if name in ("probability", "boxes"):
-                np.testing.assert_allclose(row[name], value, atol=1e-5)
+                np.testing.assert_allclose(row[name], value, atol=tolerance)
             else:
                 assert row[name] == value
 
@@ -212,7 +212,7 @@ def test_a_body_that_is_none_is_refused_in_one_sentence(address, case):
         ("GET", "/v1/models/other/metadata", 404, "name other does not exist"),
         ("POST", f"{TINY}/versions/1:predict", 404, "nothing to POST at"),
         ("POST", f"{TINY}:explain", 400, "Nothing is explained here"),
-        ("GET", f"{TINY}:predict", 404, "GET"),
+        ("GET", f"{TINY}:predict", 404, "tiny:predict does not exist"),
         ("POST", "/v2/repository/models/tiny/unload", 404, "nothing to POST"),
         ("GET", "/../setup.cfg", 404, "nothing to GET at"),
         ("DELETE", "/", 405, "nothing to DELETE at '/'"),
@@ -228,8 +228,8 @@ def test_the_page_is_there_and_takes_nothing_from_elsewhere(address):
     status, content = ask(address, "/")
     assert status == 200 and b"<title>" in content
     files = re.findall(r'(?:src|href)="(\w\S*)"', content.decode())
-    assert sorted(files) == ["script.js", "style.css"]
-    for file in files:
+    assert set(files) == {"data:,", "script.js", "style.css"}
+    for file in ("script.js", "style.css"):
         status, content = ask(address, f"/{file}")
         assert status == 200 and b"//" not in content.replace(b"// ", b"")
 
@@ -299,7 +299,9 @@ def test_it_stands_wrong_requests_among_many(path):
             row = images[index].tolist()
             if index % 2:
                 row = malformed.b64(tiny.png(images[index]))
-            assert_same(predict(address, row), expected[index : index + 1])
+            # A batch of 500 is rounded otherwise than one image.
+            found = predict(address, row)
+            assert_same(found, expected[index : index + 1], tolerance=1e-4)
 
         resident = []
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
