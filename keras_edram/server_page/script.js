@@ -391,7 +391,7 @@ for (const id of ["confidence", "glimpses", "pen"]) {
   get(id).addEventListener("input", showSettings);
 }
 for (const id of ["confidence", "glimpses"]) {
-  get(id).addEventListener("change", () => { if (prediction) read(); });
+  get(id).addEventListener("change", () => { if (prediction || asking) read(); });
 }
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
