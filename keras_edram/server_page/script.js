@@ -140,7 +140,7 @@ function paint() {
   const corners = prediction.windows.slice(0, step).map(([first]) => place(first));
   corners.forEach(([x, y], index) => { // unless a later number would hide it
     const hidden = corners.slice(index + 1).some(
-      ([other, another]) => Math.hypot(other - x, another - y) < 20);
+      ([other, another]) => Math.hypot(other - x, another - y) < labelSize());
     if (!hidden) label(context, [x, y], String(index + 1), WINDOW, true);
   });
 }
@@ -154,8 +154,12 @@ function outline(context, points, colour, width) {
   context.stroke();
 }
 
+function labelSize() { // in the canvas's pixels, as large on a phone
+  return 20 * canvas.width / canvas.clientWidth;
+}
+
 function label(context, [x, y], text, colour, above) { // or below the point
-  const size = 20 * canvas.width / canvas.clientWidth; // as large on a phone
+  const size = labelSize();
   context.font = `bold ${size * 0.75}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   const width = context.measureText(text).width + size * 0.4;
