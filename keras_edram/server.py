@@ -156,7 +156,7 @@ class Reader(kserve.Model):
         self.worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self.ready = True
 
-    async def predict(self, payload, headers=None, response_headers=None):
+    async def predict(self, payload, headers=None):
         """Answers without keeping others waiting for theirs."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.worker, self.answer, payload)

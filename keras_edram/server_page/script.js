@@ -7,7 +7,7 @@ const MARGIN = 0.05; // around the picture: a window may reach beyond it
 const WINDOW = "#e5383b";
 const ANSWER = "#2a9d3f";
 const PEN_STEP = 0.02; // of the side, for one press of an arrow key
-const SLOW = 3; // seconds, after which it says that it still waits
+const SLOW = 3; // seconds, every so many it says that it still waits
 const PLAY = 700; // milliseconds a glimpse
 
 const get = (id) => document.getElementById(id);
@@ -84,6 +84,7 @@ function forget() { // the answer, which is no longer that to the picture
   get("read").disabled = !picture && !file;
   get("pens").hidden = !drawing;
   get("draw").setAttribute("aria-pressed", drawing);
+  canvas.setAttribute("role", drawing ? "application" : "img"); // takes keys
   get("hint").textContent = drawing
     ? "Draw with a finger or the mouse; or focus the picture, move with the " +
       "arrow keys, and set the pen down or up with the space bar. Then press Read."
@@ -256,14 +257,24 @@ async function content() {
   return url.slice(url.indexOf(",") + 1);
 }
 
+async function post(body, signal) {
+  const reply = await fetch(`${model.url}:predict`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body, signal,
+  }).catch(() => {
+    throw new Error(signal.aborted ? "Cancelled."
+      : "The server does not answer. Is it still running?");
+  });
+  const value = await reply.json().catch(() => {
+    throw new Error(signal.aborted ? "Cancelled."
+      : `The server replied ${reply.status}, and not in JSON.`);
+  });
+  if (!reply.ok) throw new Error(value.error);
+  return value;
+}
+
 async function read() {
   asking?.abort();
   forget();
-  if (file && file.size > model.limits.bytes * 0.74) { // grows in base64
-    const most = Math.floor(model.limits.bytes * 0.74 / 1e6);
-    say(`The file is too large: the server takes ${most} MB at most.`);
-    return;
-  }
   const mine = asking = new AbortController();
   const parameters = { glimpses: true };
   if (model.num_glimpses !== null) {
@@ -276,27 +287,18 @@ async function read() {
   say("Reading …", false);
   const clock = setInterval(() => {
     const seconds = Math.round((Date.now() - began) / 1000);
-    if (seconds >= SLOW) say(`Still reading, for ${seconds} seconds …`, false);
+    if (seconds % SLOW) return; // not every second, for those who hear it
+    say(`Still reading, for ${seconds} seconds …`, false);
   }, 1000);
   get("cancel").hidden = false;
   document.body.setAttribute("aria-busy", "true");
   try {
     const instances = [{ b64: await content() }];
-    const reply = await fetch(`${model.url}:predict`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ instances, parameters }),
-      signal: mine.signal,
-    });
-    const value = await reply.json();
-    if (!reply.ok) throw new Error(value.error);
+    const body = JSON.stringify({ instances, parameters });
+    const value = await post(body, mine.signal);
     if (mine === asking) answer(value.predictions[0]);
   } catch (error) {
-    if (mine !== asking) return; // another request says how it goes
-    const gone = error instanceof TypeError; // as `fetch` has it
-    say(error.name === "AbortError" ? "Cancelled."
-      : gone ? "The server does not answer. Is it still running?"
-        : error.message);
+    if (mine === asking) say(error.message); // else another one has the word
   } finally {
     clearInterval(clock);
     if (mine === asking) {

@@ -227,7 +227,7 @@ def test_a_drawing_by_the_keyboard_is_read(page):
         (b"no picture", "it is none of PNG, JPEG"),
         (malformed.PICTURE[:50], "cannot be read"),
         (malformed.png_head(8_000, 8_000), "at most 25,000,000 pixels"),
-        (b" " * 13_000_000, "the server takes 12 MB at most"),
+        (b" " * 13_000_000, "at most 16,777,216 bytes"),
         (b"", "That is no file"),
     ],
     ids=["no picture", "cut short", "a bomb", "too large", "no file"],
