@@ -227,6 +227,25 @@ def _parser():
     )
 
     added = command(
+        "serve",
+        _serve,
+        "Answers requests over HTTP, and shows a page to try the model; needs "
+        "the extra `serve`.",
+    )
+    _add_model(added)
+    added.add_argument(
+        "--port", type=int, default=8501, help="0 takes any free one"
+    )
+    added.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen at; by default this machine alone",
+    )
+    added.add_argument(
+        "--name", help="in URLs; by default that of the preset, or `model`"
+    )
+
+    added = command(
         "ensemble",
         _ensemble,
         "Joins trained models, of either reading order, into one.",
@@ -597,6 +616,22 @@ def _export(options):
             presets.open_model(options.model), options.out, options.quantize
         )
     print(f"{path} was written, loaded again, and agrees with the model.")
+
+
+def _serve(options):
+    # KServe would take arguments of the command for its own.
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        from keras_edram import server
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f'The server lacks {error.name}: pip install "keras-edram[serve]"'
+        ) from error
+    finally:
+        sys.argv = arguments
+    server.serve(
+        options.model, name=options.name, host=options.host, port=options.port
+    )
 
 
 def _recipes(options):

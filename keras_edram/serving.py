@@ -87,7 +87,7 @@ def export_saved_model(model, path, version=1, *, warmup=False):
         raise ValueError(
             f"`version` must be at least 1. Received: version={version}"
         )
-    model = _deployable(model)
+    model = deployable(model)
     path = pathlib.Path(path) / str(version)
     # Before all else: a missing package is found at once.
     requests = _warmup_requests(model, path.parent.name) if warmup else []
@@ -133,7 +133,7 @@ def export_tflite(model, path, quantize=None):
         )
     import tensorflow as tf
 
-    model = _deployable(model)
+    model = deployable(model)
     with tempfile.TemporaryDirectory() as folder:
         _write_saved_model(model, folder, with_names=False)
         signatures = ["serving_default"]
@@ -283,13 +283,24 @@ def _refuse_flex_operators(path):
         )
 
 
-def _deployable(model):
+def deployable(model):
     """The model itself, or its like that computes in float32, by the mean.
 
     Nothing is drawn when it serves: the same image, the same answer.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+
+    Returns:
+        Model of the same class.
+
+    Example:
+
+    >>> deployable(model).dtype_policy.compute_dtype
+    'float32'
     """
     if isinstance(model, Ensemble):
-        return Ensemble([_deployable(member) for member in model.members])
+        return Ensemble([deployable(member) for member in model.members])
     if model.dtype_policy.compute_dtype == "float32" and not getattr(
         model, "num_rollouts", 0
     ):

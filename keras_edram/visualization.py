@@ -44,9 +44,9 @@ def plot_glimpses(
         glimpses = model.glimpses(images)
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
-    patches = _steps(glimpses["patches"], 3)  # (B, T, g, g, C)
-    seen = np.argmax(_steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
+    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    patches = steps(glimpses["patches"], 3)  # (B, T, g, g, C)
+    seen = np.argmax(steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
     rows, columns = len(images), 1 + transforms.shape[1]
     taken = glimpses.get("num_glimpses", [columns - 1] * rows)
     figure = _figure(figsize=(1.5 * columns, 3.1 * rows))
@@ -80,9 +80,9 @@ def plot_glimpses(
                 above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
             )
             above[t + 1].set_title(f"glimpse {t + 1}", fontsize=9)
-            _show(below[t + 1], _scales(_grey(model, patches[row, t]), image))
+            _show(below[t + 1], patch_picture(model, patches[row, t]))
             if seen.shape[1] == columns - 1:
-                name = _name(model, seen[row, t])
+                name = label_name(model, seen[row, t])
                 below[t + 1].set_title(
                     f"sees {name}", fontsize=9, parse_math=False
                 )
@@ -109,8 +109,8 @@ def animate_glimpses(model, images, path):
     >>> animate_glimpses(model, images, "glimpses.gif")
     """
     glimpses = model.glimpses(images)
-    transforms = _steps(glimpses["transforms"], 2)
-    patches = _steps(glimpses["patches"], 3)
+    transforms = steps(glimpses["transforms"], 2)
+    patches = steps(glimpses["patches"], 3)
     num_targets, per_target = glimpses["transforms"].shape[1:3]
     answers = glimpses["labels"].shape[2]
     frames = []
@@ -130,11 +130,11 @@ def animate_glimpses(model, images, path):
             _draw_windows(
                 above, image, transforms[column, t : t + 1], WINDOW_COLOUR
             )
-            _show(below, _scales(_grey(model, patches[column, t]), image))
+            _show(below, patch_picture(model, patches[column, t]))
             if given:
                 best = int(np.argmax(so_far[column]))
                 below.set_title(
-                    f"{_name(model, best)}  ({so_far[column, best]:.0%})",
+                    f"{label_name(model, best)}  ({so_far[column, best]:.0%})",
                     fontsize=11,
                     parse_math=False,
                 )
@@ -177,7 +177,7 @@ def plot_paths(model, images, path, *, labels=None):
     glimpses = model.glimpses(images)
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = _figure(figsize=(2.3 * columns, 2.6 * rows))
@@ -463,6 +463,66 @@ def plot_error_per_glimpse(figures, path):
     _save(figure, path)
 
 
+def label_name(model, label):
+    """The name of a class; the terminal label is called "end".
+
+    Args:
+        model: A model of this package.
+        label: Integer.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> label_name(RAM.from_preset("ram_mnist"), 7)
+    '7'
+    """
+    if model.terminal and label == model.num_classes - 1:
+        return "end"
+    return model.class_names[label] if model.class_names else str(label)
+
+
+def steps(values, rank):
+    """Glimpses in the order of looking, those of members after each other.
+
+    Args:
+        values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
+        rank: Integer, how many axes `*` are.
+
+    Returns:
+        Array of shape `(B, T, *)`.
+
+    Example:
+
+    >>> steps(model.glimpses(images)["transforms"], 2)[:, 0]  # the first look
+    """
+    return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
+
+
+def patch_picture(model, patch):
+    """A patch as a picture, the scales of a retina glimpse side by side.
+
+    Args:
+        model: The model that saw it.
+        patch: Array of shape `(g, g, K C)`, of K scales, from `glimpses`.
+
+    Returns:
+        uint8 array of shape `(g, K g, C)`.
+
+    Example:
+
+    >>> patch_picture(model, model.glimpses(images)["patches"][0, 0, 0])
+    """
+    if getattr(model, "standardize", False):  # any values, not [0, 1]
+        low, high = patch.min(), patch.max()
+        patch = (patch - low) / max(high - low, 1e-6)
+    channels = model.image_shape[-1]
+    scales = np.split(patch * 255, patch.shape[-1] // channels, axis=-1)
+    picture = np.concatenate(scales, axis=1)
+    return np.clip(picture, 0, 255).astype("uint8")
+
+
 def _contact_tiles(annotations, number):
     """Broken files as (name, what), and pictures, together `number`."""
     broken = {}
@@ -510,29 +570,14 @@ def _read(model, glimpses):
     return answers, decoding.read_out(answers, model.class_names)
 
 
-def _name(model, label):
-    """The name of a class; the terminal label is called "end"."""
-    if model.terminal and label == model.num_classes - 1:
-        return "end"
-    return model.class_names[label] if model.class_names else str(label)
-
-
 def _true_sequence(model, labels):
     """What is true in the words of the answer, in forward order."""
     last = model.num_classes - model.terminal
     labels = [int(label) for label in labels if 0 <= label < last]
     if model.reading_order == "backward":
         labels.reverse()
-    names = [_name(model, label) for label in labels]
+    names = [label_name(model, label) for label in labels]
     return decoding.join(names, model.class_names)
-
-
-def _grey(model, patch):
-    """A patch in [0, 255]; that of a standardised image has other values."""
-    if not getattr(model, "standardize", False):
-        return patch * 255
-    low, high = patch.min(), patch.max()
-    return (patch - low) * 255 / max(high - low, 1e-6)
 
 
 def _number_windows(axis, image, transforms, names):
@@ -546,17 +591,6 @@ def _number_windows(axis, image, transforms, names):
             va="top", parse_math=False, clip_on=True,
             bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
         )  # fmt: skip
-
-
-def _steps(values, rank):
-    """(B, ..., S, N, *) -> (B, T, *), * having that many axes."""
-    return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
-
-
-def _scales(patch, image):
-    """The scales of a glimpse side by side: (g, g, K C) -> (g, K g, C)."""
-    parts = np.split(patch, patch.shape[-1] // image.shape[-1], axis=-1)
-    return np.concatenate(parts, axis=1)
 
 
 def _figure(figsize):

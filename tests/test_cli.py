@@ -71,6 +71,16 @@ def test_predict_draws_where_it_looked(pictures, tmp_path, capsys):
         assert picture.width > 1.9 * picture.height
 
 
+def test_serve_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.delitem(sys.modules, "keras_edram.server", raising=False)
+    monkeypatch.delattr(keras_edram, "server", raising=False)
+    arguments = list(sys.argv)
+    line = error_of(capsys, "serve", PRESET)
+    assert line.endswith('lacks fastapi: pip install "keras-edram[serve]"')
+    assert sys.argv == arguments
+
+
 def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
     arguments = ["evaluate", PRESET, "--images", "50", "--glimpses", "3"]
     assert cli.main(arguments) == 0

@@ -1,7 +1,8 @@
 """What both clients do with answers: print them, and draw them.
 
 An answer is a dictionary of the model's outputs for one picture, as
-`export/README.md` lists them, in plain Python values.
+`export/README.md` lists them, in plain Python values. `keras-edram serve` gives
+fewer: its lists end with the last object, and there are no `locations`.
 """
 
 import pathlib
@@ -69,14 +70,13 @@ def sentence(answer):
     ... )
     '7  93.0% sure, at (0.000, 0.000, 0.500, 1.000)'
     """
-    length = answer["lengths"]
-    names = answer["names"][:length]
+    names = answer["names"][: answer.get("lengths")]
     close = all(len(name) == 1 for name in names)
     text = ("" if close else " ").join(names) or "nothing"
     text = f"{text}  {answer['probability']:.1%} sure"
     if names:
         text += ", at"
-    for box in answer["boxes"][:length]:
+    for box in answer["boxes"][: len(names)]:
         text += " (" + ", ".join(f"{side:.3f}" for side in box) + ")"
     return text
 
@@ -118,7 +118,7 @@ def _draw_one(picture, answer):
     width, height = (round(scale * side) for side in image.size)
     image = image.resize((width, height))
     canvas = ImageDraw.Draw(image)
-    length = answer["lengths"]
+    length = answer.get("lengths")
     for name, (left, top, right, bottom) in zip(
         answer["names"][:length], answer["boxes"][:length], strict=True
     ):
@@ -130,7 +130,7 @@ def _draw_one(picture, answer):
             ANSWER_COLOUR,
             font_size=2 * RADIUS,
         )
-    for locations in _paths(answer["locations"]):
+    for locations in _paths(answer.get("locations", [])):
         points = [
             ((x + 1) / 2 * width, (y + 1) / 2 * height) for x, y in locations
         ]
@@ -146,7 +146,7 @@ def _paths(locations):
 
     An ensemble has several readers, and one more axis.
     """
-    is_ensemble = isinstance(locations[0][0][0], list)
+    is_ensemble = locations and isinstance(locations[0][0][0], list)
     readers = locations if is_ensemble else [locations]
     return [
         [point for target in reader for point in target] for reader in readers

@@ -1,6 +1,7 @@
 """Picture files as arrays that fit a model."""
 
 import contextlib
+import io
 import pathlib
 
 import numpy as np
@@ -8,17 +9,21 @@ import numpy as np
 # Orientations of EXIF that turn a picture by a quarter, so that its stored
 # width is its height when shown.
 QUARTER_TURNS = (5, 6, 7, 8)
+# Pillow reads many more, some by other programs: too much for a content that
+# anyone may have sent.
+FORMATS_OF_CONTENT = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 
-def read_picture(path, image_shape):
+def read_picture(file, image_shape):
     """Reads a picture file, in the size and the colours that the model wants.
 
     A picture of another size is stretched or shrunk to that of the model, with
     anti-aliasing and without keeping its aspect.
 
     Args:
-        path: Path of a file in any format that Pillow reads: PNG, JPEG, BMP,
-            GIF, TIFF, WebP, ... Transparent parts become black; the rotation
+        file: Path of a file in any format that Pillow reads: PNG, JPEG, BMP,
+            GIF, TIFF, WebP, ...; or the content of a file as bytes, in one of
+            `FORMATS_OF_CONTENT`. Transparent parts become black; the rotation
             that a camera notes is applied.
         image_shape: `(height, width, channels)` of the model, with 1 channel
             for grey or 3 for colour.
@@ -43,17 +48,17 @@ def read_picture(path, image_shape):
             "A model that reads picture files must have 1 or 3 channels. "
             f"Received: image_shape={tuple(image_shape)}"
         )
-    picture = decode_picture(path, colour=channels == 3)
+    picture = decode_picture(file, colour=channels == 3)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(image_shape)
 
 
-def decode_picture(path, *, colour):
+def decode_picture(file, *, colour):
     """Decodes a picture file wholly, as it is shown, in its own size.
 
     Args:
-        path: Path of the file, see `read_picture`.
+        file: Path of the file or its content, see `read_picture`.
         colour: Boolean, for red, green and blue; otherwise grey, their luma.
 
     Returns:
@@ -71,11 +76,11 @@ def decode_picture(path, *, colour):
     """
     from PIL import Image, ImageOps
 
-    with _opened(path) as file:
-        size = _shown_size(file)
-        turned = _orientation(file) != 1  # before the pixels are there
-        file.load()
-        picture = ImageOps.exif_transpose(file) if turned else file.copy()
+    with _opened(file) as stored:
+        size = _shown_size(stored)
+        turned = _orientation(stored) != 1  # before the pixels are there
+        stored.load()
+        picture = ImageOps.exif_transpose(stored) if turned else stored.copy()
         # Pillow 12.3 garbles a TIFF that is turned and not compressed.
         if picture.size != size:
             raise ValueError(
@@ -92,11 +97,11 @@ def decode_picture(path, *, colour):
     return picture.convert("RGB" if colour else "L")
 
 
-def picture_size(path):
+def picture_size(file):
     """The size of a picture as it is shown, from the head of its file alone.
 
     Args:
-        path: Path of the file, see `read_picture`.
+        file: Path of the file or its content, see `read_picture`.
 
     Returns:
         `(width, height)` in pixels, that of what `decode_picture` returns.
@@ -110,24 +115,32 @@ def picture_size(path):
     >>> picture_size("digit.png")
     (100, 100)
     """
-    with _opened(path) as file:
-        return _shown_size(file)
+    with _opened(file) as stored:
+        return _shown_size(stored)
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(file):
     """The file as Pillow opens it; what goes wrong within names the file."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no picture file {path}")
+    if isinstance(file, bytes):
+        name, source = "The content", io.BytesIO(file)
+        formats = FORMATS_OF_CONTENT
+    else:
+        name = source = pathlib.Path(file)
+        formats = None  # all
+        if not source.is_file():
+            raise FileNotFoundError(f"There is no picture file {name}")
     try:
-        with Image.open(path) as file:
-            yield file
+        with Image.open(source, formats=formats) as stored:
+            yield stored
     except Exception as error:  # whatever the decoders raise for broken files
+        reason = error
+        if formats and isinstance(error, UnidentifiedImageError):
+            reason = f"it is none of {', '.join(formats)}"
         raise ValueError(
-            f"{path} must be a picture file, but cannot be read: {error}"
+            f"{name} must be a picture file, but cannot be read: {reason}"
         ) from error
 
 

@@ -140,3 +140,27 @@ def test_a_picture_that_was_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(ValueError, match="short.png"):
         read_picture(path, (50, 50, 1))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp"])
+def test_the_content_of_a_file_is_read_as_the_file(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if suffix == "jpg" else {}
+    path = write(tmp_path / f"p.{suffix}", GREY, **options)
+    content = path.read_bytes()
+    assert picture_size(content) == picture_size(path)
+    np.testing.assert_array_equal(
+        read_picture(content, (3, 2, 1)), read_picture(path, (3, 2, 1))
+    )
+
+
+def test_a_content_that_is_no_picture_is_refused(tmp_path):
+    # Pillow would start another program to read an EPS file.
+    path = write(tmp_path / "p.eps", GREY)
+    for content in (b"", b"no picture", path.read_bytes()):
+        with pytest.raises(ValueError, match="it is none of PNG, JPEG, "):
+            picture_size(content)
+    path = write(tmp_path / "p.png", GREY)
+    with pytest.raises(ValueError, match="The content .* cannot be read"):
+        read_picture(path.read_bytes()[:45], (2, 3, 1))

@@ -1,0 +1,307 @@
+"""The page of `keras-edram serve` in Chromium: drop, draw, errors, waiting."""
+
+import base64
+import contextlib
+import shutil
+import threading
+
+import malformed
+import numpy as np
+import pytest
+import tiny
+
+pytest.importorskip("kserve", reason='needs ".[serve]"')
+pytest.importorskip("selenium", reason='needs ".[serve-test]"')
+CHROMIUM, DRIVER = map(shutil.which, ("chromium", "chromedriver"))
+if not (CHROMIUM and DRIVER):
+    pytest.skip("needs chromium and chromedriver", allow_module_level=True)
+
+import uvicorn
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from keras_edram import server, server_requests
+
+OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+SECONDS = 60  # to wait for anything
+pytestmark = pytest.mark.filterwarnings("ignore:ORJSONResponse is deprecated")
+# As a person does it: the event has a file that script has made.
+DROP = """
+const content = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+const dataTransfer = new DataTransfer();
+if (content.length) {
+  dataTransfer.items.add(new File([content], "p.png", { type: "image/png" }));
+}
+document.getElementById("canvas").dispatchEvent(new DragEvent(
+  "drop", { dataTransfer, bubbles: true, cancelable: true }));
+"""
+# Colours of the canvas, row by row.
+PIXELS = """
+const canvas = document.getElementById("canvas");
+const pixels = canvas.getContext("2d").getImageData(
+  0, 0, canvas.width, canvas.height);
+return [canvas.height, canvas.width, Array.from(pixels.data)];
+"""
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return server.Reader(tiny.reader(), "tiny")
+
+
+@contextlib.contextmanager
+def serving(reader):
+    """Serves in a thread; gives the server and the URL."""
+    config = uvicorn.Config(
+        server.application(reader), log_config=None, access_log=False
+    )
+    running = uvicorn.Server(config)
+    with server._bound_socket("127.0.0.1", 0) as listener:
+        listener.listen()
+        thread = threading.Thread(target=running.run, args=([listener],))
+        thread.start()
+        try:
+            yield running, f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def url(reader):
+    with serving(reader) as (_, url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("profile")
+    for option in (*OPTIONS.split(), f"--user-data-dir={profile}"):
+        options.add_argument(option)
+    service = webdriver.ChromeService(DRIVER)
+    browser = webdriver.Chrome(options=options, service=service)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(browser, url):
+    browser.get(url)
+    wait(browser, lambda: "50 × 40 pixels" in text(browser, "model"))
+    yield browser
+    errors = [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE" and "status of 4" not in entry["message"]
+    ]
+    assert not errors
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(1).integers(0, 256, (40, 50, 1), "uint8")
+
+
+def wait(browser, condition):
+    WebDriverWait(browser, SECONDS, 0.05).until(lambda _: condition())
+
+
+def find(browser, name):
+    return browser.find_element(By.ID, name)
+
+
+def text(browser, name):
+    return find(browser, name).text
+
+
+def drop(browser, content):
+    browser.execute_script(DROP, base64.b64encode(content).decode())
+
+
+def pixels(browser):
+    height, width, values = browser.execute_script(PIXELS)
+    return np.array(values).reshape(height, width, 4)[..., :3]
+
+
+def patches(browser):
+    return find(browser, "patches").find_elements(By.TAG_NAME, "button")
+
+
+def slide(browser, name, keys):
+    find(browser, name).send_keys(keys)
+
+
+def test_a_dropped_picture_is_read_and_stepped_through(page, image):
+    drop(page, tiny.png(image))
+    wait(page, lambda: text(page, "sure"))
+    (answer,) = tiny.reader().read(image[None])
+    assert text(page, "text") == answer["sequence"]
+    sure = f"{answer['probability']:.1%}".replace("%", " %")
+    assert text(page, "sure") == f"{sure} sure, after 4 of 4 glimpses"
+    buttons = patches(page)
+    assert [button.text.split("\n")[0] for button in buttons] == [
+        f"Glimpse {number}" for number in (1, 2, 3, 4)
+    ]
+    assert "sees " in buttons[0].text
+    last = pixels(page)
+    assert buttons[3].get_attribute("aria-current") is not None
+    find(page, "previous").click()
+    assert buttons[2].get_attribute("aria-current") is not None
+    assert (pixels(page) != last).any()
+    find(page, "step").send_keys(Keys.ARROW_RIGHT)
+    np.testing.assert_array_equal(pixels(page), last)
+    find(page, "canvas").send_keys(Keys.ARROW_LEFT)
+    assert buttons[2].get_attribute("aria-current") is not None
+    buttons[0].click()
+    assert find(page, "step").get_attribute("value") == "1"
+    assert not find(page, "previous").is_enabled()
+
+
+def test_the_windows_are_drawn_where_the_model_looked(page, image):
+    drop(page, tiny.png(image * 0))
+    wait(page, lambda: text(page, "sure"))
+    question = server_requests.Question(image[None] * 0.0, glimpses=True)
+    (row,) = server_requests.read(tiny.reader(), question)
+    patches(page)[0].click()
+    red = (np.abs(pixels(page) - [0xE5, 0x38, 0x3B]) < 30).all(axis=-1)
+    height, width = red.shape
+    for x, y in row["windows"][0]:
+        x, y = (x + 0.05) / 1.1 * width, (y + 0.05) / 1.1 * height
+        if 8 < x < width - 8 and 8 < y < height - 8:
+            around = red[int(y) - 8 : int(y) + 8, int(x) - 8 : int(x) + 8]
+            assert around.any()
+    assert red.any()
+
+
+def test_a_budget_ends_the_glimpses_and_reads_again(page, image):
+    drop(page, tiny.png(image))
+    wait(page, lambda: text(page, "sure"))
+    slide(page, "glimpses", Keys.ARROW_LEFT * 2)
+    assert text(page, "glimpses_said") == "2 of 4"
+    wait(page, lambda: "after 2 of 4" in text(page, "sure"))
+    assert len(patches(page)) == 2
+    slide(page, "confidence", Keys.HOME)
+    assert text(page, "confidence_said") == "50 %"
+
+
+def test_a_drawing_by_the_mouse_is_read(page):
+    find(page, "draw").click()
+    canvas = find(page, "canvas")
+    before = pixels(page)
+    assert before.max() == 0  # black, for a model of grey images
+    ActionChains(page, duration=50).click_and_hold(canvas).move_by_offset(
+        60, 40
+    ).move_by_offset(-60, 30).release().perform()
+    assert pixels(page).max() == 255
+    find(page, "read").click()
+    wait(page, lambda: text(page, "sure"))
+    assert len(patches(page)) == 4
+    find(page, "clear").click()
+    assert not patches(page) and pixels(page).max() == 0
+
+
+def test_a_drawing_by_the_keyboard_is_read(page):
+    find(page, "draw").send_keys(Keys.ENTER)
+    canvas = find(page, "canvas")
+    canvas.send_keys(Keys.ARROW_LEFT * 5)
+    red = pixels(page)
+    assert (red[..., 0] > red[..., 1]).any()  # where the pen is
+    assert not (red == 255).all(axis=-1).any()
+    canvas.send_keys(Keys.SPACE, Keys.ARROW_DOWN * 9, Keys.SPACE)
+    assert (pixels(page) == 255).all(axis=-1).sum() > 100
+    find(page, "read").send_keys(Keys.ENTER)
+    wait(page, lambda: text(page, "sure"))
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"no picture", "it is none of PNG, JPEG"),
+        (malformed.PICTURE[:50], "cannot be read"),
+        (malformed.png_head(8_000, 8_000), "at most 25,000,000 pixels"),
+        (b" " * 13_000_000, "at most 16,777,216 bytes"),
+        (b"", "That is no file"),
+    ],
+    ids=["no picture", "cut short", "a bomb", "too large", "no file"],
+)
+def test_a_broken_file_shows_the_reason(page, content, words):
+    drop(page, content)
+    wait(page, lambda: words in text(page, "status"))
+    assert "refused" in find(page, "status").get_attribute("class")
+    assert not find(page, "cancel").is_displayed() and not patches(page)
+
+
+def test_a_slow_answer_is_seen_to_be_slow_and_can_be_cancelled(
+    page, reader, image, monkeypatch
+):
+    answered = threading.Event()
+    answer = reader.answer
+
+    def late(request):
+        answered.wait(SECONDS)
+        return answer(request)
+
+    monkeypatch.setattr(reader, "answer", late)
+    drop(page, tiny.png(image))
+    wait(page, lambda: text(page, "status") == "Reading …")
+    assert page.execute_script("return document.body.ariaBusy") == "true"
+    wait(page, lambda: "Still reading, for 3 sec" in text(page, "status"))
+    find(page, "cancel").click()
+    wait(page, lambda: text(page, "status") == "Cancelled.")
+    assert not find(page, "cancel").is_displayed()
+    answered.set()
+    find(page, "read").click()
+    wait(page, lambda: text(page, "sure"))
+    assert text(page, "status") == ""
+
+
+def test_a_server_that_is_gone_is_said_to_be(browser, reader, image):
+    with serving(reader) as (_, url):
+        browser.get(url)
+        wait(browser, lambda: "tiny" in text(browser, "model"))
+    drop(browser, tiny.png(image))
+    wait(browser, lambda: "Is it still running?" in text(browser, "status"))
+    browser.get_log("browser")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read(page, image, scheme):
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        dict(width=360, height=740, deviceScaleFactor=1, mobile=False),
+    )
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        dict(features=[dict(name="prefers-color-scheme", value=scheme)]),
+    )
+    try:
+        drop(page, tiny.png(image))
+        wait(page, lambda: text(page, "sure"))
+        assert page.execute_script(
+            "return document.documentElement.scrollWidth <= innerWidth"
+        )
+        colour = page.execute_script(
+            "return getComputedStyle(document.body).backgroundColor"
+        )
+        brightness = int(colour.split("(")[1].split(",")[0])
+        assert (brightness > 128) == (scheme == "light")
+        for button in page.find_elements(By.TAG_NAME, "button"):
+            if button.is_displayed():
+                assert button.size["height"] >= 44 and button.accessible_name
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_every_control_has_a_name(page):
+    for control in page.find_elements(By.CSS_SELECTOR, "input, button, canvas"):
+        hidden = not control.is_displayed()
+        assert hidden or control.accessible_name
