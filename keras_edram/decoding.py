@@ -167,16 +167,18 @@ def decode(outputs, *, terminal=False, num_forward=None):
     """
     logits = ops.cast(outputs["labels"], "float32")
     transforms = ops.cast(outputs["transforms"], "float32")
-    locations = transforms[..., 2]
+    # In rows of six: many a device takes apart five dimensions at most.
+    transforms = ops.reshape(transforms, (-1, *transforms.shape[1:-2], 6))
+    locations = transforms[..., 2::3]
     if len(logits.shape) == 4:
         logits, transforms = logits[:, None], transforms[:, None]
     log_p = _log_probabilities(logits)  # (B, M, S, K)
-    windows = transforms[:, :, :, -1]  # (B, M, S, 2, 3)
+    windows = transforms[:, :, :, -1]  # (B, M, S, 6)
     members = log_p.shape[1]
     forward = members if num_forward is None else num_forward
 
     total = ops.zeros_like(log_p[:, 0])  # (B, S, K)
-    window = ops.zeros_like(windows[:, 0])  # (B, S, 2, 3)
+    window = ops.zeros_like(windows[:, 0])  # (B, S, 6)
     backward = None
     if forward:
         total = ops.sum(log_p[:, :forward], axis=1)
@@ -197,13 +199,9 @@ def decode(outputs, *, terminal=False, num_forward=None):
         )
         turn = ops.one_hot(read_as, len(position))  # (B, S, S)
         total = total + ops.matmul(turn, backward)
-        turned = ops.reshape(
-            ops.sum(windows[:, forward:], axis=1), (-1, len(position), 6)
-        )
-        window = window + ops.reshape(
-            ops.matmul(turn, turned), (-1, len(position), 2, 3)
-        )
-    window = window / members
+        turned = ops.sum(windows[:, forward:], axis=1)
+        window = window + ops.matmul(turn, turned)
+    window = ops.reshape(window / members, (-1, len(position), 2, 3))
     boxes = ops.clip(geometry.transforms_to_boxes(window), 0, 1)
     return {
         **sequence,
