@@ -8,6 +8,7 @@ loaded again in another process and compared with the model before it gets its
 name.
 """
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from keras_edram import files, geometry
 from keras_edram.models.ensemble import Ensemble
 
 LABELS_FILE = "labels.txt"
+METADATA_FILE = "metadata.json"
 STEP_SIGNATURES = ["start", "look"]
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 QUANTIZATIONS = (None, "float16", "int8")
@@ -57,8 +59,9 @@ def export_saved_model(model, path, version=1, *, warmup=False):
     - `look`: `images` and the state -> the state after a glimpse, and of the
       glimpse `step_probabilities` `(B, K)`, what it says alone;
       `step_transforms` `(B, 2, 3)`, its window; `step_boxes` `(B, 4)`, what
-      that shows, as fractions of the image's sides. Images of a batch can be
-      at different glimpses.
+      that shows, as fractions of the image's sides; `next_boxes` `(B, 4)`,
+      what the next would show, the best guess where the object is. Images of
+      a batch can be at different glimpses.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -103,10 +106,12 @@ def export_tflite(model, path, quantize=None):
     """Writes a TFLite file of built-in operators, for any batch size.
 
     Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
-    [0, 255]; `start` and `look` are as of `export_saved_model`. The names of
-    the classes, a line each, are the associated file `labels.txt`: as TFLite's
-    metadata have it, a ZIP archive at the end of the file, which any ZIP
-    program opens.
+    [0, 255]; `start` and `look` are as of `export_saved_model`. Two files are
+    associated with it, as TFLite's metadata have it in a ZIP archive at the end
+    of the file, which any ZIP program opens: `labels.txt`, the names of the
+    classes, a line each, and `metadata.json`: `class_names`, `image_shape`,
+    `image_range`, `num_targets`, `num_glimpses` of an image, and whether the
+    answer `averages` those to a target or is the last one.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -153,6 +158,7 @@ def export_tflite(model, path, quantize=None):
         partial.write_bytes(content)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(LABELS_FILE, "\n".join(class_names(model)) + "\n")
+            archive.writestr(METADATA_FILE, json.dumps(_metadata(model)))
         _refuse_flex_operators(partial)
         _compare(
             model,
@@ -202,7 +208,8 @@ def run_steps(path, images, num_glimpses):
 
     Returns:
         Dictionary of NumPy arrays: `step_probabilities` `(B, T, K)`,
-        `step_transforms` `(B, T, 2, 3)` and `step_boxes` `(B, T, 4)`.
+        `step_transforms` `(B, T, 2, 3)`, `step_boxes` and `next_boxes` `(B, T,
+        4)`.
     """
     run, _ = _open(path)
     images = np.asarray(images, "float32")
@@ -255,6 +262,21 @@ def class_names(model):
     """Names of the classes of a model, but the terminal label: strings."""
     number = model.num_classes - model.terminal
     return model.class_names or tuple(str(label) for label in range(number))
+
+
+def _metadata(model):
+    """What a program needs to know to use a TFLite file: plain values."""
+    shapes = model.compute_output_shape((None, *model.image_shape))
+    *_, num_targets, num_answers, _ = shapes["labels"]
+    glimpses_per_target = shapes["transforms"][-3]
+    return {
+        "class_names": class_names(model),
+        "image_shape": model.image_shape,
+        "image_range": [0, 255],
+        "num_targets": num_targets,
+        "num_glimpses": num_targets * glimpses_per_target,
+        "averages": num_answers == glimpses_per_target,
+    }
 
 
 def tflite_operators(path):
@@ -392,13 +414,16 @@ def _add_steps(archive, model):
         pyramid, like = model.start(images)
         state = tf.nest.pack_sequence_as(like, tensors)
         glimpse, state = model.step(pyramid, state)
-        boxes = geometry.transforms_to_boxes(glimpse.transforms)
         return {
             **_named(state),
             "step_probabilities": tf.nn.softmax(glimpse.logits),
             "step_transforms": glimpse.transforms,
-            "step_boxes": tf.clip_by_value(boxes, 0, 1),
+            "step_boxes": shown(glimpse.transforms),
+            "next_boxes": shown(model.next_windows(state)),
         }
+
+    def shown(windows):
+        return tf.clip_by_value(geometry.transforms_to_boxes(windows), 0, 1)
 
     start = tf.function(start, input_signature=[_spec("images", images_spec)])
     state = start.get_concrete_function().structured_outputs
@@ -543,8 +568,7 @@ def _run(path, images):
     if {*STEP_SIGNATURES} <= signatures:
         locations = outputs["locations"]
         steps = run_steps(path, images, locations.shape[1] * locations.shape[2])
-        del steps["step_boxes"]  # say what the windows say
-        outputs |= steps
+        outputs |= {name: steps[name] for name in STEP_COMPARED}
     return outputs
 
 

@@ -1,3 +1,4 @@
+import json
 import sys
 import zipfile
 
@@ -156,6 +157,14 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     assert one["boxes"].shape == (1, 2, 4)
     with zipfile.ZipFile(path) as archive:
         assert archive.read("labels.txt").decode().split() == tiny.NAMES
+        assert json.loads(archive.read("metadata.json")) == {
+            "class_names": tiny.NAMES,
+            "image_shape": [40, 50, 1],
+            "image_range": [0, 255],
+            "num_targets": 2,
+            "num_glimpses": 4,
+            "averages": True,
+        }
     operators = serving.tflite_operators(path)
     assert "CONV_2D" in operators
     assert not [name for name in operators if name.startswith("Flex")]
