@@ -69,6 +69,27 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     return answers_of(model, looks)
 
 
+def count_glimpses(model):
+    """How often a model looks at an image, and how often it answers.
+
+    Args:
+        model: Any model of this package.
+
+    Returns:
+        Three integers: targets, glimpses a target, and answers a target, which
+        are as many as glimpses, or one after the last.
+
+    Example:
+
+    >>> count_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
+    (1, 6, 6)
+    """
+    shapes = model.compute_output_shape((None, *model.image_shape))
+    *_, num_targets, num_answers, _ = shapes["labels"]
+    *_, glimpses_per_target, _, _ = shapes["transforms"]
+    return num_targets, glimpses_per_target, num_answers
+
+
 def check_budget(confidence, max_glimpses):
     """Raises a `ValueError` unless this is a budget."""
     if confidence is not None and not 0 <= confidence <= 1:
@@ -86,7 +107,7 @@ def check_budget(confidence, max_glimpses):
 def take_glimpses(model, images, confidence=None, max_glimpses=None):
     """The `Looks` of a model at images, see `look_until_sure`."""
     step = _compiled_step(model)
-    num_targets, glimpses_per_target, _ = _numbers(model)
+    num_targets, glimpses_per_target, _ = count_glimpses(model)
     number = num_targets * glimpses_per_target
     budget = min(number, max_glimpses or number)
     pyramid, state = model.start(ops.convert_to_tensor(images))
@@ -140,7 +161,7 @@ def _keep(index, pyramid, state):
 
 def is_sure(model, logits, t, confidence):
     """Whether images are done after glimpse t: `(B, T, K)` -> `(B,)`."""
-    num_targets, glimpses_per_target, num_answers = _numbers(model)
+    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
     target = t // glimpses_per_target
     first = target * glimpses_per_target if num_answers > 1 else t
     probabilities = _softmax(logits[:, first : t + 1]).mean(axis=1)  # (B, K)
@@ -160,7 +181,7 @@ def stop_when_sure(model, looks, confidence):
 
 def answers_of(model, looks):
     """A model's outputs for `decode`, from `Looks` that ended early."""
-    num_targets, glimpses_per_target, num_answers = _numbers(model)
+    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
     logits, transforms, patches, taken = looks
     targets = (len(taken), num_targets, glimpses_per_target)
     t = np.arange(logits.shape[1])
@@ -193,13 +214,6 @@ def answers_of(model, looks):
         "patches": patches.reshape(*targets, *patches.shape[2:]),
         "num_glimpses": taken,
     }
-
-
-def _numbers(model):
-    """Targets, glimpses a target, and answers a target."""
-    shapes = model.compute_output_shape((None, *model.image_shape))
-    _, num_targets, num_answers, _ = shapes["labels"]
-    return num_targets, shapes["transforms"][2], num_answers
 
 
 def _ends(model, probabilities):

@@ -186,8 +186,7 @@ def num_glimpses(model):
     """
     if not hasattr(model, "step"):
         return None
-    shapes = model.compute_output_shape((None, *model.image_shape))
-    _, num_targets, glimpses_per_target, *_ = shapes["transforms"]
+    num_targets, glimpses_per_target, _ = anytime.count_glimpses(model)
     return num_targets * glimpses_per_target
 
 

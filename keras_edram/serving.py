@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_edram import files, geometry
+from keras_edram.anytime import count_glimpses
 from keras_edram.models.ensemble import Ensemble
 
 LABELS_FILE = "labels.txt"
@@ -266,9 +267,7 @@ def class_names(model):
 
 def _metadata(model):
     """What a program needs to know to use a TFLite file: plain values."""
-    shapes = model.compute_output_shape((None, *model.image_shape))
-    *_, num_targets, num_answers, _ = shapes["labels"]
-    glimpses_per_target = shapes["transforms"][-3]
+    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
     return {
         "class_names": class_names(model),
         "image_shape": model.image_shape,
