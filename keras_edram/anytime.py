@@ -1,13 +1,15 @@
 """A budget of glimpses: looks at each image no longer than it needs.
 
-After each glimpse the answer to the current target is as good as it gets so
-far: its predictions p_1 ... p_j are averaged, as at the end. An image is done
-when nothing follows that target and the answer to it is sure:
+An image is done when nothing follows the current target and the latest glimpse
+at it is sure:
 
-    max_y 1/j Σ_i p_i(y) >= confidence
+    max_y p_j(y) >= confidence
 
-Nothing follows the last target, nor the terminal label. RAM answers once, so
-its latest prediction counts.
+Nothing follows the last target, nor the terminal label. The answer is the mean
+of the predictions so far, as at the end; RAM answers once, with the latest. To
+ask the mean itself to be sure takes twice as many glimpses for the same error,
+because the first look, from afar, drags on: cluttered MNIST, 4,000 validation
+images, error 0.85 % with 61 % of the glimpses against 32 %.
 
 Letters in shapes: B batch, S targets, N glimpses a target, T = S N, K classes.
 """
@@ -43,7 +45,8 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     Args:
         model: `EDRAM`, or `RAM`, whose mean policy is followed.
         images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
-        confidence: Float in [0, 1], when to stop; by default never.
+        confidence: Float in [0, 1], how sure a glimpse has to be to be the
+            last; by default none is.
         max_glimpses: Integer, glimpses an image at most; by default T. Targets
             that are not reached are as likely one label as another.
 
@@ -61,7 +64,7 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
     >>> images, _ = cluttered_mnist("test").arrays(100)
-    >>> looks = look_until_sure(model, images, confidence=0.98)
+    >>> looks = look_until_sure(model, images, confidence=0.99)
     >>> answers = model.decode(looks)
     """
     check_budget(confidence, max_glimpses)
@@ -161,12 +164,10 @@ def _keep(index, pyramid, state):
 
 def is_sure(model, logits, t, confidence):
     """Whether images are done after glimpse t: `(B, T, K)` -> `(B,)`."""
-    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
-    target = t // glimpses_per_target
-    first = target * glimpses_per_target if num_answers > 1 else t
-    probabilities = _softmax(logits[:, first : t + 1]).mean(axis=1)  # (B, K)
+    num_targets, glimpses_per_target, _ = count_glimpses(model)
+    probabilities = _softmax(logits[:, t])  # (B, K)
     sure = probabilities.max(axis=-1) >= confidence
-    if target < num_targets - 1:
+    if t // glimpses_per_target < num_targets - 1:
         sure &= _ends(model, probabilities)
     return sure
 

@@ -176,7 +176,7 @@ def _parser():
         "--confidence",
         type=float,
         metavar="PROBABILITY",
-        help="stop looking at a picture when this sure of it, 0 to 1",
+        help="stop looking at a picture when a glimpse is this sure, 0 to 1",
     )
     added.add_argument(
         "--max-glimpses", type=int, help="look at a picture this often at most"

@@ -3,7 +3,7 @@
 A request is the decoded body of KServe's V1 protocol, which is TensorFlow
 Serving's row format with parameters:
 
-    {"instances": [image, ...], "parameters": {"confidence": 0.98, ...}}
+    {"instances": [image, ...], "parameters": {"confidence": 0.99, ...}}
 
 An image is nested lists of numbers, `(H, W, C)` in [0, 255], or a picture file
 of any size as `{"b64": "..."}`.
@@ -136,7 +136,7 @@ def read(model, question):
 
     Example:
 
-    >>> read(model, Question(images, confidence=0.98))[0]["num_glimpses"]
+    >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
     3
     """
     if num_glimpses(model) is not None:

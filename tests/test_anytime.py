@@ -129,12 +129,12 @@ def test_the_answer_is_the_average_so_far():
     np.testing.assert_allclose(answer["locations"][0, 0, :, 0], [0, 0.1])
 
 
-def test_sure_is_the_average_of_the_target():
+def test_sure_is_the_latest_glimpse():
     model = tiny.reader(terminal=False, num_targets=1)
     looks = given_looks([[[0.4, 0.6], [0.1, 0.9]], [[0.9, 0.1], [0.8, 0.2]]], 2)
     for confidence, expected in (
         (0.55, [1, 1]),
-        (0.7, [2, 1]),
+        (0.85, [2, 1]),
         (0.95, [2, 2]),  # all there are, though not sure
     ):
         stopped = anytime.stop_when_sure(
@@ -157,7 +157,7 @@ def test_a_sequence_is_done_when_its_end_is_sure():
         [6, 6, 6, 6],
     )
     stopped = anytime.stop_when_sure(model, looks, 0.9)
-    assert stopped.taken.tolist() == [3, 1, 5, 5]
+    assert stopped.taken.tolist() == [3, 1, 4, 5]
     answers = model.decode(anytime.answers_of(model, stopped))
     assert answers["lengths"].numpy().tolist() == [1, 0, 1, 3]
     # 0.97 of the object, 0.97 of the end, and what follows is the end again.

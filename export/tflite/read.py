@@ -1,6 +1,6 @@
 """Reads picture files with a TFLite model, on a device.
 
-    python read.py model.tflite photo.png --confidence 0.98
+    python read.py model.tflite photo.png --confidence 0.99
 
 Needs ai-edge-litert, NumPy and Pillow, nothing else.
 """
@@ -24,7 +24,7 @@ def load(path, num_threads=None):
 def read(model, picture, confidence=None):
     """What is in a picture file, how sure that is, and where.
 
-    With a confidence it stops looking when it is that sure of one object.
+    With a confidence it stops looking when a glimpse is that sure.
     """
     interpreter, about = model
     height, width, channels = about["image_shape"]
@@ -63,7 +63,7 @@ def look_until_sure(model, images, confidence):
         if len(seen) == about["num_glimpses"]:
             boxes = outputs["step_boxes"]
             break
-        if mean.max() >= confidence:
+        if seen[-1].max() >= confidence:
             boxes = outputs["next_boxes"]  # where it would have looked
             break
     return {

@@ -84,8 +84,9 @@ class BaseModel(keras.Model):
         Args:
             images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
             refuse_below: Float in [0, 1]: less probable answers are refused.
-            confidence: Float in [0, 1]: stop looking at an image when this
-                sure of it, see `keras_edram.anytime`; by default never.
+            confidence: Float in [0, 1]: stop looking at an image when a
+                glimpse is this sure, see `keras_edram.anytime`; by default
+                never.
             max_glimpses: Integer, glimpses an image at most; by default as
                 many as in training.
 
