@@ -100,6 +100,11 @@ def _parser():
     added.add_argument(
         "--mixed-precision", action="store_true", help="compute in bfloat16"
     )
+    added.add_argument(
+        "--strategy",
+        choices=("mirrored",),
+        help="train on all GPUs of the machine, each with a part of the batch",
+    )
     _add_settings(added)
 
     added = command("evaluate", _evaluate, "Errors of a model on a data set.")
@@ -346,6 +351,7 @@ def _train(options):
         source=options.source,
         jit=options.jit,
         mixed_precision=options.mixed_precision,
+        strategy=options.strategy,
     )
     _draw_run(options.out, results)
     print(f"\n{_figures_table(results)}\n")

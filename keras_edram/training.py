@@ -20,6 +20,7 @@ import ast
 import contextlib
 import csv
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -33,6 +34,7 @@ import keras
 from keras_edram import evaluation, files
 
 MONITOR = "val_labels_error"
+STRATEGIES = (None, "mirrored")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +104,21 @@ def train(
     source=None,
     jit=False,
     mixed_precision=False,
+    strategy=None,
     verbose="auto",
 ):
     """Trains a recipe into a run folder, or goes on with the run that is there.
+
+    On several devices each takes an equal part of every batch, and their
+    gradients are averaged, so that the losses are those of one device. They
+    are not quite where a part is treated by itself: batch normalisation takes
+    the statistics of each part, and learns their mean (in EDRAM's context
+    network, those of the first device); gradients are clipped on each device;
+    and RAM draws the same random numbers on all.
+
+    A run may go on with more or fewer devices than it began with. `run.json`
+    does not name them, for they are no setting of the experiment;
+    `results.json` says on how many it ended.
 
     Args:
         recipe: `Recipe`, its settings as they are to be.
@@ -114,6 +128,9 @@ def train(
             sets. Defaults to the first that the recipe has.
         jit: Boolean, whether to compile the step with XLA.
         mixed_precision: Boolean, whether to compute in bfloat16.
+        strategy: `"mirrored"` to train on all GPUs of the machine, or, where
+            there are none, on all CPU devices that TensorFlow was told to
+            make; `None` for one device. Needs Keras on TensorFlow.
         verbose: As in `keras.Model.fit`; `"auto"` shows a progress bar on a
             terminal and a line an epoch elsewhere.
 
@@ -121,8 +138,10 @@ def train(
         The dictionary that is also written to `results.json`.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, or the
-            recipe has not that source.
+        ValueError: If the folder holds a run with other settings, the recipe
+            has not that source, or the strategy cannot be had: it is unknown,
+            Keras does not run on TensorFlow, `jit` is asked for too, or the
+            batch cannot be divided among the devices.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)
@@ -133,6 +152,7 @@ def train(
             f"The source of this recipe's data must be one of {recipe.sources}."
             f" Received: source={source!r}"
         )
+    strategy = _strategy(strategy, settings["batch_size"], jit)
     run = {
         "recipe": name,
         "source": source,
@@ -151,7 +171,7 @@ def train(
     if mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _fit(recipe, out, data, source, jit, verbose)
+        _fit(recipe, out, data, source, jit, strategy, verbose)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -178,6 +198,7 @@ def train(
         "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
         "parameters": model.count_params(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "devices": strategy.num_replicas_in_sync if strategy else 1,
         "keras": keras.__version__,
         "backend": keras.config.backend(),
     }
@@ -185,18 +206,20 @@ def train(
     return results
 
 
-def _fit(recipe, out, train_data, source, jit, verbose):
+def _fit(recipe, out, train_data, source, jit, strategy, verbose):
     settings = recipe.settings
     keras.utils.set_random_seed(settings["seed"])
     last = out / "last.keras"
     first_epoch = 0
-    if last.exists():
-        model = keras.models.load_model(last)
-        done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-        first_epoch = done // settings["steps_per_epoch"]
-    else:
-        model = recipe.model(settings, train_data)
-        recipe.compile(model, settings, jit)
+    # A model remembers the scope that it was made in: `fit` needs none.
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        if last.exists():
+            model = keras.models.load_model(last)
+            done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
+            first_epoch = done // settings["steps_per_epoch"]
+        else:
+            model = recipe.model(settings, train_data)
+            recipe.compile(model, settings, jit)
     history = read_history(out / "history.csv")[:first_epoch]
     _write_history(out / "history.csv", history)
     if first_epoch >= settings["epochs"]:
@@ -250,6 +273,50 @@ def _fit(recipe, out, train_data, source, jit, verbose):
             f"The training diverged: its loss is {loss}. The model before that "
             f"is {last}. Try a lower learning rate in another run folder."
         )
+
+
+def _strategy(name, batch_size, jit):
+    """The `tf.distribute.Strategy` of a name, `None` for one device."""
+    if name not in STRATEGIES:
+        raise ValueError(
+            f"`strategy` must be one of {STRATEGIES}. "
+            f"Received: strategy={name!r}"
+        )
+    if name is None:
+        return None
+    if keras.config.backend() != "tensorflow":
+        raise ValueError(
+            "`strategy` needs Keras on TensorFlow. Received: "
+            f"strategy={name!r} with Keras on {keras.config.backend()}"
+        )
+    if jit:
+        raise ValueError(
+            "`strategy` and `jit` exclude each other: XLA cannot compile a "
+            f"step of several devices. Received: strategy={name!r}, jit={jit}"
+        )
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices(
+        "GPU"
+    ) or tf.config.list_logical_devices("CPU")
+    if batch_size % len(devices):
+        raise ValueError(
+            f"The batch must be a multiple of the {len(devices)} devices that "
+            f"share it. Received: batch_size={batch_size}"
+        )
+    return _mirrored(tuple(device.name for device in devices))
+
+
+@functools.cache
+def _mirrored(devices):
+    """One strategy for all trainings of a process.
+
+    TensorFlow tells sums over devices apart by numbers, which each strategy
+    counts from the same one: those of a second would be taken for the first's.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def default_source(recipe, run=None):

@@ -41,7 +41,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
-def train(recipe, out, kill_at=None, callback=None):
+def train(recipe, out, kill_at=None, callback=None, **options):
     """Trains; `callback()` makes a callback, as a recipe's own does."""
     made = [callback] if callback else []
     if kill_at is not None:
@@ -49,7 +49,7 @@ def train(recipe, out, kill_at=None, callback=None):
     recipe = dataclasses.replace(
         recipe, callbacks=lambda settings: [make() for make in made]
     )
-    return training.train(recipe, out, name="tiny", verbose=0)
+    return training.train(recipe, out, name="tiny", verbose=0, **options)
 
 
 @pytest.mark.slow

@@ -78,8 +78,12 @@ class StepwiseBatchNormalization(keras.layers.Layer):
             name="beta", shape=(channels,), initializer=self.beta_initializer
         )
         # float32 under every precision policy, as in Keras' own layer.
+        # On several devices each sees a part of the batch: the mean of all.
         statistics = dict(
-            shape=(self.num_steps, channels), trainable=False, autocast=False
+            shape=(self.num_steps, channels),
+            trainable=False,
+            autocast=False,
+            aggregation="mean",
         )
         self.moving_mean = self.add_weight(
             name="moving_mean", initializer="zeros", **statistics

@@ -395,10 +395,11 @@ class RAM(BaseModel):
             decisions, rewards, self.location_deviation
         )
         baseline = baseline_losses(decisions, rewards)
+        batch_mean = _BatchMean(name="batch_mean")
         return (
             loss
-            + self.reinforce_weight * ops.mean(reinforce)
-            + self.baseline_weight * ops.mean(baseline)
+            + self.reinforce_weight * batch_mean(rewards, reinforce)
+            + self.baseline_weight * batch_mean(rewards, baseline)
         )
 
     def glimpses(self, images, num_glimpses=None):
@@ -494,6 +495,17 @@ class RAM(BaseModel):
             seed=self.seed,
         )
         return config
+
+
+class _BatchMean(keras.losses.Loss):
+    """The mean of losses `(B,)`, as Keras takes that of `compile`'s losses.
+
+    On several devices each adds its part: a plain mean would be added as often
+    as there are devices.
+    """
+
+    def call(self, y_true, y_pred):
+        return y_pred
 
 
 def answer_rewards(labels, logits):

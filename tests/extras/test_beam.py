@@ -1,0 +1,137 @@
+"""The pipeline in `export/beam`, on Beam's direct runner."""
+
+import io
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from PIL import Image
+
+pytest.importorskip("apache_beam", reason='needs pip install -e ".[beam]"')
+
+FOLDER = pathlib.Path(__file__).parents[2] / "export" / "beam"
+BATCH_SIZE = 3  # so that the bad ones are among others
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model of grey images, and its SavedModel."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    model = tiny.export_two_versions(folder)[1]
+    return model, folder / "1"
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).integers(0, 256, (6, 40, 50, 1), "uint8")
+
+
+@pytest.fixture(scope="module")
+def contents(images):
+    """Contents of files by name: pictures, and four that are none."""
+    contents = {
+        f"{number}.png": tiny.png(image) for number, image in enumerate(images)
+    }
+    contents["broken.png"] = contents["0.png"][:200]
+    contents["empty.png"] = b""
+    contents["text.jpg"] = b"This is no picture."
+    # A picture indeed, but the decoder makes no grey of a GIF's colours.
+    buffer = io.BytesIO()
+    Image.fromarray(images[0, ..., 0]).save(buffer, "GIF")
+    contents["colour.gif"] = buffer.getvalue()
+    return contents
+
+
+def run(exported, folder, *arguments):
+    _, path = exported
+    return subprocess.run(
+        [
+            *(sys.executable, FOLDER / "predict.py", "--model", path),
+            *("--out", folder / "answers", "--bad", folder / "bad"),
+            *("--batch-size", str(BATCH_SIZE), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+    )
+
+
+def predict(exported, folder, *arguments):
+    """Answers and what is bad, by the name of the file."""
+    done = run(exported, folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = []
+    for prefix in ("answers", "bad"):
+        lines = [
+            json.loads(line)
+            for file in folder.glob(f"{prefix}-*.jsonl")
+            for line in file.read_text().splitlines()
+        ]
+        named = {pathlib.Path(line["file"]).name: line for line in lines}
+        assert len(named) == len(lines)
+        rows.append(named)
+    return rows
+
+
+def assert_answers(answers, exported, images):
+    model, _ = exported
+    expected = model.read(images)
+    assert set(answers) == {f"{number}.png" for number in range(len(images))}
+    for number, one in enumerate(expected):
+        found = answers[f"{number}.png"]
+        assert set(found) == {
+            *("file", "sequence", "names", "probability", "boxes")
+        }
+        assert found["sequence"] == " ".join(one["names"])
+        assert found["names"] == one["names"]
+        np.testing.assert_allclose(
+            found["probability"], one["probability"], atol=1e-5
+        )
+        np.testing.assert_allclose(found["boxes"], one["boxes"], atol=1e-5)
+
+
+def assert_bad(bad):
+    assert set(bad) == {"broken.png", "empty.png", "text.jpg", "colour.gif"}
+    assert bad["text.jpg"]["reason"].startswith("Unknown image file format")
+    assert "no content" in bad["empty.png"]["reason"]
+    assert all(set(row) == {"file", "reason"} for row in bad.values())
+
+
+def test_files_are_answered_and_bad_ones_listed(
+    exported, images, contents, tmp_path
+):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, content in contents.items():
+        (pictures / name).write_bytes(content)
+    answers, bad = predict(exported, tmp_path, "--images", f"{pictures}/*")
+    assert_answers(answers, exported, images)
+    assert_bad(bad)
+    assert answers["0.png"]["file"] == str(pictures / "0.png")
+
+
+def test_tfrecord_files_are_read_alike(exported, images, contents, tmp_path):
+    path = tmp_path / "pictures.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, content in contents.items():
+            example = tf.train.Example()
+            features = example.features.feature
+            features["image/encoded"].bytes_list.value.append(content)
+            features["image/filename"].bytes_list.value.append(name.encode())
+            writer.write(example.SerializeToString())
+        writer.write(b"This is no message.")
+    answers, bad = predict(exported, tmp_path, "--tfrecord", path)
+    assert_answers(answers, exported, images)
+    # A record without a name has that of its file.
+    assert "no content" in bad.pop(path.name)["reason"]
+    assert_bad(bad)
+
+
+def test_a_pattern_that_no_file_has_is_refused(exported, tmp_path):
+    done = run(exported, tmp_path, "--images", f"{tmp_path}/nothing*.png")
+    assert done.returncode != 0
+    assert "nothing*.png" in done.stderr

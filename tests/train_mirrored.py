@@ -1,0 +1,103 @@
+"""Trains on two devices; run by `test_mirrored.py` in a process.
+
+    python train_mirrored.py PART FOLDER
+
+A process has its devices from the start, so this cannot be a part of another
+test: it makes two of the CPU before TensorFlow begins.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tiny
+from test_training import Killed, train
+
+from keras_edram import training
+from keras_edram.models import EDRAM, Baseline
+from keras_edram.recipes import _edram, _ram
+
+
+def compare(folder):
+    """A run on one device and a run on two, of a model that has no parts."""
+    recipe = dataclasses.replace(
+        tiny.recipe(),
+        model=lambda settings, data: Baseline(data.image_shape),
+        compile=compile_with_plain_steps,
+    )
+    train(recipe, folder / "one")
+    train(recipe, folder / "two", strategy="mirrored")
+
+
+def repeat(folder):
+    """One device with a batch, and two of which each has that batch.
+
+    So each part has the statistics of the batch, and its random numbers.
+    """
+    images, targets = tiny.data(dict(seed=3), "train", "bundled").arrays(4)
+    batch = (images, targets["labels"], targets["transforms"])
+    for name, make in {
+        "edram": lambda: EDRAM(**tiny.SIZES),
+        "ram": lambda: tiny.ram(seed=5),
+    }.items():
+        found = {}
+        for number, strategy in ((1, None), (2, "mirrored")):
+            strategy = training._strategy(strategy, 8, jit=False)
+            keras.utils.set_random_seed(1)
+            with strategy.scope() if strategy else contextlib.nullcontext():
+                model = make()
+                compile_with_plain_steps(model)
+            x, labels, transforms = (
+                np.concatenate([part] * number) for part in batch
+            )
+            y = {"labels": labels, "transforms": transforms}
+            history = model.fit(
+                x, y, batch_size=4 * number, epochs=3, shuffle=False
+            )
+            found[f"losses_{number}"] = history.history["loss"]
+            found[f"weights_{number}"] = np.concatenate(
+                [value.flatten() for value in model.get_weights()]
+            )
+        np.savez(folder / f"{name}.npz", **found)
+
+
+def resume(folder):
+    """EDRAM on two devices, whole and killed; gone on with two or one."""
+    recipe = tiny.recipe(epochs=3)
+    train(recipe, folder / "whole", strategy="mirrored")
+    with contextlib.suppress(Killed):
+        train(recipe, folder / "killed", kill_at=1, strategy="mirrored")
+    shutil.copytree(folder / "killed", folder / "alone")
+    train(recipe, folder / "killed", strategy="mirrored")
+    train(recipe, folder / "alone")
+
+
+def compile_with_plain_steps(model, settings=None, jit_compile=False):
+    """With steps in proportion to the gradient, unlike those of Adam."""
+    losses = {"labels": _ram.LabelLoss()}
+    if isinstance(model, EDRAM):
+        losses["transforms"] = _edram.TransformLoss()
+    model.compile(
+        keras.optimizers.SGD(1e-2),
+        loss=losses,
+        metrics={"labels": [_ram.AverageError()]},
+        jit_compile=jit_compile,
+    )
+
+
+def main(part, folder):
+    """Trains one of the parts above into a folder."""
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    {"compare": compare, "repeat": repeat, "resume": resume}[part](folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], pathlib.Path(sys.argv[2]))
