@@ -204,13 +204,13 @@ def _parser():
     added = command("export", _export, "Writes a model for deployment.")
     _add_model(added)
     added.add_argument(
-        "--format", choices=("saved_model", "tflite"), required=True
+        "--format", choices=("saved_model", "tflite", "onnx"), required=True
     )
     added.add_argument(
         "--out",
         type=pathlib.Path,
         required=True,
-        help="the folder NAME of NAME/VERSION, or the .tflite file",
+        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file",
     )
     added.add_argument(
         "--model-version",
@@ -606,21 +606,19 @@ def _check_data(options):
 def _export(options):
     from keras_edram import presets, serving
 
+    if options.quantize and options.format != "tflite":
+        raise ValueError("--quantize is for --format tflite")
+    if options.warmup and options.format != "saved_model":
+        raise ValueError("--warmup is for --format saved_model")
+    model = presets.open_model(options.model)
     if options.format == "saved_model":
-        if options.quantize:
-            raise ValueError("--quantize is for --format tflite")
         path = serving.export_saved_model(
-            presets.open_model(options.model),
-            options.out,
-            options.model_version,
-            warmup=options.warmup,
+            model, options.out, options.model_version, warmup=options.warmup
         )
+    elif options.format == "tflite":
+        path = serving.export_tflite(model, options.out, options.quantize)
     else:
-        if options.warmup:
-            raise ValueError("--warmup is for --format saved_model")
-        path = serving.export_tflite(
-            presets.open_model(options.model), options.out, options.quantize
-        )
+        path = serving.export_onnx(model, options.out)
     print(f"{path} was written, loaded again, and agrees with the model.")
 
 

@@ -1,4 +1,4 @@
-"""Writes trained models for deployment: SavedModel and TFLite.
+"""Writes trained models for deployment: SavedModel, TFLite and ONNX.
 
 Every signature that reads images has the same named outputs, those of
 `decoding.decode`: `labels`, `lengths`, `probability`, `probabilities`,
@@ -24,6 +24,7 @@ from keras_edram.models.ensemble import Ensemble
 
 LABELS_FILE = "labels.txt"
 METADATA_FILE = "metadata.json"
+ONNX_OPSET = 18  # of ONNX 1.13, from the end of 2022
 STEP_SIGNATURES = ["start", "look"]
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 QUANTIZATIONS = (None, "float16", "int8")
@@ -169,6 +170,66 @@ def export_tflite(model, path, quantize=None):
     return path
 
 
+def export_onnx(model, path):
+    """Writes an ONNX file, for any batch size; needs the extra `onnx`.
+
+    Its input is `images`, float32 `(B, H, W, C)` in [0, 255]. ONNX has one
+    function a file, so there is no `start` and `look`. The names of the
+    classes, a line each, are the metadata property `labels`.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
+        path: Path of the `.onnx` file.
+
+    Returns:
+        `pathlib.Path` of the file.
+
+    Raises:
+        ValueError: If the path has another suffix.
+        RuntimeError: If the file does not agree with the model, or a package
+            is missing.
+
+    Example:
+
+    >>> export_onnx(model, "edram.onnx")
+    >>> session = onnxruntime.InferenceSession("edram.onnx")
+    >>> session.run(["labels", "boxes"], {"images": images})
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(
+            f"`path` must be that of a .onnx file. Received: path={str(path)!r}"
+        )
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401 - runs the file in `_compare`
+        import tf2onnx
+    except ImportError as error:
+        raise RuntimeError(
+            f'ONNX needs {error.name}: pip install "keras-edram[onnx]"'
+        ) from error
+    import tensorflow as tf
+
+    model = deployable(model)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_saved_model(model, folder, with_names=False)
+        loaded = tf.saved_model.load(folder)  # kept: it has the weights
+        serve = loaded.signatures["serving_default"]
+        _, inputs = serve.structured_input_signature
+        converted, _ = tf2onnx.convert.from_function(
+            tf.function(lambda images: serve(images=images)),
+            input_signature=[inputs["images"]],
+            opset=ONNX_OPSET,
+        )
+    onnx.helper.set_model_props(
+        converted, {"labels": "\n".join(class_names(model))}
+    )
+    with files.replacing(path) as partial:
+        onnx.save(converted, partial)
+        _compare(model, partial, MAX_DIFFERENCE)
+    return path
+
+
 def run_saved_model(path, images):
     """Outputs of an exported SavedModel, as NumPy arrays by name.
 
@@ -197,6 +258,24 @@ def run_tflite(path, images):
     """
     run, _ = _open_tflite(path)
     return run("serving_default", images=np.asarray(images, "float32"))
+
+
+def run_onnx(path, images):
+    """Outputs of an ONNX file, as NumPy arrays by name.
+
+    Args:
+        path: Path of the `.onnx` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    images = np.asarray(images, "float32")
+    return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
 
 def run_steps(path, images, num_glimpses):
@@ -499,7 +578,7 @@ def _compare(model, path, tolerance):
     answers = model.predict(images, verbose=0)
     expected = model.decode(answers)
     compared = COMPARED
-    if hasattr(model, "step"):
+    if hasattr(model, "step") and path.suffix != ".onnx":
         compared += STEP_COMPARED
         expected |= _glimpse_by_glimpse(answers)
     outputs = _run_apart(path, images)
@@ -561,6 +640,8 @@ def _checked_images(image_shape):
 
 
 def _run(path, images):
+    if str(path).endswith(".onnx"):
+        return run_onnx(path, images)
     is_tflite = str(path).endswith(".tflite")
     outputs = (run_tflite if is_tflite else run_saved_model)(path, images)
     _, signatures = _open(path)

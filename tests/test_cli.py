@@ -172,6 +172,11 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
              "--warmup"),
             "saved_model",
         ),
+        (
+            ("export", PRESET, "--format", "onnx", "--out", tmp_path / "m.onnx",
+             "--quantize", "int8"),
+            "tflite",
+        ),
     ):  # fmt: skip
         assert words in error_of(capsys, *arguments)
 

@@ -1,0 +1,88 @@
+"""ONNX files, run by ONNX Runtime."""
+
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram import cli, serving
+from keras_edram.datasets import cluttered_mnist
+from keras_edram.models import EDRAM, Baseline
+
+for package in ("tf2onnx", "onnxruntime"):
+    pytest.importorskip(package, reason='needs pip install -e ".[onnx]"')
+
+import onnxruntime
+
+PRESET = "edram_small_cluttered_mnist"
+OUTPUTS = [
+    *("boxes", "labels", "lengths", "locations"),
+    *("probabilities", "probability", "transforms"),
+]
+
+
+def assert_agree(path, model, images):
+    """All outputs are the model's, also those of a batch of one image."""
+    expected = tiny.answers(model, images)
+    for number in (len(images), 1):
+        outputs = serving.run_onnx(path, images[:number])
+        assert sorted(outputs) == OUTPUTS
+        for name, value in expected.items():
+            assert outputs[name].dtype == value.dtype
+            np.testing.assert_allclose(
+                outputs[name], value[:number], atol=1e-5, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("make", [tiny.reader, tiny.ram])
+def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
+    model = make()
+    # Compared in another process before it gets its name.
+    path = serving.export_onnx(model, tmp_path / "tiny.onnx")
+    assert list(tmp_path.iterdir()) == [path]
+    # Smooth: on noise the windows of a tiny model enlarge the last digit.
+    images = serving._checked_images(model.image_shape)
+    expected = tiny.answers(model, images)
+    assert np.ptp(expected["transforms"], axis=0).max() > 1e-3  # of the images
+    assert_agree(path, model, images)
+    session = onnxruntime.InferenceSession(str(path))
+    (images_input,) = session.get_inputs()
+    assert images_input.name == "images"
+    assert images_input.shape[1:] == list(model.image_shape)
+    labels = session.get_modelmeta().custom_metadata_map["labels"]
+    assert tuple(labels.split("\n")) == serving.class_names(model)
+
+
+def test_the_command_exports_a_preset(tmp_path, capsys):
+    path = tmp_path / "edram.onnx"
+    arguments = ["export", PRESET, "--format", "onnx", "--out", str(path)]
+    assert cli.main(arguments) == 0
+    assert "agrees with the model" in capsys.readouterr().out
+    images, targets = cluttered_mnist("test").arrays(50)
+    assert_agree(path, EDRAM.from_preset(PRESET), images)
+    labels = serving.run_onnx(path, images)["labels"]
+    assert (labels == targets["labels"]).mean() > 0.9
+
+
+def test_a_file_that_disagrees_never_gets_its_name(tmp_path, monkeypatch):
+    other = Baseline((40, 50, 1), num_classes=3)
+    write = serving._write_saved_model
+    monkeypatch.setattr(
+        serving,
+        "_write_saved_model",
+        lambda _, path, **options: write(other, path, **options),
+    )
+    model = Baseline((40, 50, 1), num_classes=3)
+    with pytest.raises(RuntimeError, match="off by"):
+        serving.export_onnx(model, tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_wrong_or_missing_is_said(tmp_path, monkeypatch):
+    model = Baseline((40, 50, 1), num_classes=3)
+    with pytest.raises(ValueError, match="Received: path='.*tflite'"):
+        serving.export_onnx(model, tmp_path / "model.tflite")
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(RuntimeError, match=r"tf2onnx.*keras-edram\[onnx\]"):
+        serving.export_onnx(model, tmp_path / "model.onnx")
