@@ -109,8 +109,11 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path, monkeypatch):
         training.train(tiny.recipe(), tmp_path / "run", strategy="mirrored")
 
 
-def test_the_command_knows_the_strategy(monkeypatch):
-    options = cli._parser().parse_args(
-        ["train", "quickstart", "--out", "run", "--strategy", "mirrored"]
-    )
-    assert options.strategy == "mirrored"
+def test_the_command_hands_the_strategy_on(monkeypatch, capsys):
+    def train(recipe, out, *, strategy, **options):
+        raise ValueError(f"Received: strategy={strategy!r}")
+
+    monkeypatch.setattr(training, "train", train)
+    arguments = ["train", "quickstart", "--out", "run"]
+    assert cli.main([*arguments, "--strategy", "mirrored"]) == 2
+    assert "strategy='mirrored'" in capsys.readouterr().err
