@@ -99,16 +99,18 @@ class StandIn:
                 "INVALID_ARGUMENT",
                 f"output tensor alias not found in signature: {unknown}",
             )
-        ((key, value),) = inputs.items()  # none of ours has more than one
-        dtype = tf.as_dtype(definition.inputs[key].dtype)
-        if tf.as_dtype(value.dtype) != dtype:
-            raise Refused(
-                "INVALID_ARGUMENT",
-                f"Expects {key} to be {dtype.name} but {value.dtype} is "
-                "provided",
-            )
+        tensors = {}
+        for key, value in inputs.items():
+            dtype = tf.as_dtype(definition.inputs[key].dtype)
+            if tf.as_dtype(value.dtype) != dtype:
+                raise Refused(
+                    "INVALID_ARGUMENT",
+                    f"Expects {key} to be {dtype.name} but {value.dtype} is "
+                    "provided",
+                )
+            tensors[key] = tf.constant(value, dtype)
         try:
-            outputs = self.functions[version][name](tf.constant(value, dtype))
+            outputs = self.functions[version][name](tensors)
         except tf.errors.InvalidArgumentError as error:
             raise Refused("INVALID_ARGUMENT", error.message) from error
         return {
@@ -122,11 +124,14 @@ def _of_any_shape(signature):
 
     As in the server, nothing but the graph itself refuses what it cannot take.
     """
-    ((key, spec),) = signature.structured_input_signature[1].items()
+    specs = {
+        name: tf.TensorSpec(None, spec.dtype, name)
+        for name, spec in signature.structured_input_signature[1].items()
+    }
 
-    @tf.function(input_signature=[tf.TensorSpec(None, spec.dtype)])
-    def run(tensor):
-        return signature(**{key: tensor})
+    @tf.function(input_signature=[specs])
+    def run(tensors):
+        return signature(**tensors)
 
     return run
 
@@ -194,12 +199,16 @@ def _predict(stand_in, version, body):
         raise Refused(
             "INVALID_ARGUMENT", "expecting one of 'inputs' or 'instances'"
         )
-    ((name, info),) = definition.inputs.items()
+    names = sorted(definition.inputs)
     if "inputs" in request:
-        values = _value(request["inputs"], name)
+        columns = _by_name(request["inputs"], names)
     else:
-        values = [_value(row, name) for row in request["instances"]]
-    inputs = {name: _array(values, info.dtype)}
+        rows = [_by_name(row, names) for row in request["instances"]]
+        columns = {name: [row[name] for row in rows] for name in names}
+    inputs = {
+        name: _array(columns[name], definition.inputs[name].dtype)
+        for name in names
+    }
     outputs = {
         name: _plain(value)
         for name, value in stand_in.predict(version, signature, inputs).items()
@@ -214,13 +223,15 @@ def _predict(stand_in, version, body):
     }
 
 
-def _value(item, name):
-    """The value of the only input, which may be given by its name."""
-    if not isinstance(item, dict) or set(item) == {"b64"}:
-        return item
-    if set(item) != {name}:
-        raise Refused("INVALID_ARGUMENT", f"keys must be equal to: {name}")
-    return item[name]
+def _by_name(item, names):
+    """Values of the inputs by name; a single one needs not be named."""
+    if len(names) == 1 and (not isinstance(item, dict) or set(item) == {"b64"}):
+        return {names[0]: item}
+    if not isinstance(item, dict) or set(item) != set(names):
+        raise Refused(
+            "INVALID_ARGUMENT", f"keys must be equal to: {','.join(names)}"
+        )
+    return item
 
 
 def _array(values, dtype):

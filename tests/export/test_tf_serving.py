@@ -121,6 +121,22 @@ def test_rows_and_columns_as_the_documentation_has_them(
     assert ask(url, {**chosen, "inputs": {"images": values}}) == columns
 
 
+def test_a_client_looks_step_by_step(url, models, images):
+    url, values = f"{url}/versions/1", images.tolist()
+    request = {"signature_name": "start", "inputs": {"images": values}}
+    state = ask(url, request)["outputs"]
+    probabilities = []
+    for _ in range(4):
+        request = {"signature_name": "look", "inputs": {"images": values}}
+        request["inputs"] |= state
+        outputs = ask(url, request)["outputs"]
+        state = {name: outputs[name] for name in state}
+        probabilities.append(outputs["step_probabilities"])
+    found = np.reshape(np.swapaxes(probabilities, 0, 1), (3, 2, 2, 4))
+    expected = tiny.answers(models[1], images)["probabilities"]
+    np.testing.assert_allclose(found.mean(axis=2), expected, atol=1e-5)
+
+
 def test_refusals_are_one_error_with_the_servers_sentence(
     url, pictures, no_picture
 ):
