@@ -8,28 +8,14 @@ from keras_edram import anytime, decoding
 from keras_edram.models import Baseline, Ensemble
 
 
-def sure_ram():
-    """A tiny RAM that is surer of some images than of others."""
-    model = tiny.ram()
-    model.action.kernel.assign(20 * model.action.kernel)
-    return model
-
-
-MODELS = {
-    "one target": lambda: tiny.reader(terminal=False, num_targets=1),
-    "a sequence": tiny.reader,
-    "RAM": sure_ram,
-}
-
-
 @pytest.fixture
 def images():
     return np.random.default_rng(1).integers(0, 256, (12, 40, 50, 1), "uint8")
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=tiny.MODELS)
 def model(request):
-    return MODELS[request.param]()
+    return tiny.MODELS[request.param]()
 
 
 def test_without_a_budget_it_looks_as_often_as_the_model(model, images):

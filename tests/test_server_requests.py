@@ -6,7 +6,6 @@ import io
 import malformed
 import numpy as np
 import pytest
-import test_anytime
 import tiny
 from PIL import Image
 
@@ -89,10 +88,10 @@ def test_only_one_model_that_looks_has_a_budget(parameter):
             parse(request, model)
 
 
-@pytest.mark.parametrize("kind", [*test_anytime.MODELS, "ensemble", "baseline"])
+@pytest.mark.parametrize("kind", [*tiny.MODELS, "ensemble", "baseline"])
 def test_it_reads_as_the_model_and_tells_what_it_saw(kind, images):
     models = {
-        **test_anytime.MODELS,
+        **tiny.MODELS,
         "ensemble": lambda: Ensemble([tiny.reader(), tiny.reader(8)]),
         "baseline": lambda: Baseline(malformed.SHAPE, num_classes=3),
     }
@@ -128,7 +127,7 @@ def test_a_budget_ends_the_glimpses(images):
 
 
 def test_patches_are_pictures_of_what_was_seen(images):
-    model = test_anytime.make_ram()  # two scales of 8 pixels
+    model = tiny.ram()  # two scales of 8 pixels
     (row,) = read(model, Question(images[:1].astype("float32"), glimpses=True))
     head, content = row["patches"][1].split(",")
     assert head == "data:image/png;base64"

@@ -51,7 +51,7 @@ def reader(seed=7, **arguments):
 
 
 def ram(**arguments):
-    """A tiny RAM whose locations and answers depend on the image."""
+    """A tiny RAM whose locations depend on the image."""
     keras.utils.set_random_seed(0)
     model = RAM(
         (40, 50, 1),
@@ -64,11 +64,25 @@ def ram(**arguments):
         core_filters=2,
         **arguments,
     )
-    generator = np.random.default_rng(0)
-    for network, size in ((model.location, 1), (model.action, 3)):
-        shape = network.kernel.shape
-        network.kernel.assign(size * generator.normal(size=shape))
+    kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
+    model.location.kernel.assign(kernel)
     return model
+
+
+def sure_ram():
+    """A tiny RAM that is surer of some images than of others."""
+    model = ram()
+    kernel = np.random.default_rng(0).normal(size=model.action.kernel.shape)
+    model.action.kernel.assign(60 * kernel)
+    return model
+
+
+# Those that look step by step.
+MODELS = {
+    "one target": lambda: reader(terminal=False, num_targets=1),
+    "a sequence": reader,
+    "RAM": sure_ram,
+}
 
 
 def data(settings, split, source):
