@@ -299,9 +299,10 @@ def test_it_stands_wrong_requests_among_many(path):
             row = images[index].tolist()
             if index % 2:
                 row = malformed.b64(tiny.png(images[index]))
-            # A batch of 500 is rounded otherwise than one image.
+            # A batch of 500 is rounded otherwise than one image, and on noise a
+            # glimpse enlarges that.
             found = predict(address, row)
-            assert_same(found, expected[index : index + 1], tolerance=1e-4)
+            assert_same(found, expected[index : index + 1], tolerance=1e-3)
 
         resident = []
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
