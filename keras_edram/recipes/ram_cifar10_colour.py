@@ -7,7 +7,8 @@ Protocol  CIFAR-10's test pictures; the model chosen on a tenth of the training
           pictures, which are shifted and mirrored. EDRAM gets no windows to
           learn from: the weight of "where" is 0, its gradient end to end.
 Command   keras-edram train cifar10_ram --out RUN
-Duration  about 50 minutes on 2 CPU cores each, 65 for `cifar10_edram`
+Duration  about 50 minutes on 2 quiet CPU cores each, 65 for `cifar10_edram`,
+          by their speeds; the minutes of the results are longer
 Expected  at least 65 % of `cifar10_ram`, 59 % of
           `cifar10_inception_8_glimpses`, 75 % of `cifar10_edram`
 Measured  results/cifar10_*.json, translated_cifar10_ram.json beside this file,
