@@ -6,7 +6,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import numpy as np
 import pytest
+import tiny
 
 
 def pytest_configure(config):
@@ -30,3 +32,18 @@ def fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Three images of the size of the tiny models."""
+    return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
+
+
+@pytest.fixture
+def pictures(images, tmp_path):
+    """Three picture files of the size of the model's images."""
+    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        path.write_bytes(tiny.png(image))
+    return paths

@@ -41,20 +41,6 @@ def url(folder, models):
         yield url
 
 
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
-
-
-@pytest.fixture
-def pictures(images, tmp_path):
-    """Three picture files of the size of the model's images."""
-    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        path.write_bytes(tiny.png(image))
-    return paths
-
-
 @pytest.fixture
 def no_picture(tmp_path):
     path = tmp_path / "no_picture.png"

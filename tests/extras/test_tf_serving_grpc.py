@@ -68,20 +68,6 @@ def stub(address):
         yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
-
-
-@pytest.fixture
-def pictures(images, tmp_path):
-    """Three picture files of the size of the model's images."""
-    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        path.write_bytes(tiny.png(image))
-    return paths
-
-
 def request_of(name="edram", signature="", output_filter=(), **inputs):
     request = predict_pb2.PredictRequest(output_filter=output_filter)
     request.model_spec.name = name
