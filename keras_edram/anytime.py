@@ -158,7 +158,7 @@ def _keep(index, pyramid, state):
         is_step = not len(values.shape)  # which is one for all
         return values if is_step else ops.take(values, index, axis=0)
 
-    pyramid = pyramid._replace(pixels=of_those(pyramid.pixels))
+    pyramid = pyramid._replace(parts=tuple(map(of_those, pyramid.parts)))
     return pyramid, keras.tree.map_structure(of_those, state)
 
 

@@ -109,12 +109,7 @@ def _parser():
 
     added = command("evaluate", _evaluate, "Errors of a model on a data set.")
     _add_model(added)
-    added.add_argument(
-        "--recipe",
-        help="the recipe whose data it is; that of the model, if it is known",
-    )
-    _add_settings(added)
-    _add_source(added)
+    _add_recipe(added)
     added.add_argument(
         "--split", choices=("train", "validation", "test"), default="test"
     )
@@ -210,7 +205,8 @@ def _parser():
         "--out",
         type=pathlib.Path,
         required=True,
-        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file",
+        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file; "
+        "with --report, a folder",
     )
     added.add_argument(
         "--model-version",
@@ -227,9 +223,29 @@ def _parser():
     )
     added.add_argument(
         "--quantize",
-        choices=("float16", "int8"),
-        help="of TFLite: half the size, or a quarter",
+        choices=("float16", "int8", "static_int8"),
+        help="of TFLite: half the size, or a quarter; with static_int8 the "
+        "convolutions compute in 8 bits too, in ranges measured on validation "
+        "images; needs the extra `tflite`",
     )
+    added.add_argument(
+        "--no-steps",
+        action="store_true",
+        help="of TFLite: leave out the signatures `start` and `look`",
+    )
+    added.add_argument(
+        "--report",
+        action="store_true",
+        help="of TFLite: write all of these, run them on test images, and "
+        "write a table of sizes, errors and milliseconds",
+    )
+    added.add_argument(
+        "--images",
+        type=int,
+        default=2000,
+        help="how many test images of a report",
+    )
+    _add_recipe(added)
 
     added = command(
         "serve",
@@ -317,6 +333,15 @@ def _add_source(parser):
     )
 
 
+def _add_recipe(parser):
+    parser.add_argument(
+        "--recipe",
+        help="the recipe whose data it is; that of the model, if it is known",
+    )
+    _add_settings(parser)
+    _add_source(parser)
+
+
 def _add_settings(parser):
     parser.add_argument(
         "--set",
@@ -393,8 +418,6 @@ def _evaluate(options):
         evaluation,
         files,
         presets,
-        recipes,
-        training,
         visualization,
     )
 
@@ -405,21 +428,7 @@ def _evaluate(options):
     model = presets.open_model(options.model)
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
-    run = presets.run_of(options.model)
-    recipe, settings = options.recipe, {}
-    if recipe is None:
-        if run is None:
-            raise ValueError(
-                "--recipe must say whose data it is, for a file does not tell "
-                f"how it was trained. Received: model={options.model!r}"
-            )
-        recipe, settings = run["recipe"], run["settings"]
-    experiment = (
-        recipes.load(recipe)
-        .with_settings(settings)
-        .with_settings(_settings(options))
-    )
-    source = options.source or training.default_source(experiment, run)
+    recipe, experiment, source = _experiment(options)
     data = experiment.data(experiment.settings, options.split, source)
     if options.crops is None and data.image_shape != model.image_shape:
         raise ValueError(
@@ -468,6 +477,28 @@ def _evaluate(options):
         if options.json
         else _figures_table(figures)
     )
+
+
+def _experiment(options):
+    """The recipe whose data a model is to read, and where those come from."""
+    from keras_edram import presets, recipes, training
+
+    run = presets.run_of(options.model)
+    recipe, settings = options.recipe, {}
+    if recipe is None:
+        if run is None:
+            raise ValueError(
+                "--recipe must say whose data it is, for a file does not tell "
+                f"how it was trained. Received: model={options.model!r}"
+            )
+        recipe, settings = run["recipe"], run["settings"]
+    experiment = (
+        recipes.load(recipe)
+        .with_settings(settings)
+        .with_settings(_settings(options))
+    )
+    source = options.source or training.default_source(experiment, run)
+    return recipe, experiment, source
 
 
 def _draw_rollouts(model, number):
@@ -606,8 +637,10 @@ def _check_data(options):
 def _export(options):
     from keras_edram import presets, serving
 
-    if options.quantize and options.format != "tflite":
-        raise ValueError("--quantize is for --format tflite")
+    for name in ("quantize", "no_steps", "report"):
+        if getattr(options, name) and options.format != "tflite":
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is for --format tflite")
     if options.warmup and options.format != "saved_model":
         raise ValueError("--warmup is for --format saved_model")
     model = presets.open_model(options.model)
@@ -616,10 +649,35 @@ def _export(options):
             model, options.out, options.model_version, warmup=options.warmup
         )
     elif options.format == "tflite":
-        path = serving.export_tflite(model, options.out, options.quantize)
+        if options.report:
+            return _report(options, model)
+        images = None
+        if options.quantize == "static_int8":
+            images, _ = _data(options, "validation").arrays(100)
+        path = serving.export_tflite(
+            model,
+            options.out,
+            options.quantize,
+            images=images,
+            steps=not options.no_steps,
+        )
     else:
         path = serving.export_onnx(model, options.out)
     print(f"{path} was written, loaded again, and agrees with the model.")
+
+
+def _data(options, split):
+    _, experiment, source = _experiment(options)
+    return experiment.data(experiment.settings, split, source)
+
+
+def _report(options, model):
+    from keras_edram.serving import report
+
+    images, targets = _data(options, "test").arrays(options.images)
+    others, _ = _data(options, "validation").arrays(100)
+    figures = report.report_tflite(model, options.out, images, targets, others)
+    print(report.table(figures), end="")
 
 
 def _serve(options):

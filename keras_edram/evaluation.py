@@ -210,8 +210,16 @@ def anytime_curve(
     return curve
 
 
-def _forward(model, looks, targets):
-    """Answers, true labels and windows in forward order, -1 after the last."""
+def true_answers(model, targets):
+    """What a model should answer: labels in forward order, and windows.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+        targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
+
+    Returns:
+        Labels `(n, S)`, -1 after the last object, and windows `(n, S, 2, 3)`.
+    """
     labels, windows = targets["labels"], targets["transforms"]
     last = model.num_classes - model.terminal
     objects = (labels >= 0) & (labels < last)
@@ -219,11 +227,16 @@ def _forward(model, looks, targets):
     labels, windows = end_sequences(
         labels, windows, objects.sum(axis=1), NO_LABEL, model.reading_order
     )
+    return labels[:, :-1], windows[:, :-1]
+
+
+def _forward(model, looks, targets):
+    """Answers, true labels and windows."""
     answers = {
         name: keras.ops.convert_to_numpy(value)
         for name, value in model.decode(looks).items()
     }
-    return answers, labels[:, :-1], windows[:, :-1]
+    return answers, *true_answers(model, targets)
 
 
 def _mean(values):

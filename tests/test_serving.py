@@ -22,14 +22,14 @@ OUTPUTS = {
 }
 
 
-RUN_APART = serving._run_apart
+RUN_APART = serving.comparison.run_apart
 
 
 @pytest.fixture(autouse=True, scope="module")
 def here():
     """Exports are compared in this process, which takes no time to start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "_run_apart", serving._run)
+        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
         yield
 
 
@@ -330,10 +330,10 @@ def test_an_export_that_disagrees_never_gets_its_name(
 ):
     other = tiny.reader()
     other.emission.bias.assign(np.arange(6))
-    write = serving._write_saved_model
+    write = serving.signatures.write_saved_model
     monkeypatch.setattr(
-        serving,
-        "_write_saved_model",
+        serving.signatures,
+        "write_saved_model",
         lambda _, path, **options: write(other, path, **options),
     )
     with pytest.raises(RuntimeError, match="off by"):
@@ -344,7 +344,7 @@ def test_an_export_that_disagrees_never_gets_its_name(
 @pytest.mark.slow
 def test_a_file_with_flex_operators_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        serving, "tflite_operators", lambda path: {"CONV_2D", "FlexErf"}
+        serving.running, "tflite_operators", lambda path: {"CONV_2D", "FlexErf"}
     )
     with pytest.raises(RuntimeError, match="FlexErf"):
         serving.export_tflite(model, tmp_path / "flex.tflite")
@@ -358,8 +358,29 @@ def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_arguments_are_refused(model, tmp_path):
+def test_wrong_arguments_are_refused(model, images, tmp_path):
     with pytest.raises(ValueError, match="Received: version=0"):
         serving.export_saved_model(model, tmp_path, version=0)
     with pytest.raises(ValueError, match="Received: quantize='int4'"):
         serving.export_tflite(model, tmp_path / "m.tflite", quantize="int4")
+    with pytest.raises(ValueError, match="`images` must be given"):
+        serving.export_tflite(model, tmp_path / "m.tflite", "static_int8")
+    with pytest.raises(ValueError, match=r"images=of shape \(3, 40, 50, 1\)"):
+        serving.export_tflite(
+            model, tmp_path / "m.tflite", "int8", images=images
+        )
+
+
+def test_8_bits_say_what_they_lack(model, images, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    with pytest.raises(RuntimeError, match=r"keras-edram\[tflite\]"):
+        serving.export_tflite(
+            model, tmp_path / "m.tflite", "static_int8", images=images
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_steps_can_be_left_out(model, tmp_path):
+    path = serving.export_tflite(model, tmp_path / "whole.tflite", steps=False)
+    with pytest.raises(ValueError, match="start"):
+        serving.run_steps(path, np.zeros((1, 40, 50, 1)), 1)

@@ -143,7 +143,7 @@ def export_two_versions(folder, **options):
     models = {1: reader(), 2: Baseline((40, 50, 1), num_classes=3)}
     with pytest.MonkeyPatch.context() as patch:
         # Compared in this process, which takes no time to start.
-        patch.setattr(serving, "_run_apart", serving._run)
+        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
         for version, model in models.items():
             serving.export_saved_model(model, folder, version, **options)
     return models

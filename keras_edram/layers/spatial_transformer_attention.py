@@ -1,7 +1,7 @@
 """Reading an affine window of an image, differentiably."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -10,18 +10,21 @@ from keras import ops
 from keras_edram import geometry
 
 FILL_MODES = ("zeros", "nearest")
+# A level of more pixels is not copied into one tensor with the others: that
+# takes longer than to look in several places.
+LARGE_LEVEL = 2**20
 
 
 class ImagePyramid(NamedTuple):
     """An image at full size, half size, a quarter, ..., ready to be read.
 
     Attributes:
-        pixels: Tensor of shape `(B, P, C)`: the pixels of all levels, row by
-            row, the finest level first.
+        parts: Tensors of shape `(B, P, C)`: the pixels of all levels, row by
+            row, the finest level first. A large level is a part of its own.
         sizes: `(height, width)` of each level.
     """
 
-    pixels: Any
+    parts: tuple
     sizes: tuple
 
 
@@ -79,7 +82,13 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
         ops.reshape(level, (-1, height * width, level.shape[-1]))
         for level, (height, width) in zip(levels, sizes, strict=True)
     ]  # each (B, H_l W_l, C)
-    return ImagePyramid(ops.concatenate(flat, axis=1), sizes)  # (B, P, C)
+    num_large = sum(math.prod(size) > LARGE_LEVEL for size in sizes)
+    parts = (*flat[:num_large], *_join(flat[num_large:]))
+    return ImagePyramid(parts, sizes)
+
+
+def _join(levels):
+    return [ops.concatenate(levels, axis=1)] if levels else []
 
 
 def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
@@ -110,7 +119,7 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     height, width = glimpse_size
     position = ops.reshape(position, (-1, 1, height * width, 2))
     x, y = position[..., 0], position[..., 1]  # (B, 1, h w)
-    channels = pyramid.pixels.shape[-1]
+    channels = pyramid.parts[0].shape[-1]
     patches_shape = (-1, height, width, channels)
     if len(pyramid.sizes) == 1:
         finest = np.zeros((1, 1), "int32")
@@ -125,7 +134,7 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     # Clipped as integers too: a window that is not a number must give patches
     # that are not, which a training can stop at, and not a failing gather.
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
-    levels = lower[:, None] + np.array([0, 1], "int32")  # (B, 2)
+    levels = ops.expand_dims(lower, 1) + np.array([0, 1], "int32")  # (B, 2)
     values = read_points(pyramid, x, y, levels, fill_mode)
     fine, coarse = values[:, 0], values[:, 1]  # (B, h w, C)
     return ops.reshape(fine + blend * (coarse - fine), patches_shape)
@@ -163,8 +172,7 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     >>> read_points(pyramid, x, y, keras.ops.array([[0]])).shape
     (1, 1, 3, 1)
     """
-    pixels, sizes = pyramid
-    num_pixels, channels = pixels.shape[1:]
+    parts, sizes = pyramid
     areas = [height * width for height, width in sizes]
     starts = np.cumsum([0] + areas[:-1])
 
@@ -180,11 +188,12 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
 
     def taps(start, rest, offsets, sides):
         """Pixels along one axis, whether they are there, and their weights."""
-        pixel = ops.cast(start, "int32")[:, :, None] + offsets  # (B, L, 4, P)
+        pixel = ops.expand_dims(ops.cast(start, "int32"), 2) + offsets
         near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
         # 1 - rest of the first pixel, rest of the second.
         sign = (2 * offsets - 1).astype("float32")
-        weight = (1 - offsets).astype("float32") + sign * rest[:, :, None]
+        rest = ops.expand_dims(rest, 2)
+        weight = (1 - offsets).astype("float32") + sign * rest  # (B, L, 4, P)
         return near, pixel == near, weight
 
     column, in_width, x_weight = taps(
@@ -196,13 +205,30 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     weight = x_weight * y_weight  # (B, L, 4, P)
     if fill_mode == "zeros":
         weight = ops.where(in_width & in_height, weight, 0.0)
-    image = ops.reshape(ops.arange(ops.shape(pixels)[0]), (-1, 1, 1, 1))
-    first = image * num_pixels + of_level(starts, "int32", 2)
     width = of_level([width for _, width in sizes], "int32", 2)
-    flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
-    values = ops.take(flat, first + row * width + column, axis=0)
-    values = ops.cast(values, "float32")  # (B, L, 4, P, C)
-    return ops.sum(values * weight[..., None], axis=2)
+    index = of_level(starts, "int32", 2) + row * width + column
+    values = _take_pixels(parts, index)  # (B, L, 4, P, C)
+    return ops.sum(values * ops.expand_dims(weight, -1), axis=2)
+
+
+def _take_pixels(parts, index):
+    """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
+    image = ops.reshape(ops.arange(ops.shape(parts[0])[0]), (-1, 1, 1, 1))
+    values, before = None, 0
+    for pixels in parts:
+        num_pixels, channels = pixels.shape[1:]
+        here = index
+        if len(parts) > 1:
+            here = ops.clip(index - before, 0, num_pixels - 1)
+        flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
+        taken = ops.take(flat, image * num_pixels + here, axis=0)
+        taken = ops.cast(taken, "float32")
+        if values is not None:
+            taken = ops.where(
+                ops.expand_dims(index < before, -1), values, taken
+            )
+        values, before = taken, before + num_pixels
+    return values
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -300,6 +326,8 @@ class SpatialTransformerAttention(keras.layers.Layer):
     def read(self, pyramid, transforms):
         """Patches of the windows `transforms` of an `ImagePyramid`."""
         transforms = ops.cast(transforms, "float32")
+        if not self.antialias:
+            pyramid = pyramid._replace(sizes=pyramid.sizes[:1])
         patches = read_windows(
             pyramid, transforms, self.glimpse_size, self.fill_mode
         )

@@ -40,6 +40,8 @@ from keras_edram import geometry
 from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
+    image_pyramid,
+    num_pyramid_levels,
 )
 from keras_edram.models.arguments import (
     check_choice,
@@ -55,8 +57,8 @@ INITIALIZATIONS = ("he", "paper")
 MIN_GLIMPSE_SIZE = 14
 # "valid" convolutions of 5x5, 3x3 and 3x3 need this much to leave 1x1.
 MIN_CONTEXT_SIZE = 9
-# An image of one grey: a deviation of 1 of 255 counts as none.
-STANDARD_EPSILON = 1 / 255**2
+# Of values in [0, 255]: against a division by 0, in images of one grey.
+STANDARD_EPSILON = 1.0
 
 
 # The convolutions of the glimpse network that a pooling follows.
@@ -268,7 +270,7 @@ class EDRAM(BaseModel):
             )
 
         self.rescaling = layers.Rescaling(
-            1 / 255, dtype="float32", name="rescaling"
+            1 / 255, name="rescaling", dtype=policy
         )
         self.attention = SpatialTransformerAttention(
             glimpse_size, antialias=antialias, name="attention", dtype=policy
@@ -364,9 +366,28 @@ class EDRAM(BaseModel):
         self.emission.build((None, self.units))
         self.built = True
 
-    def context_network(self, images, training=False):
-        """The first state r_0^(2) of LSTM 2: `(B, H, W, C)` -> `(B, U)`."""
-        context = self.downsampling(images, _repeat_identity(images))
+    def pyramid(self, images):
+        """The `ImagePyramid` that all reads of `(B, H, W, C)` share."""
+        images = ops.cast(images, "float32")
+        if self.standardize:
+            axes = (1, 2, 3)
+            mean, variance = ops.moments(images, axes, keepdims=True)
+            images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
+        smallest = [min(side, self.context_size) for side in self.glimpse_size]
+        return image_pyramid(
+            images, num_pyramid_levels(self.image_shape[:2], smallest)
+        )
+
+    def see(self, attention, pyramid, transforms):
+        """Patches of the windows: `(B, 2, 3)` -> `(B, g, g, C)`."""
+        patches = attention.read(pyramid, transforms)
+        # Not the image: that takes long if it is large.
+        return patches if self.standardize else self.rescaling(patches)
+
+    def context_network(self, pyramid, training=False):
+        """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""
+        whole = _repeat_identity(pyramid.parts[0])
+        context = self.see(self.downsampling, pyramid, whole)
         context = self.context_layers(context, training=training)
         return self.flatten(context)  # (B, U)
 
@@ -410,22 +431,18 @@ class EDRAM(BaseModel):
         Returns:
             The `ImagePyramid` to read from, and an `EDRAMState`.
         """
-        images = self.rescaling(images)
-        if self.standardize:
-            axes = (1, 2, 3)
-            mean, variance = ops.moments(images, axes, keepdims=True)
-            images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
-        context = self.context_network(images, training)
+        pyramid = self.pyramid(images)
+        context = self.context_network(pyramid, training)
         zeros = ops.zeros_like(context)
         if self.initial_transform == "context":
             transforms = self.emission_network(context)
         else:
-            transforms = _repeat_identity(images)
+            transforms = _repeat_identity(context)
         # Made from a tensor: a step that is a constant lets TFLite fold the
         # statistics of each step into a copy of all weights.
         step = ops.cast(ops.sum(zeros), "int32")
         state = EDRAMState(step, transforms, zeros, zeros, context, zeros)
-        return self.attention.pyramid(images), state
+        return pyramid, state
 
     def step(self, pyramid, state, training=False):
         """One glimpse.
@@ -441,7 +458,7 @@ class EDRAM(BaseModel):
         step, transforms = state.step, state.transforms
         if self.detach_transforms:
             transforms = ops.stop_gradient(transforms)
-        patches = self.attention.read(pyramid, transforms)
+        patches = self.see(self.attention, pyramid, transforms)
         features = self.glimpse_network(patches, transforms, step, training)
         what, what_states = self.what_lstm(
             features, [state.what_hidden, state.what_cell]
@@ -542,9 +559,9 @@ class EDRAM(BaseModel):
         return config
 
 
-def _repeat_identity(images):
-    """The whole-image window for each of the images: `(B, 2, 3)`."""
-    zeros = ops.zeros((ops.shape(images)[0], 1, 1), "float32")
+def _repeat_identity(batch):
+    """The whole-image window for each of a batch: `(B, 2, 3)`."""
+    zeros = ops.zeros((ops.shape(batch)[0], 1, 1), "float32")
     return zeros + geometry.IDENTITY
 
 

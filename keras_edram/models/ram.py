@@ -246,7 +246,7 @@ class RAM(BaseModel):
 
         policy = self.dtype_policy  # which need not be the global one
         self.rescaling = layers.Rescaling(
-            1 / 255, dtype="float32", name="rescaling"
+            1 / 255, name="rescaling", dtype=policy
         )
         self.glimpse_sensor = RetinaGlimpse(
             glimpse_size,
@@ -318,7 +318,7 @@ class RAM(BaseModel):
             The `ImagePyramid` to read from, and a `RAMState` that looks at
             the middle of the image.
         """
-        images = self.rescaling(images)
+        images = ops.convert_to_tensor(images)
         core = self.core_cell.get_initial_state(batch_size=ops.shape(images)[0])
         core = tuple(core) if isinstance(core, (list, tuple)) else (core,)
         locations = ops.zeros((ops.shape(images)[0], 2), "float32")
@@ -339,7 +339,10 @@ class RAM(BaseModel):
         Returns:
             The `Glimpse` with its `Decision`, and the next `RAMState`.
         """
-        patches = self.glimpse_sensor.read(pyramid, state.locations)
+        # Not the image: that takes long if it is large.
+        patches = self.rescaling(
+            self.glimpse_sensor.read(pyramid, state.locations)
+        )
         features = self.glimpse(
             patches, state.locations, step=state.step, training=training
         )

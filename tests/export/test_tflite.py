@@ -27,7 +27,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def here():
     """Exports are compared in this process, which takes no time to start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "_run_apart", serving._run)
+        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
         yield
 
 

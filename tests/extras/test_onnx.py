@@ -42,7 +42,7 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     path = serving.export_onnx(model, tmp_path / "tiny.onnx")
     assert list(tmp_path.iterdir()) == [path]
     # Smooth: on noise the windows of a tiny model enlarge the last digit.
-    images = serving._checked_images(model.image_shape)
+    images = serving.comparison.checked_images(model.image_shape)
     expected = tiny.answers(model, images)
     assert np.ptp(expected["transforms"], axis=0).max() > 1e-3  # of the images
     assert_agree(path, model, images)
@@ -67,10 +67,10 @@ def test_the_command_exports_a_preset(tmp_path, capsys):
 
 def test_a_file_that_disagrees_never_gets_its_name(tmp_path, monkeypatch):
     other = Baseline((40, 50, 1), num_classes=3)
-    write = serving._write_saved_model
+    write = serving.signatures.write_saved_model
     monkeypatch.setattr(
-        serving,
-        "_write_saved_model",
+        serving.signatures,
+        "write_saved_model",
         lambda _, path, **options: write(other, path, **options),
     )
     model = Baseline((40, 50, 1), num_classes=3)

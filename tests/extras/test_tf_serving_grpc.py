@@ -230,7 +230,9 @@ def test_the_command_prints_and_draws(address, pictures, tmp_path):
 
 def warmup_requests(path):
     """The requests of a warm-up file, read as TensorFlow Serving reads it."""
-    records = tf.data.TFRecordDataset(str(path / serving.WARMUP_FILE))
+    records = tf.data.TFRecordDataset(
+        str(path / serving.saved_model.WARMUP_FILE)
+    )
     return [
         prediction_log_pb2.PredictionLog.FromString(
             record.numpy()
@@ -251,7 +253,7 @@ def test_warm_up_requests_are_answered(folder, stub):
 
 
 def test_the_command_writes_warm_up_requests(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(serving, "_run_apart", serving._run)
+    monkeypatch.setattr(serving.comparison, "run_apart", serving.comparison.run)
     models[2].save(tmp_path / "model.keras")
     arguments = ["export", tmp_path / "model.keras", "--format", "saved_model"]
     arguments += ["--out", tmp_path / "served", "--warmup"]

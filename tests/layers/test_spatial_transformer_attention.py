@@ -9,7 +9,10 @@ import tensorflow as tf
 from keras import ops
 
 from keras_edram import geometry
-from keras_edram.layers import SpatialTransformerAttention
+from keras_edram.layers import (
+    SpatialTransformerAttention,
+    spatial_transformer_attention,
+)
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     num_pyramid_levels,
@@ -170,15 +173,23 @@ def test_each_level_of_the_pyramid_is_the_mean_of_four():
     pyramid = image_pyramid(ops.cast(images, "float32"), 4)
     # 23x30, halved and rounded up.
     assert pyramid.sizes == ((23, 30), (12, 15), (6, 8), (3, 4))
-    start = 0
     level = images
-    for height, width in pyramid.sizes:
-        area = height * width
-        pixels = pyramid.pixels[:, start : start + area]
-        assert_close(ops.reshape(pixels, (2, height, width, 3)), level)
+    for pixels in images_of(pyramid):
+        assert_close(pixels, level)
         level = np.stack([slow_half(image) for image in level])
-        start += area
-    assert pyramid.pixels.shape[1] == start
+
+
+def images_of(pyramid):
+    """The levels of a pyramid as images `(B, H_l, W_l, C)`."""
+    pixels = np.concatenate(pyramid.parts, axis=1)
+    areas = np.cumsum([height * width for height, width in pyramid.sizes])
+    assert pixels.shape[1] == areas[-1]
+    return [
+        level.reshape(-1, height, width, pixels.shape[-1])
+        for level, (height, width) in zip(
+            np.split(pixels, areas[:-1], axis=1), pyramid.sizes, strict=True
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +217,28 @@ def test_antialias_sees_the_grey_of_a_chequered_image():
     hard = SpatialTransformerAttention(SMALL_GLIMPSE, antialias=False)
     assert np.abs(soft(board, whole) - 50).max() < 20
     assert np.abs(hard(board, whole) - 50).max() > 20
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize(
+    "large, areas",
+    [
+        (600, [23 * 30, 12 * 15 + 6 * 8 + 3 * 4]),
+        (100, [23 * 30, 12 * 15, 6 * 8 + 3 * 4]),
+        (10, [23 * 30, 12 * 15, 6 * 8, 3 * 4]),
+    ],
+)
+def test_large_levels_apart_from_the_others_are_read_alike(
+    fill_mode, large, areas, monkeypatch
+):
+    images = counted(len(WINDOWS), *WIDE_IMAGE, 2)
+    windows = np.array(list(WINDOWS.values()), "float32")
+    attention = SpatialTransformerAttention(SMALL_GLIMPSE, fill_mode=fill_mode)
+    expected = attention(images, windows)
+    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", large)
+    parts = attention.pyramid(images).parts
+    assert [part.shape[1] for part in parts] == areas
+    np.testing.assert_array_equal(attention(images, windows), expected)
 
 
 @pytest.mark.parametrize("antialias", [False, True])
@@ -446,25 +479,22 @@ def test_a_pyramid_with_zeros_outside_averages_them_too():
     images = counted(2, *WIDE_IMAGE, 3) + 1
     pyramid = image_pyramid(ops.cast(images, "float32"), 4, fill_mode="zeros")
     assert pyramid.sizes == ((23, 30), (12, 15), (6, 8), (3, 4))
-    start = 0
-    for level, (height, width) in enumerate(pyramid.sizes):
+    for level, pixels in enumerate(images_of(pyramid)):
         side = 2**level
+        height, width = pyramid.sizes[level]
         padded = np.zeros((2, height * side, width * side, 3))
         padded[:, :23, :30] = images
         expected = padded.reshape(2, height, side, width, side, 3).mean((2, 4))
-        pixels = pyramid.pixels[:, start : start + height * width]
-        assert_close(ops.reshape(pixels, (2, height, width, 3)), expected)
-        start += height * width
+        assert_close(pixels, expected)
 
 
 def test_the_border_of_a_pyramid_is_repeated_unless_told():
     images = ops.ones((1, *WIDE_IMAGE, 1))
-    repeated = image_pyramid(images, 4)
-    np.testing.assert_array_equal(
-        repeated.pixels, image_pyramid(images, 4, fill_mode="nearest").pixels
-    )
-    assert np.all(np.isclose(repeated.pixels, 1))
-    zeros = image_pyramid(images, 4, fill_mode="zeros").pixels
+    (repeated,) = image_pyramid(images, 4).parts
+    (nearest,) = image_pyramid(images, 4, fill_mode="nearest").parts
+    np.testing.assert_array_equal(repeated, nearest)
+    assert np.all(np.isclose(repeated, 1))
+    (zeros,) = image_pyramid(images, 4, fill_mode="zeros").parts
     # The last of 3x4 is 8x8 pixels, of which 23 - 16 and 30 - 24 are there.
     np.testing.assert_allclose(zeros[0, -1, 0], 7 / 8 * 6 / 8, rtol=1e-5)
 

@@ -1,0 +1,165 @@
+"""From signatures to the bytes of a TFLite file, with fewer bits."""
+
+import contextlib
+import io
+import tempfile
+import warnings
+
+import numpy as np
+
+from keras_edram.anytime import count_glimpses
+from keras_edram.serving import running, signatures
+
+NUM_CALIBRATION_IMAGES = 100  # more do not widen the ranges
+
+
+def convert(model, keys, quantize=None):
+    """The TFLite file of a model, by TensorFlow's converter.
+
+    Args:
+        model: One that `signatures.deployable` returned.
+        keys: Names of the signatures to write.
+        quantize: `None`, `"float16"` or `"int8"`.
+
+    Returns:
+        Bytes.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        # A loop: the file has the operators of one glimpse, not of all.
+        signatures.write_saved_model(
+            model, folder, with_names=False, in_a_loop=True
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=keys
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def quantize_convolutions(model, keys, images):
+    """The TFLite file of a model whose convolutions compute in 8 bits.
+
+    TensorFlow's own calibration crashes on a loop, and that of the quantizer
+    sees its last round only. So ranges are measured where glimpses are taken
+    one by one, by `start` and `look`, and are carried over to the convolutions
+    of the same weights.
+
+    Args:
+        model: One that `signatures.deployable` returned.
+        keys: Names of the signatures to write.
+        images: Array of shape `(N, H, W, C)`, in [0, 255].
+
+    Returns:
+        Bytes.
+
+    Raises:
+        RuntimeError: If the extra `tflite` is missing.
+    """
+    _import_quantizer()
+    ranges = {}
+    for member in getattr(model, "members", [model]):
+        ranges |= _ranges(member, images[:NUM_CALIBRATION_IMAGES])
+    content = convert(model, keys)
+    statistics = {}
+    for weights, *tensors in _convolutions(content):
+        statistics |= zip(tensors, ranges[weights], strict=True)
+    with _quiet():
+        result = _quantizer(content).quantize(statistics or None)
+    return bytes(result.quantized_model)
+
+
+def _ranges(model, images):
+    """Of each convolution, by its weights: ranges of input and output."""
+    has_steps = hasattr(model, "step")
+    keys = signatures.STEP_SIGNATURES if has_steps else ["serving_default"]
+    content = convert(model, keys)
+    samples = _glimpses(model, content, images) if has_steps else {}
+    if not has_steps:
+        samples = {"serving_default": [{"images": x[None]} for x in images]}
+    quantizer = _quantizer(content)
+    if not quantizer.need_calibration:
+        return {}
+    with _quiet():
+        statistics = quantizer.calibrate(samples)
+    return {
+        weights: [statistics[name] for name in tensors]
+        for weights, *tensors in _convolutions(content)
+    }
+
+
+def _glimpses(model, content, images):
+    """What `start` and `look` are given, image by image, glimpse by glimpse."""
+    num_targets, glimpses_per_target, _ = count_glimpses(model)
+    run, _ = running.open_tflite(content)
+    samples = {name: [] for name in signatures.STEP_SIGNATURES}
+    for image in np.asarray(images, "float32"):
+        given = {"images": image[None]}
+        samples["start"].append(given)
+        state = run("start", **given)
+        for _ in range(num_targets * glimpses_per_target):
+            samples["look"].append({**given, **state})
+            outputs = run("look", **given, **state)
+            state = {name: outputs[name] for name in state}
+    return samples
+
+
+def _quantizer(content):
+    """Convolutions in 8 bits; of dense layers the weights, dynamically."""
+    from ai_edge_quantizer import qtyping, quantizer
+
+    quantizer = quantizer.Quantizer(bytearray(content))
+    quantizer.add_dynamic_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
+        num_bits=8,
+    )
+    quantizer.add_static_config(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.CONV_2D,
+        activation_num_bits=8,
+        weight_num_bits=8,
+    )
+    return quantizer
+
+
+def _convolutions(content):
+    """Of each: its weights as bytes, names of its input and its output."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+            if name != "CONV_2D":
+                continue
+            read, weights, _ = (graph.tensors[i] for i in operator.inputs)
+            written = graph.tensors[operator.outputs[0]]
+            buffer = model.buffers[weights.buffer]
+            data = buffer.data
+            if data is None:  # a large one lies behind the graphs
+                data = content[buffer.offset : buffer.offset + buffer.size]
+            yield bytes(data), read.name.decode(), written.name.decode()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The quantizer draws bars and warns of the memory that it needs."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _import_quantizer():
+    try:
+        import ai_edge_quantizer  # noqa: F401 - `_quantizer` has it
+    except ImportError as error:
+        raise RuntimeError(
+            f"8-bit convolutions need {error.name}: "
+            'pip install "keras-edram[tflite]"'
+        ) from error

@@ -1,0 +1,160 @@
+"""What fewer bits cost and save: the TFLite files of a model, compared."""
+
+import functools
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+import keras
+import numpy as np
+
+from keras_edram import evaluation, files
+from keras_edram.serving import running, signatures
+from keras_edram.serving.tflite import QUANTIZATIONS, export_tflite
+
+NUM_THREADS = (1, 2)
+NUM_TURNS = 10
+CALLS_A_TURN = 10
+BATCH_SIZE = 50
+COLUMNS = (
+    "file",
+    "kB",
+    "same answers",
+    "error",
+    *(f"ms, {number} thread{'s' * (number > 1)}" for number in NUM_THREADS),
+)
+
+
+def report_tflite(model, folder, images, targets, calibration_images):
+    """Writes a model in all ways that `export_tflite` knows, and compares.
+
+    Each file is run on all images; a single image is timed, in turns, for the
+    speed of a machine drifts. Into the folder go the files, the figures as
+    `report.json` and the table as `report.md`.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
+        folder: Path of the folder.
+        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
+        calibration_images: See `export_tflite`; others than `images`.
+
+    Returns:
+        Dictionary: `images`, n; `machine`; `error` of the model itself, the
+        share of images that are not read exactly; and `files`, a list of
+        dictionaries: `file`; `quantize`; `steps`; `bytes`; `agreement`, the
+        share of images that are read as by the model; `error`; `milliseconds`
+        of an image, the median, by number of threads.
+
+    Example:
+
+    >>> report_tflite(model, "edram", images, targets, others)["error"]
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = signatures.deployable(model)
+    truth, _ = evaluation.true_answers(model, targets)
+    expected = _labels(
+        lambda batch: model.decode(model(batch, training=False)), images
+    )
+    rows = []
+    for name, quantize, steps in _variants(model):
+        path = export_tflite(
+            model,
+            folder / name,
+            quantize,
+            images=calibration_images if quantize == "static_int8" else None,
+            steps=steps,
+        )
+        labels = _labels(functools.partial(running.run_tflite, path), images)
+        rows.append(
+            {
+                "file": name,
+                "quantize": quantize,
+                "steps": steps,
+                "bytes": path.stat().st_size,
+                "agreement": 1 - _differ(labels, expected),
+                "error": _differ(labels, truth),
+            }
+        )
+    _time([folder / row["file"] for row in rows], images[:1], rows)
+    figures = {
+        "images": len(images),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "error": _differ(expected, truth),
+        "files": rows,
+    }
+    files.write_json(folder / "report.json", figures)
+    with files.replacing(folder / "report.md") as partial:
+        partial.write_text(table(figures))
+    return figures
+
+
+def table(figures):
+    """The figures of `report_tflite` as a table in Markdown."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    for row in figures["files"]:
+        lines.append(
+            [
+                f"`{row['file']}`",
+                f"{row['bytes'] / 1000:,.0f}",
+                f"{row['agreement']:.2%}",
+                f"{row['error']:.2%}",
+                *(f"{value:.1f}" for value in row["milliseconds"].values()),
+            ]
+        )
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _variants(model):
+    """Names of files, how to quantize, whether with `start` and `look`."""
+    has_steps = hasattr(model, "step")
+    variants = [
+        (f"model_{quantize}.tflite" if quantize else "model.tflite", quantize)
+        for quantize in QUANTIZATIONS
+    ]
+    variants = [(*variant, has_steps) for variant in variants]
+    if has_steps:
+        variants.append(
+            ("model_static_int8_no_steps.tflite", "static_int8", False)
+        )
+    return variants
+
+
+def _labels(answer, images):
+    """The answered labels, `(n, S)`, of a function of a batch."""
+    return np.concatenate(
+        [
+            keras.ops.convert_to_numpy(
+                answer(images[i : i + BATCH_SIZE])["labels"]
+            )
+            for i in range(0, len(images), BATCH_SIZE)
+        ]
+    )
+
+
+def _differ(labels, others):
+    """Share of images whose answers are not exactly the same."""
+    return float((labels != others).any(axis=1).mean())
+
+
+def _time(paths, image, rows):
+    """Adds to each row the milliseconds of an image, by number of threads."""
+    image = np.asarray(image, "float32")
+    for row in rows:
+        row["milliseconds"] = {}
+    for number in NUM_THREADS:
+        runs = [running.open_tflite(str(path), number)[0] for path in paths]
+        seconds = [[] for _ in runs]
+        for turn in range(NUM_TURNS + 1):
+            for run, found in zip(runs, seconds, strict=True):
+                for _ in range(CALLS_A_TURN):
+                    start = time.perf_counter()
+                    run("serving_default", images=image)
+                    if turn:  # the first is to warm up
+                        found.append(time.perf_counter() - start)
+        for row, found in zip(rows, seconds, strict=True):
+            median = statistics.median(found)
+            row["milliseconds"][str(number)] = 1000 * median

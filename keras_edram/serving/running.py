@@ -1,0 +1,138 @@
+"""Runs what was exported, for tests and to see that it agrees."""
+
+import pathlib
+
+import numpy as np
+
+
+def run_saved_model(path, images):
+    """Outputs of an exported SavedModel, as NumPy arrays by name.
+
+    Args:
+        path: Path of the folder that has `saved_model.pb`.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    run, _ = _open_saved_model(path)
+    outputs = run("serving_default", images=np.asarray(images, "float32"))
+    outputs["names"] = np.char.decode(outputs["names"].astype(bytes), "utf-8")
+    return outputs
+
+
+def run_tflite(path, images):
+    """Outputs of a TFLite file, as NumPy arrays by name.
+
+    Args:
+        path: Path of the `.tflite` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    run, _ = open_tflite(str(path))
+    return run("serving_default", images=np.asarray(images, "float32"))
+
+
+def run_onnx(path, images):
+    """Outputs of an ONNX file, as NumPy arrays by name.
+
+    Args:
+        path: Path of the `.onnx` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    images = np.asarray(images, "float32")
+    return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+
+def run_steps(path, images, num_glimpses):
+    """Glimpses of an export taken one at a time, by `start` and `look`.
+
+    Args:
+        path: Path of the SavedModel's folder or of the `.tflite` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+        num_glimpses: Integer, how many to take.
+
+    Returns:
+        Dictionary of NumPy arrays: `step_probabilities` `(B, T, K)`,
+        `step_transforms` `(B, T, 2, 3)`, `step_boxes` and `next_boxes` `(B, T,
+        4)`.
+    """
+    run, _ = open_export(path)
+    images = np.asarray(images, "float32")
+    state = run("start", images=images)
+    steps = []
+    for _ in range(num_glimpses):
+        outputs = run("look", images=images, **state)
+        state = {name: outputs.pop(name) for name in state}
+        steps.append(outputs)
+    return {
+        name: np.stack([step[name] for step in steps], axis=1)
+        for name in steps[0]
+    }
+
+
+def open_export(path):
+    """Opens a SavedModel or a TFLite file.
+
+    Args:
+        path: Path of the SavedModel's folder or of the `.tflite` file.
+
+    Returns:
+        A function that runs a signature, `(name, **inputs)` -> dictionary of
+        NumPy arrays, and the set of their names.
+    """
+    is_tflite = pathlib.Path(path).suffix == ".tflite"
+    return (open_tflite if is_tflite else _open_saved_model)(str(path))
+
+
+def tflite_operators(path):
+    """Names of the operators that a TFLite file needs.
+
+    Args:
+        path: Path of the `.tflite` file.
+
+    Returns:
+        Set of strings; those of TensorFlow's own begin with `Flex`.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    details = Interpreter(str(path))._get_ops_details()
+    return {operator["op_name"] for operator in details}
+
+
+def _open_saved_model(path):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+
+    def run(signature, **inputs):
+        inputs = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = loaded.signatures[signature](**inputs)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run, set(loaded.signatures)
+
+
+def open_tflite(file, num_threads=None):
+    """As `open_export`, of a path or of the bytes of a TFLite file."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    is_content = isinstance(file, bytes)
+    interpreter = Interpreter(
+        **{"model_content" if is_content else "model_path": file},
+        num_threads=num_threads,
+    )
+
+    def run(signature, **inputs):
+        return interpreter.get_signature_runner(signature)(**inputs)
+
+    return run, set(interpreter.get_signature_list())

@@ -1,0 +1,113 @@
+"""The SavedModel, for TensorFlow Serving."""
+
+import pathlib
+
+from keras_edram import files
+from keras_edram.serving import comparison, signatures
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+
+
+def export_saved_model(model, path, version=1, *, warmup=False):
+    """Writes a SavedModel that TensorFlow Serving takes: `path/version`.
+
+    It has three signatures, for any batch size:
+
+    - `serving_default`: `images`, float32 `(B, H, W, C)` in [0, 255];
+    - `serving_uint8`: `images`, the same as uint8;
+    - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of any
+      size; they are stretched to that of the model's images.
+
+    These have one more output, `names`, strings `(B, S)`: the labels as names
+    of their classes, empty after the last object. For a model that looks step
+    by step, `EDRAM` or `RAM`, there are two more:
+
+    - `start`: `images`, float32 -> the state before the first glimpse, tensors
+      `state_...` with the images along their first axis;
+    - `look`: `images` and the state -> the state after a glimpse, and of the
+      glimpse `step_probabilities` `(B, K)`, what it says alone;
+      `step_transforms` `(B, 2, 3)`, its window; `step_boxes` `(B, 4)`, what
+      that shows, as fractions of the image's sides; `next_boxes` `(B, 4)`,
+      what the next would show, the best guess where the object is. Images of
+      a batch can be at different glimpses.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
+        path: Path of the folder; its name is the name of the model.
+        version: Positive integer.
+        warmup: Boolean, whether to add a request to each signature, which
+            TensorFlow Serving plays when it loads the model, so that the
+            first who asks need not wait. Needs the extra `tf-serving`. Defaults
+            to False.
+
+    Returns:
+        `pathlib.Path` of `path/version`.
+
+    Raises:
+        ValueError: If `version` is not positive.
+        RuntimeError: If the export does not agree with the model, or if
+            `warmup` lacks its package.
+
+    Example:
+
+    >>> export_saved_model(model, "serving/edram")
+    >>> loaded = tf.saved_model.load("serving/edram/1")
+    >>> loaded.signatures["serving_default"](images=images)["boxes"]
+    """
+    if version < 1:
+        raise ValueError(
+            f"`version` must be at least 1. Received: version={version}"
+        )
+    model = signatures.deployable(model)
+    path = pathlib.Path(path) / str(version)
+    # Before all else: a missing package is found at once.
+    requests = _warmup_requests(model, path.parent.name) if warmup else []
+    with files.replacing(path) as partial:
+        signatures.write_saved_model(model, partial)
+        if requests:
+            _write_warmup(requests, partial)
+        comparison.compare(
+            model,
+            partial,
+            comparison.MAX_DIFFERENCE,
+            steps=hasattr(model, "step"),
+        )
+    return path
+
+
+def _warmup_requests(model, name):
+    """A request to each signature, as `PredictionLog` messages."""
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError as error:
+        raise RuntimeError(
+            "Warm-up requests need the package tensorflow-serving-api: "
+            'pip install "keras-edram[tf-serving]"'
+        ) from error
+    import tensorflow as tf
+
+    images = comparison.checked_images(model.image_shape)[:1].astype("uint8")
+    logs = []
+    for signature, key, value in (
+        ("serving_default", "images", images.astype("float32")),
+        ("serving_uint8", "images", images),
+        ("serving_bytes", "image_bytes", [tf.io.encode_png(images[0]).numpy()]),
+    ):
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.name = name
+        request.model_spec.signature_name = signature
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        logs.append(log)
+    return logs
+
+
+def _write_warmup(requests, folder):
+    """Writes the requests where TensorFlow Serving looks for them."""
+    import tensorflow as tf
+
+    path = pathlib.Path(folder) / WARMUP_FILE
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            writer.write(request.SerializeToString())

@@ -1,0 +1,226 @@
+"""What an export computes: the answer, and its glimpses one by one."""
+
+import keras
+
+from keras_edram import geometry
+from keras_edram.anytime import count_glimpses
+from keras_edram.models.ensemble import Ensemble
+
+STEP_SIGNATURES = ["start", "look"]
+
+
+def class_names(model):
+    """Names of the classes of a model, but the terminal label: strings."""
+    number = model.num_classes - model.terminal
+    return model.class_names or tuple(str(label) for label in range(number))
+
+
+def deployable(model):
+    """The model itself, or its like that computes in float32, by the mean.
+
+    Nothing is drawn when it serves: the same image, the same answer.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+
+    Returns:
+        Model of the same class.
+
+    Example:
+
+    >>> deployable(model).dtype_policy.compute_dtype
+    'float32'
+    """
+    if isinstance(model, Ensemble):
+        return Ensemble([deployable(member) for member in model.members])
+    if model.dtype_policy.compute_dtype == "float32" and not getattr(
+        model, "num_rollouts", 0
+    ):
+        return model
+    config = {**model.get_config(), "dtype": "float32"}
+    if "num_rollouts" in config:
+        config["num_rollouts"] = 0
+    copy = type(model).from_config(config)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def write_saved_model(model, path, *, with_names=True, in_a_loop=False):
+    """Writes the signatures as a SavedModel.
+
+    Args:
+        model: One that `deployable` returned.
+        path: Path of the folder.
+        with_names: Boolean, whether to answer with names, which are strings.
+        in_a_loop: Boolean, whether glimpses are taken in a loop, whose body is
+            there once, rather than one after the other.
+    """
+    import tensorflow as tf
+
+    height, width, channels = model.image_shape
+    shape = (None, height, width, channels)
+
+    names = [*class_names(model), ""]  # label -1 is the last
+
+    # Traced once, all signatures call it.
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
+    def answer(images):
+        # A server does not compare shapes by itself: a picture whose height
+        # and width are exchanged would get an answer.
+        images = tf.ensure_shape(images, shape)
+        if in_a_loop:
+            return model.decode(look_in_a_loop(model, images))
+        return model.decode(model(images, training=False))
+
+    def serve(images):
+        answers = answer(images)
+        if with_names:
+            index = answers["labels"] % len(names)
+            answers["names"] = tf.gather(names, index)
+        return answers
+
+    def serve_uint8(images):
+        return serve(tf.cast(images, tf.float32))
+
+    def decode_picture(content):
+        picture = tf.io.decode_image(
+            content, channels=channels, expand_animations=False
+        )
+        picture = tf.image.resize(picture, (height, width), antialias=True)
+        return tf.ensure_shape(tf.round(picture), model.image_shape)
+
+    def serve_bytes(image_bytes):
+        return serve(
+            tf.map_fn(
+                decode_picture, image_bytes, fn_output_signature=tf.float32
+            )
+        )
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        serve,
+        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
+    )
+    archive.add_endpoint(
+        "serving_uint8",
+        serve_uint8,
+        input_signature=[tf.TensorSpec(shape, tf.uint8, "images")],
+    )
+    archive.add_endpoint(
+        "serving_bytes",
+        serve_bytes,
+        input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
+    )
+    if hasattr(model, "step"):
+        _add_steps(archive, model)
+    archive.write_out(str(path), verbose=False)
+
+
+def look_in_a_loop(model, images):
+    """What a call of the model returns, with a loop over the glimpses."""
+    import tensorflow as tf
+
+    if isinstance(model, Ensemble):
+        outputs = [look_in_a_loop(member, images) for member in model.members]
+        return {
+            name: tf.stack([output[name] for output in outputs], axis=1)
+            for name in outputs[0]
+        }
+    if not hasattr(model, "step"):
+        return model(images, training=False)
+    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
+    number = num_targets * glimpses_per_target
+
+    def write(values, value, t):
+        """`value` at place t of `(B, T, ...)`, which TFLite can do so."""
+        is_there = tf.reshape(
+            tf.range(number) == t, (1, -1, *[1] * (len(value.shape) - 1))
+        )
+        written = tf.where(is_there, value[:, None], values)
+        return tf.ensure_shape(written, values.shape)
+
+    def look(t, state, logits, transforms):
+        glimpse, state = model.step(pyramid, state)
+        logits = write(logits, glimpse.logits, t)
+        return t + 1, state, logits, write(transforms, glimpse.transforms, t)
+
+    pyramid, state = model.start(images)
+    batch = tf.shape(images)[0]
+    _, _, logits, transforms = tf.while_loop(
+        lambda t, *_: t < number,
+        look,
+        (
+            0,
+            state,
+            tf.zeros((batch, number, model.num_classes)),
+            tf.zeros((batch, number, 2, 3)),
+        ),
+    )
+    targets = (-1, num_targets, glimpses_per_target)
+    logits = tf.reshape(logits, (*targets, model.num_classes))
+    return {
+        # RAM answers with its last glimpse.
+        "labels": logits[:, :, -num_answers:],
+        "transforms": tf.reshape(transforms, (*targets, 2, 3)),
+    }
+
+
+def _add_steps(archive, model):
+    """Adds the signatures `start` and `look`."""
+    import tensorflow as tf
+
+    images_spec = tf.TensorSpec((None, *model.image_shape), tf.float32)
+
+    def start(images):
+        _, state = model.start(tf.ensure_shape(images, images_spec.shape))
+        # A step for each image: a server joins requests to batches.
+        steps = tf.fill(tf.shape(images)[:1], state.step)
+        return _named(state._replace(step=steps))
+
+    def look(images, *tensors):
+        images = tf.ensure_shape(images, images_spec.shape)
+        pyramid, like = model.start(images)
+        state = tf.nest.pack_sequence_as(like, tensors)
+        glimpse, state = model.step(pyramid, state)
+        return {
+            **_named(state),
+            "step_probabilities": tf.nn.softmax(glimpse.logits),
+            "step_transforms": glimpse.transforms,
+            "step_boxes": shown(glimpse.transforms),
+            "next_boxes": shown(model.next_windows(state)),
+        }
+
+    def shown(windows):
+        return tf.clip_by_value(geometry.transforms_to_boxes(windows), 0, 1)
+
+    start = tf.function(start, input_signature=[_spec("images", images_spec)])
+    state = start.get_concrete_function().structured_outputs
+    look = tf.function(
+        look,
+        input_signature=[
+            _spec("images", images_spec),
+            *(_spec(name, like) for name, like in state.items()),
+        ],
+    )
+    archive.add_endpoint("start", start)
+    archive.add_endpoint("look", look)
+
+
+def _spec(name, like):
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *like.shape[1:]), like.dtype, name)
+
+
+def _named(state):
+    """The tensors of a state by name, in the order of its fields."""
+    named = {}
+    for name, value in state._asdict().items():
+        if isinstance(value, tuple):
+            for index, part in enumerate(value):
+                named[f"state_{name}_{index}"] = part
+        else:
+            named[f"state_{name}"] = value
+    return named
