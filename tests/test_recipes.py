@@ -105,6 +105,19 @@ def test_the_tables_of_the_report_have_its_figures():
         recipes.table("none")
 
 
+@pytest.mark.parametrize("name", sorted(recipes.names()))
+def test_averaged_paths_are_of_the_recipe_and_of_ten(name):
+    drawn = recipes.rollouts(name)
+    if drawn is None:
+        pytest.skip("only the mean policy was evaluated")
+    assert drawn["recipe"] == name
+    assert drawn["split"] == "test"
+    assert drawn["rollouts"] == 10
+    assert drawn["images"] == recipes.results(name)["images"] == 10_000
+    # The same images, read by one path of means.
+    assert drawn["error"] < recipes.results(name)["error"]
+
+
 def test_curves_end_where_the_results_say():
     curves = recipes.curves("ram")
     assert "translated_mnist_ram" in curves

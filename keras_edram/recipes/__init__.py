@@ -66,7 +66,19 @@ def _recipes_of(paper):
 
 def results(name):
     """What a recipe gave: the `results.json` of its run, or `None`."""
-    path = RESULTS_FOLDER / f"{name}.json"
+    return _read(f"{name}.json")
+
+
+def rollouts(name):
+    """What its RAM gave with paths drawn and averaged, or `None`.
+
+    The file that `keras-edram evaluate RUN --rollouts 10 --out FILE` wrote.
+    """
+    return _read(f"{name}.rollouts.json")
+
+
+def _read(name):
+    path = RESULTS_FOLDER / name
     return files.read_json(path) if path.exists() else None
 
 
@@ -163,6 +175,7 @@ def _ram_tables():
         "model",
         "the report: accuracy",
         "ours: accuracy",
+        "10 paths",
         "spread",
         "parameters",
         "images seen",
@@ -174,10 +187,12 @@ def _ram_tables():
     for module in sorted(modules, key=lambda module: module.title):
         rows = []
         for name, row in module.rows.items():
-            figures, cells = results(name), ["not run", *[""] * 4]
+            figures, cells = results(name), ["not run", *[""] * 5]
             if figures is not None:
+                drawn = rollouts(name)
                 cells = [
                     f"{1 - figures['error']:.2%}",
+                    "" if drawn is None else f"{1 - drawn['error']:.2%}",
                     f"{figures['spread']:.2f}",
                     f"{figures['parameters']:,}",
                     f"{figures['images_seen']:,}",
