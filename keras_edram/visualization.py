@@ -344,9 +344,11 @@ def plot_curves(curves, path):
         )
     figure = _figure(figsize=(8, 4.5))
     axis = figure.subplots()
-    for name, curve in curves.items():
+    for number, (name, curve) in enumerate(curves.items()):
         images, errors = np.array(curve).T
-        axis.plot(images / 1e6, 100 * errors, label=name)
+        # There are ten colours.
+        style = "-" if number < 10 else "--"
+        axis.plot(images / 1e6, 100 * errors, style, label=name)
     axis.set(
         xlabel="million training images seen",
         ylabel="validation error, %",

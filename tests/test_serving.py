@@ -334,7 +334,7 @@ def test_an_export_that_disagrees_never_gets_its_name(
     monkeypatch.setattr(
         serving.signatures,
         "write_saved_model",
-        lambda _, path, **options: write(other, path, **options),
+        lambda _, *where, **options: write(other, *where, **options),
     )
     with pytest.raises(RuntimeError, match="off by"):
         serving.export_saved_model(model, tmp_path / "wrong")

@@ -51,7 +51,9 @@ def export_onnx(model, path):
 
     model = signatures.deployable(model)
     with tempfile.TemporaryDirectory() as folder:
-        signatures.write_saved_model(model, folder, with_names=False)
+        signatures.write_saved_model(
+            model, folder, ["serving_default"], with_names=False
+        )
         loaded = tf.saved_model.load(folder)  # kept: it has the weights
         serve = loaded.signatures["serving_default"]
         _, inputs = serve.structured_input_signature

@@ -29,7 +29,7 @@ def convert(model, keys, quantize=None):
     with tempfile.TemporaryDirectory() as folder:
         # A loop: the file has the operators of one glimpse, not of all.
         signatures.write_saved_model(
-            model, folder, with_names=False, in_a_loop=True
+            model, folder, keys, with_names=False, in_a_loop=True
         )
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=keys
@@ -62,15 +62,18 @@ def quantize_convolutions(model, keys, images):
         RuntimeError: If the extra `tflite` is missing.
     """
     _import_quantizer()
+    images = np.asarray(images[:NUM_CALIBRATION_IMAGES], "float32")
     ranges = {}
     for member in getattr(model, "members", [model]):
-        ranges |= _ranges(member, images[:NUM_CALIBRATION_IMAGES])
+        ranges |= _ranges(member, images)
     content = convert(model, keys)
     statistics = {}
     for weights, *tensors in _convolutions(content):
         statistics |= zip(tensors, ranges[weights], strict=True)
     with _quiet():
-        result = _quantizer(content).quantize(statistics or None)
+        result = _quantizer(content, bool(statistics)).quantize(
+            statistics or None, enable_progress_report=False
+        )
     return bytes(result.quantized_model)
 
 
@@ -82,11 +85,8 @@ def _ranges(model, images):
     samples = _glimpses(model, content, images) if has_steps else {}
     if not has_steps:
         samples = {"serving_default": [{"images": x[None]} for x in images]}
-    quantizer = _quantizer(content)
-    if not quantizer.need_calibration:
-        return {}
     with _quiet():
-        statistics = quantizer.calibrate(samples)
+        statistics = _quantizer(content).calibrate(samples)
     return {
         weights: [statistics[name] for name in tensors]
         for weights, *tensors in _convolutions(content)
@@ -98,7 +98,7 @@ def _glimpses(model, content, images):
     num_targets, glimpses_per_target, _ = count_glimpses(model)
     run, _ = running.open_tflite(content)
     samples = {name: [] for name in signatures.STEP_SIGNATURES}
-    for image in np.asarray(images, "float32"):
+    for image in images:
         given = {"images": image[None]}
         samples["start"].append(given)
         state = run("start", **given)
@@ -109,7 +109,7 @@ def _glimpses(model, content, images):
     return samples
 
 
-def _quantizer(content):
+def _quantizer(content, has_convolutions=True):
     """Convolutions in 8 bits; of dense layers the weights, dynamically."""
     from ai_edge_quantizer import qtyping, quantizer
 
@@ -119,12 +119,13 @@ def _quantizer(content):
         operation_name=qtyping.TFLOperationName.FULLY_CONNECTED,
         num_bits=8,
     )
-    quantizer.add_static_config(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.CONV_2D,
-        activation_num_bits=8,
-        weight_num_bits=8,
-    )
+    if has_convolutions:
+        quantizer.add_static_config(
+            regex=".*",
+            operation_name=qtyping.TFLOperationName.CONV_2D,
+            activation_num_bits=8,
+            weight_num_bits=8,
+        )
     return quantizer
 
 

@@ -45,12 +45,15 @@ def deployable(model):
     return copy
 
 
-def write_saved_model(model, path, *, with_names=True, in_a_loop=False):
-    """Writes the signatures as a SavedModel.
+def write_saved_model(
+    model, path, keys=None, *, with_names=True, in_a_loop=False
+):
+    """Writes signatures as a SavedModel.
 
     Args:
         model: One that `deployable` returned.
         path: Path of the folder.
+        keys: Names of the signatures; by default all that the model has.
         with_names: Boolean, whether to answer with names, which are strings.
         in_a_loop: Boolean, whether glimpses are taken in a loop, whose body is
             there once, rather than one after the other.
@@ -96,24 +99,27 @@ def write_saved_model(model, path, *, with_names=True, in_a_loop=False):
             )
         )
 
+    endpoints = {
+        "serving_default": (serve, tf.TensorSpec(shape, tf.float32, "images")),
+        "serving_uint8": (
+            serve_uint8,
+            tf.TensorSpec(shape, tf.uint8, "images"),
+        ),
+        "serving_bytes": (
+            serve_bytes,
+            tf.TensorSpec((None,), tf.string, "image_bytes"),
+        ),
+    }
+    if keys is None:
+        has_steps = hasattr(model, "step")
+        keys = [*endpoints, *(STEP_SIGNATURES if has_steps else [])]
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        serve,
-        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
-    )
-    archive.add_endpoint(
-        "serving_uint8",
-        serve_uint8,
-        input_signature=[tf.TensorSpec(shape, tf.uint8, "images")],
-    )
-    archive.add_endpoint(
-        "serving_bytes",
-        serve_bytes,
-        input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")],
-    )
-    if hasattr(model, "step"):
+    for key in keys:
+        if key in endpoints:
+            function, spec = endpoints[key]
+            archive.add_endpoint(key, function, input_signature=[spec])
+    if {*STEP_SIGNATURES} <= {*keys}:
         _add_steps(archive, model)
     archive.write_out(str(path), verbose=False)
 

@@ -71,7 +71,7 @@ def test_a_file_that_disagrees_never_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         serving.signatures,
         "write_saved_model",
-        lambda _, path, **options: write(other, path, **options),
+        lambda _, *where, **options: write(other, *where, **options),
     )
     model = Baseline((40, 50, 1), num_classes=3)
     with pytest.raises(RuntimeError, match="off by"):
