@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import tempfile
 import warnings
 
@@ -150,10 +151,22 @@ def _convolutions(content):
 
 @contextlib.contextmanager
 def _quiet():
-    """The quantizer draws bars and warns of the memory that it needs."""
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """The quantizer draws bars, and warns of what does no harm.
+
+    That is the memory that it needs, and weights of several signatures which
+    it writes again, the same.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _import_quantizer():

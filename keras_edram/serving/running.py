@@ -103,10 +103,17 @@ def tflite_operators(path):
     Returns:
         Set of strings; those of TensorFlow's own begin with `Flex`.
     """
-    from ai_edge_litert.interpreter import Interpreter
+    from tensorflow.lite.tools import flatbuffer_utils
 
-    details = Interpreter(str(path))._get_ops_details()
-    return {operator["op_name"] for operator in details}
+    # From the file: the interpreter names those of its first graph only, and
+    # neither those of a loop nor those of other signatures.
+    model = flatbuffer_utils.read_model(str(path))
+    return {
+        code.customCode.decode()
+        if code.customCode
+        else flatbuffer_utils.opcode_to_name(model, index)
+        for index, code in enumerate(model.operatorCodes)
+    }
 
 
 def _open_saved_model(path):

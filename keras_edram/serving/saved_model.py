@@ -35,10 +35,10 @@ def export_saved_model(model, path, version=1, *, warmup=False):
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the folder; its name is the name of the model.
         version: Positive integer.
-        warmup: Boolean, whether to add a request to each signature, which
-            TensorFlow Serving plays when it loads the model, so that the
-            first who asks need not wait. Needs the extra `tf-serving`. Defaults
-            to False.
+        warmup: Boolean, whether to add a request to each signature, `start`
+            and `look` among them, which TensorFlow Serving plays when it loads
+            the model, so that the first who asks need not wait. Needs the
+            extra `tf-serving`. Defaults to False.
 
     Returns:
         `pathlib.Path` of `path/version`.
@@ -86,18 +86,24 @@ def _warmup_requests(model, name):
         ) from error
     import tensorflow as tf
 
-    images = comparison.checked_images(model.image_shape)[:1].astype("uint8")
+    pixels = comparison.checked_images(model.image_shape)[:1].astype("uint8")
+    images = {"images": pixels.astype("float32")}
+    inputs = {
+        "serving_default": images,
+        "serving_uint8": {"images": pixels},
+        "serving_bytes": {"image_bytes": [tf.io.encode_png(pixels[0]).numpy()]},
+    }
+    if hasattr(model, "step"):
+        state = signatures.first_state(model, tf.constant(images["images"]))
+        inputs |= {"start": images, "look": {**images, **state}}
     logs = []
-    for signature, key, value in (
-        ("serving_default", "images", images.astype("float32")),
-        ("serving_uint8", "images", images),
-        ("serving_bytes", "image_bytes", [tf.io.encode_png(images[0]).numpy()]),
-    ):
+    for signature, values in inputs.items():
         log = prediction_log_pb2.PredictionLog()
         request = log.predict_log.request
         request.model_spec.name = name
         request.model_spec.signature_name = signature
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        for key, value in values.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
         logs.append(log)
     return logs
 

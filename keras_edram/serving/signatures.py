@@ -173,6 +173,16 @@ def look_in_a_loop(model, images):
     }
 
 
+def first_state(model, images):
+    """The state before the first glimpse: tensors `state_...` by name."""
+    import tensorflow as tf
+
+    _, state = model.start(images)
+    # A step for each image: a server joins requests to batches.
+    steps = tf.fill(tf.shape(images)[:1], state.step)
+    return _named(state._replace(step=steps))
+
+
 def _add_steps(archive, model):
     """Adds the signatures `start` and `look`."""
     import tensorflow as tf
@@ -180,10 +190,7 @@ def _add_steps(archive, model):
     images_spec = tf.TensorSpec((None, *model.image_shape), tf.float32)
 
     def start(images):
-        _, state = model.start(tf.ensure_shape(images, images_spec.shape))
-        # A step for each image: a server joins requests to batches.
-        steps = tf.fill(tf.shape(images)[:1], state.step)
-        return _named(state._replace(step=steps))
+        return first_state(model, tf.ensure_shape(images, images_spec.shape))
 
     def look(images, *tensors):
         images = tf.ensure_shape(images, images_spec.shape)

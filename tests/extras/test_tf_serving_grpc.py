@@ -241,15 +241,61 @@ def warmup_requests(path):
     ]
 
 
+SIGNATURES = ["serving_default", "serving_uint8", "serving_bytes"]
+
+
+def names_of(requests):
+    return [request.model_spec.signature_name for request in requests]
+
+
 def test_warm_up_requests_are_answered(folder, stub):
-    requests = warmup_requests(folder / "1")
-    signatures = [request.model_spec.signature_name for request in requests]
-    assert signatures == ["serving_default", "serving_uint8", "serving_bytes"]
-    for request in requests:
-        assert request.model_spec.name == "edram"
-        assert not request.model_spec.HasField("version")
-        reply = stub.Predict(request)
-        assert tf.make_ndarray(reply.outputs["labels"]).shape[0] == 1
+    # Version 2 is a baseline, which does not look step by step.
+    for version, names in (1, [*SIGNATURES, "start", "look"]), (2, SIGNATURES):
+        requests = warmup_requests(folder / str(version))
+        assert names_of(requests) == names
+        for request in requests:
+            assert request.model_spec.name == "edram"
+            assert not request.model_spec.HasField("version")
+            request.model_spec.version.value = version
+            for value in stub.Predict(request).outputs.values():
+                assert tf.make_ndarray(value).shape[0] == 1
+
+
+@pytest.fixture(params=["EDRAM", "RAM"])
+def steps_path(request, folder, models, tmp_path, monkeypatch):
+    """Path of a model that looks step by step."""
+    if request.param == "EDRAM":
+        return folder / "1"
+    # Not compared, as other tests do: that takes time.
+    monkeypatch.setattr(serving.comparison, "compare", lambda *_, **__: None)
+    return serving.export_saved_model(tiny.ram(), tmp_path / "ram", warmup=True)
+
+
+def test_warm_up_requests_are_as_the_signatures_want_them(steps_path):
+    loaded = tf.saved_model.load(str(steps_path))
+    assert set(loaded.signatures) == {*SIGNATURES, "start", "look"}
+    found = {}
+    requests = warmup_requests(steps_path)
+    for signature, request in zip(names_of(requests), requests, strict=True):
+        run = loaded.signatures[signature]
+        inputs = {
+            key: tf.constant(tf.make_ndarray(value))
+            for key, value in request.inputs.items()
+        }
+        specs = run.structured_input_signature[1]
+        assert set(inputs) == set(specs)
+        for key, value in inputs.items():
+            assert value.shape[0] == 1 and specs[key].is_compatible_with(value)
+        found[signature] = inputs, run(**inputs)
+    assert set(found) == set(loaded.signatures)
+    images, state = found["start"]
+    given, outputs = found["look"]
+    assert set(given) == {*images, *state}
+    for key, value in {**images, **state}.items():
+        np.testing.assert_allclose(given[key], value, atol=1e-5)
+    glimpses = serving.run_steps(steps_path, images["images"], 1)
+    for key, value in glimpses.items():
+        np.testing.assert_allclose(outputs[key], value[:, 0], atol=1e-5)
 
 
 def test_the_command_writes_warm_up_requests(models, tmp_path, monkeypatch):
