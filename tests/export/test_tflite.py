@@ -11,6 +11,7 @@ import tiny
 
 from keras_edram import serving
 from keras_edram.datasets import read_picture
+from keras_edram.serving import report
 
 CLIENT = pathlib.Path(__file__).parents[2] / "export" / "tflite" / "read.py"
 # As on a device: neither TensorFlow nor Keras nor this package.
@@ -89,3 +90,15 @@ def test_a_device_looks_no_longer_than_needed(kind, pictures, tmp_path):
     assert [row["num_glimpses"] for row in found] == [
         row["num_glimpses"] for row in expected
     ]
+
+
+def test_the_readme_has_the_table_of_the_report():
+    folder = CLIENT.parent
+    figures = json.loads(
+        (folder / "edram_small_cluttered_mnist.json").read_text()
+    )
+    assert report.table(figures) in (folder / "README.md").read_text()
+    assert figures["images"] == 10_000
+    smallest = figures["files"][-1]
+    assert smallest["bytes"] <= 900_000
+    assert smallest["error"] <= figures["error"] + 0.001
