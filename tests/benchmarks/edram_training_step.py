@@ -372,7 +372,7 @@ def main():
         "batch_size": options.batch_size,
         "jit": options.jit,
         "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {_processor()}",
+        "machine": f"{os.cpu_count()} cores, {processor()}",
         "versions": {
             "python": platform.python_version(),
             **{
@@ -410,7 +410,7 @@ def main():
         options.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _processor():
+def processor():
     """The processor's name, and whether it has AVX-512."""
     path = pathlib.Path("/proc/cpuinfo")
     if not path.exists():
