@@ -51,6 +51,8 @@ def look_until_sure(model, images, confidence):
     interpreter, about = model
     if about["num_targets"] > 1:
         raise ValueError("A sequence is read to its end, without a confidence.")
+    if "start" not in interpreter.get_signature_list():
+        raise ValueError("A file without `start` and `look` reads at once.")
     state = interpreter.get_signature_runner("start")(images=images)
     look = interpreter.get_signature_runner("look")
     seen = []

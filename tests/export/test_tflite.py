@@ -41,11 +41,15 @@ def pictures(tmp_path):
     return paths
 
 
-def answers_of(*arguments):
+def run_client(*arguments):
     command = [sys.executable, "-c", WITHOUT, CLIENT, *arguments]
-    run = subprocess.run(
+    return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, check=False
     )
+
+
+def answers_of(*arguments):
+    run = run_client(*arguments)
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]
 
@@ -90,6 +94,18 @@ def test_a_device_looks_no_longer_than_needed(kind, pictures, tmp_path):
     assert [row["num_glimpses"] for row in found] == [
         row["num_glimpses"] for row in expected
     ]
+
+
+def test_a_file_without_steps_is_read_at_once(pictures, tmp_path):
+    model = tiny.reader(terminal=False, num_targets=1)
+    path = serving.export_tflite(model, tmp_path / "whole.tflite", steps=False)
+    images = [read_picture(picture, (40, 50, 1)) for picture in pictures]
+    assert_same(
+        answers_of(path, *pictures), model.read(np.stack(images)), pictures
+    )
+    run = run_client(path, *pictures, "--confidence", 0.9)
+    assert run.returncode != 0
+    assert run.stderr.endswith("reads at once.\n")
 
 
 def test_the_readme_has_the_table_of_the_report():
