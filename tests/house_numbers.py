@@ -27,9 +27,13 @@ FIRST_VALIDATION, FIRST_TEST = 3300, 3600
 NUM_COMPOSED = 10_000
 # One of the 3,300 pictures for training has more; all others have at most four.
 MOST_DIGITS = 4
-DIGIT_HEIGHT = 32  # pixels of the highest digit of a composed picture
-MARGIN = 4  # pixels around the boxes of a composed picture
-CROP = 32
+CROP = 32  # pixels
+# Of a composed picture:
+DIGIT_HEIGHTS = (14, 40)  # pixels of its highest digit
+MARGIN = 0.15  # around the boxes, by the height of the highest
+FADE = 0.15  # how far beyond its box a crop shows, by half its height
+TURN, SLANT = 0.15, 0.15  # at most, in radians and by the height
+GROUND_WEIGHT = 0.02
 
 
 def split_of(name):
@@ -56,67 +60,112 @@ def read_layouts(path):
     ]
 
 
-def compose(layout, crops, generator):
-    """A picture with a crop at each box of the layout, and the boxes in it.
+def compose(layout, crops, aspects, generator):
+    """A picture with a crop at each place of the layout, and the boxes in it.
+
+    Heights, vertical places and gaps are the layout's, widths those of the
+    digits. Each digit is turned and slanted a little; the picture is as fine as
+    any of the real ones.
 
     Args:
         layout: Array of shape `(n, 4)`: left, top, width, height.
         crops: n uint8 arrays of shape `(32, 32, 3)`, a digit and what is
             around it: a square about the middle of its box.
+        aspects: n floats, width by height of each crop's digit.
         generator: `numpy.random.Generator`.
 
     Returns:
         uint8 array of shape `(h, w, 3)`, and left, top, right, bottom of the
         boxes in it, `(n, 4)`.
     """
-    boxes = layout * (DIGIT_HEIGHT / layout[:, 3].max())
-    boxes[:, :2] += MARGIN - boxes[:, :2].min(axis=0)
-    right = np.ceil((boxes[:, 0] + boxes[:, 2]).max() + MARGIN)
-    bottom = np.ceil((boxes[:, 1] + boxes[:, 3]).max() + MARGIN)
-    height, width = int(bottom), int(right)
-    crops = alike(np.stack(crops).astype("float64"))
-    border = np.concatenate([crops[:, 0], crops[:, -1]], axis=1)
-    ground = border.mean(axis=(0, 1))
-    # A little of the ground everywhere, for where no crop reaches.
-    weight = np.full((height, width, 1), 1e-3)
-    total = np.tile(ground * 1e-3, (height, width, 1))
-    for (left, top, wide, high), crop in zip(boxes, crops, strict=True):
-        side = max(2, round(max(wide, high)))
-        x, y = round(left + (wide - side) / 2), round(top + (high - side) / 2)
-        picture = Image.fromarray(crop.clip(0, 255).astype("uint8"))
-        pixels = np.asarray(picture.resize((side, side)), "float64")
-        # Most weight in the digit's own box, none at the edge of the crop.
-        fade = np.linspace(-1, 1, side + 2)[1:-1]
-        fade_x = (1 - fade**2) ** (1 + 2 * side / max(wide, 1))
-        fade_y = (1 - fade**2) ** (1 + 2 * side / max(high, 1))
-        shape = np.outer(fade_y, fade_x)[..., None]
-        rows = slice(max(y, 0), min(y + side, height))
-        columns = slice(max(x, 0), min(x + side, width))
-        part = (
-            slice(rows.start - y, rows.stop - y),
-            slice(columns.start - x, columns.stop - x),
-        )
-        total[rows, columns] += (pixels * shape)[part]
-        weight[rows, columns] += shape[part]
-    picture = total / weight + generator.normal(scale=2, size=total.shape)
+    boxes = place(layout, aspects)
+    boxes *= generator.uniform(*DIGIT_HEIGHTS) / boxes[:, 3].max()
+    margin = MARGIN * boxes[:, 3].max()
+    boxes[:, :2] += margin - boxes[:, :2].min(axis=0)
     corners = np.concatenate(
         [boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1
     )
+    width, height = np.ceil(corners[:, 2:].max(axis=0) + margin).astype(int)
+    crops, ground = alike(np.stack(crops).astype("float64"))
+    # A little of the ground everywhere, for where no crop reaches.
+    weight = np.full((height, width, 1), GROUND_WEIGHT)
+    total = np.tile(ground * GROUND_WEIGHT, (height, width, 1))
+    for box, crop in zip(boxes, crops, strict=True):
+        pixels, weights = paste(box, crop, (height, width), generator)
+        total += pixels * weights
+        weight += weights
+    picture = total / weight + generator.normal(scale=2, size=total.shape)
     return picture.clip(0, 255).astype("uint8"), corners
 
 
+def place(layout, aspects):
+    """The layout with the widths that its digits have, and its own gaps."""
+    left, top, width, height = layout.T
+    gaps = left[1:] - (left + width)[:-1]
+    widths = height * aspects
+    lefts = np.concatenate([[0.0], np.cumsum(widths[:-1] + gaps)])
+    return np.stack([lefts, top, widths, height], axis=1)
+
+
+def paste(box, crop, size, generator):
+    """A crop where its digit's box is in an empty picture, and its weights.
+
+    Args:
+        box: Array of shape `(4,)`: left, top, width, height.
+        crop: Array of shape `(32, 32, 3)`.
+        size: `(height, width)` of the picture.
+        generator: `numpy.random.Generator`.
+
+    Returns:
+        Arrays of shapes `(height, width, 3)` and `(height, width, 1)`; most
+        weight is in the digit's own box.
+    """
+    middle, half = box[:2] + box[2:] / 2, box[2:] / 2
+    y, x = np.indices(size)
+    offset = np.stack([x, y], axis=-1) + 0.5 - middle
+    turn, slant = generator.uniform(-1, 1, 2) * (TURN, SLANT)
+    cos, sin = np.cos(turn), np.sin(turn)
+    turned = offset @ np.array([[cos, -sin], [sin, cos]])
+    turned[..., 0] += slant * turned[..., 1]
+    # The square crop shows as much as the box is wide or high.
+    source = turned * (CROP / box[2:].max()) + CROP / 2 - 0.5
+    pixels = read(crop, source)
+    outside = (np.abs(turned) - half) / (FADE * half[1])
+    weights = (1 - outside).clip(0, 1).prod(axis=-1)
+    inside = (np.abs(source - CROP / 2 + 0.5) < CROP / 2).all(axis=-1)
+    return pixels, (weights * inside)[..., None]
+
+
+def read(crop, places):
+    """The crop at places (x, y) between its pixels, blurred as it shrinks."""
+    step = np.abs(places[0, 1] - places[0, 0]).max()
+    if step > 1:
+        side = max(2, round(CROP / step))
+        small = Image.fromarray(crop.clip(0, 255).astype("uint8"))
+        small = small.resize((side, side), Image.Resampling.BOX)
+        crop = np.asarray(small.resize((CROP, CROP)), "float64")
+    places = places.clip(0, CROP - 1.001)
+    x, y = places.astype(int).transpose(2, 0, 1)
+    fx, fy = (places - places.astype(int)).transpose(2, 0, 1)[..., None]
+    above = crop[y, x] * (1 - fx) + crop[y, x + 1] * fx
+    below = crop[y + 1, x] * (1 - fx) + crop[y + 1, x + 1] * fx
+    return above * (1 - fy) + below * fy
+
+
 def alike(crops):
-    """The crops in the colours of the first: digit and ground change sides
-    where they must, then mean and deviation of each channel are its own."""
+    """The crops in the colours of the first, and those of its ground: digit
+    and ground change sides where they must, then ground and contrast are its
+    own."""
     middle = crops[:, 8:24, 12:20].mean(axis=(1, 2, 3))
-    edge = (crops[:, 0].mean(axis=(1, 2)) + crops[:, -1].mean(axis=(1, 2))) / 2
-    bright = middle > edge
-    crops = np.where(
-        (bright != bright[0])[:, None, None, None], 255 - crops, crops
-    )
-    mean = crops.mean(axis=(1, 2), keepdims=True)
-    deviation = crops.std(axis=(1, 2), keepdims=True) + 1
-    return (crops - mean) / deviation * deviation[:1] + mean[:1]
+    # Digits touch the edges above and below, others those at the sides.
+    ground = np.median(crops[:, [0, -1]], axis=(1, 2))
+    bright = middle > ground.mean(axis=1)
+    other = bright != bright[0]
+    crops = np.where(other[:, None, None, None], 255 - crops, crops)
+    ground = np.where(other[:, None], 255 - ground, ground)[:, None, None]
+    contrast = crops.std(axis=(1, 2, 3), keepdims=True) + 1
+    crops = (crops - ground) / contrast * contrast[0] + ground[0]
+    return crops, ground[0, 0, 0]
 
 
 def write_split(folder, pictures):
@@ -161,7 +210,14 @@ def make(source, out, num_composed=NUM_COMPOSED, seed=0):
                 (name, archive.read(name), labels, boxes)
             )
     # The crops are in the order of the pictures.
-    known = sum(len(labels) for _, _, labels, _ in splits["train"])
+    aspects = np.array(
+        [
+            (right - left) / (bottom - top)
+            for _, _, _, boxes in splits["train"]
+            for left, top, right, bottom in boxes
+        ]
+    )
+    known = len(aspects)
     splits["train"] = [
         picture for picture in splits["train"] if len(picture[2]) <= MOST_DIGITS
     ]
@@ -172,7 +228,9 @@ def make(source, out, num_composed=NUM_COMPOSED, seed=0):
     for number in range(num_composed):
         layout = real[generator.integers(len(real))]
         chosen = generator.integers(known, size=len(layout))
-        picture, boxes = compose(layout, digits[chosen], generator)
+        picture, boxes = compose(
+            layout, digits[chosen], aspects[chosen], generator
+        )
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG")
         splits["train"].append(

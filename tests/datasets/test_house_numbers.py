@@ -12,36 +12,66 @@ from keras_edram.datasets import read_folder
 SVHN = pathlib.Path(__file__).parents[3] / "shared" / "data" / "svhn"
 
 
+def crop_of(level, width=14, height=32):
+    """A digit of a kind: brighter by 100 in a box about the middle."""
+    crop = np.full((32, 32, 3), level, "uint8")
+    top, left = (32 - height) // 2, (32 - width) // 2
+    crop[top : top + height, left : left + width] = level + 100
+    return crop
+
+
+def test_digits_are_as_wide_as_theirs_and_have_the_gaps_of_the_layout():
+    layout = np.array([[100.0, 50, 30, 60], [140, 60, 32, 40]])
+    places = house_numbers.place(layout, np.array([0.25, 0.5]))
+    np.testing.assert_allclose(places, [[0, 50, 15, 60], [25, 60, 20, 40]])
+
+
 def test_a_composed_number_has_its_digits_in_their_boxes():
-    # Crops of one colour each, brighter in the middle: digits of a kind.
-    crops = []
-    for level in (60, 120):
-        crop = np.full((32, 32, 3), level, "uint8")
-        crop[8:24, 10:22] = level + 100
-        crops.append(crop)
+    crops = [crop_of(60), crop_of(120)]
     layout = np.array([[100.0, 50, 30, 64], [140, 60, 32, 60]])
-    picture, boxes = house_numbers.compose(
-        layout, crops, np.random.default_rng(0)
+    aspects = np.array([0.4, 0.4])
+    generator = np.random.default_rng(0)
+    for _ in range(8):
+        picture, boxes = house_numbers.compose(
+            layout, crops, aspects, generator
+        )
+        assert (boxes[:, :2] > 0).all()
+        assert (boxes[:, 2:] < picture.shape[1::-1]).all()
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        low, high = house_numbers.DIGIT_HEIGHTS
+        assert low <= sizes[:, 1].max() <= high
+        np.testing.assert_allclose(sizes[:, 0] / sizes[:, 1], aspects)
+        for left, top, right, bottom in boxes:
+            x, y = (left + right) / 2, (top + bottom) / 2
+            middle = picture[round(y) - 2 : round(y) + 2, round(x) - 1 :][:, :2]
+            # Both in the colours of the first.
+            np.testing.assert_allclose(middle.mean(), 160, atol=8)
+        ground = np.median(picture[:, :1])
+        np.testing.assert_allclose(ground, 60, atol=8)
+
+
+def test_digits_turn_about_their_middle_and_get_finer_and_coarser():
+    class Generator:
+        def uniform(self, low, high, size):
+            return np.array([1.0, 0.0])  # turned by the most, not slanted
+
+    box = np.array([10.0, 10, 12, 30])
+    pixels, weights = house_numbers.paste(
+        box, crop_of(60, width=8).astype("float64"), (50, 32), Generator()
     )
-    # The highest digit is 32 pixels high, the layout half as large, and there
-    # are 4 pixels around it.
-    np.testing.assert_allclose(boxes, [[4, 4, 19, 36], [24, 9, 40, 39]])
-    assert picture.shape == (43, 44, 3)
-    for left, top, right, bottom in boxes.astype(int):
-        middle = picture[
-            (top + bottom) // 2 - 2 : (top + bottom) // 2 + 3,
-            (left + right) // 2 - 2 : (left + right) // 2 + 3,
-        ]
-        # Both in the colours of the first.
-        np.testing.assert_allclose(middle.mean(), 160, atol=8)
-    assert picture[:3].mean() < 90
+    bright = (pixels[..., 0] > 110) & (weights[..., 0] > 0.5)
+    y, x = np.argwhere(bright).T
+    np.testing.assert_allclose([x.mean(), y.mean()], [15.5, 24.5], atol=0.3)
+    turn = np.arctan(np.polyfit(y, x, 1)[0])
+    np.testing.assert_allclose(abs(turn), house_numbers.TURN, atol=0.03)
 
 
 def test_digits_that_are_darker_than_their_ground_are_inverted():
     bright = np.zeros((32, 32, 3))
     bright[8:24, 8:24] = 200
-    crops = house_numbers.alike(np.stack([bright, 255 - bright]))
+    crops, ground = house_numbers.alike(np.stack([bright, 255 - bright]))
     np.testing.assert_allclose(crops[0], crops[1], atol=1)
+    np.testing.assert_allclose(ground, [0, 0, 0])
 
 
 @pytest.mark.parametrize(
