@@ -94,7 +94,7 @@ def data(settings, split, source):
     )
 
 
-def recipe(**settings):
+def recipe(sizes=SIZES, **settings):
     return Recipe(
         summary="A tiny EDRAM",
         published="-",
@@ -112,7 +112,7 @@ def recipe(**settings):
             alpha_where=1.0,
         ),
         data=data,
-        model=lambda settings, data: EDRAM(**SIZES),
+        model=lambda settings, data: EDRAM(**sizes),
         compile=_edram.compile_with_cosine_adamw,
     ).with_settings(settings)
 
