@@ -8,6 +8,7 @@ from keras_edram._version import __version__
 __all__ = [
     "EDRAM",
     "RAM",
+    "Ensemble",
     "__version__",
     "layers",
     "losses",
@@ -19,4 +20,4 @@ __all__ = [
 # the command does without: it answers `--help` before TensorFlow is loaded.
 if [pathlib.PurePath(name).stem for name in sys.argv[:1]] != ["keras-edram"]:
     from keras_edram import layers, losses, metrics, models
-    from keras_edram.models import EDRAM, RAM
+    from keras_edram.models import EDRAM, RAM, Ensemble

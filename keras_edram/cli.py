@@ -448,6 +448,7 @@ def _evaluate(options):
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
         "crops": options.crops,
+        "parameters": model.count_params(),
         **evaluation.figures(model, looks, targets),
     }
     if options.plot:

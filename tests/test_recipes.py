@@ -107,7 +107,7 @@ def test_the_tables_of_the_report_have_its_figures():
 
 @pytest.mark.parametrize("name", sorted(recipes.names()))
 def test_averaged_paths_are_of_the_recipe_and_of_ten(name):
-    drawn = recipes.rollouts(name)
+    drawn = recipes.results(name, "rollouts")
     if drawn is None:
         pytest.skip("only the mean policy was evaluated")
     assert drawn["recipe"] == name

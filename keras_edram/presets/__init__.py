@@ -2,7 +2,9 @@
 
 A folder holds `config.json`, the configuration of the model, its weights in
 `model.weights.h5`, `results.json`, its figures as `keras-edram train` wrote
-them, and `README.md`, the model card.
+them, and `README.md`, the model card. An ensemble has no weights of its own:
+its `config.json` names the presets that are its members, and its figures are
+from `keras-edram evaluate`.
 """
 
 import json
@@ -10,7 +12,7 @@ import pathlib
 
 import keras
 
-from keras_edram import files, models  # noqa: F401 - known to Keras
+from keras_edram import files, models
 
 FOLDER = pathlib.Path(__file__).parent
 CONFIG_FILE = "config.json"
@@ -29,7 +31,7 @@ def names(model_class=None):
 
 
 def results(name):
-    """The figures of a preset, as the command that trained it wrote them."""
+    """The figures of a preset, as the command that measured it wrote them."""
     return files.read_json(FOLDER / name / RESULTS_FILE)
 
 
@@ -57,6 +59,8 @@ def load(name, model_class=None):
             f"The preset must be one of {known}. Received: preset={name!r}"
         )
     saved = files.read_json(FOLDER / name / CONFIG_FILE)
+    if "members" in saved:
+        return models.Ensemble([load(member) for member in saved["members"]])
     model = keras.saving.deserialize_keras_object(saved)
     model.load_weights(FOLDER / name / WEIGHTS_FILE)
     return model

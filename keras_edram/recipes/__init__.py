@@ -8,6 +8,8 @@ from keras_edram import files
 
 PAPERS = ("edram", "ram")
 RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
+# Ten drawn paths averaged, or ten crops; no boxes to cut pictures out by.
+VARIANTS = ("rollouts", "crops", "no_boxes")
 
 
 def names():
@@ -56,29 +58,40 @@ def _recipes():
 
 
 def _recipes_of(paper):
-    """A module has one, `recipe`, or several; the report's are its tables."""
-    recipes = {}
-    for name, module in _modules().items():
-        if (paper == "ram") == hasattr(module, "rows"):
-            recipes |= getattr(module, "recipes", None) or {name: module.recipe}
-    return recipes
+    """The recipes of a paper by name; the report's modules are its tables."""
+    return {
+        name: recipe
+        for module_name, module in _modules().items()
+        if (paper == "ram") == hasattr(module, "rows")
+        for name, recipe in _recipes_in(module_name, module).items()
+    }
 
 
-def results(name):
-    """What a recipe gave: the `results.json` of its run, or `None`."""
-    return _read(f"{name}.json")
+def _recipes_in(name, module):
+    """A module has one, `recipe`, or several."""
+    return getattr(module, "recipes", None) or {name: module.recipe}
 
 
-def rollouts(name):
-    """What its RAM gave with paths drawn and averaged, or `None`.
+def results(name, variant=None):
+    """What a recipe or an ensemble gave on test images, or `None`.
 
-    The file that `keras-edram evaluate RUN --rollouts 10 --out FILE` wrote.
+    Args:
+        name: String, the name of the recipe, or of an ensemble of several.
+        variant: One of `VARIANTS` or `None`: how else the same model was
+            evaluated.
+
+    Returns:
+        Dictionary, the `results.json` of the recipe's run; of a variant or an
+        ensemble what `keras-edram evaluate --out FILE` wrote; `None` if there
+        is no such file.
+
+    Example:
+
+    >>> results("mnist_ram", "rollouts")["rollouts"]
+    10
     """
-    return _read(f"{name}.rollouts.json")
-
-
-def _read(name):
-    path = RESULTS_FOLDER / name
+    name = name if variant is None else f"{name}.{variant}"
+    path = RESULTS_FOLDER / f"{name}.json"
     return files.read_json(path) if path.exists() else None
 
 
@@ -140,34 +153,58 @@ def _edram_table():
         "recipe",
         "published",
         "ours: test error",
+        "10 crops",
+        "no boxes",
         "overlap",
         "images seen",
         "minutes",
         "protocol, source",
     )
     of_one, of_sequences = [], []
-    for name, recipe in _recipes_of("edram").items():
-        figures, cells = results(name), [recipe.not_run]
-        if figures is not None:
-            protocol = figures["settings"].get("protocol", "own split")
-            cells = [
-                f"{figures['error']:.2%}",
-                f"{figures['iou']:.3f}",
-                f"{figures['images_seen']:,}",
-                f"{figures['minutes']:.0f}",
-                f"{protocol}, {figures['source']}",
-            ]
-        sequences = "reading_order" in recipe.settings
-        (of_sequences if sequences else of_one).append(
-            [f"`{name}`", recipe.published, *cells]
-        )
+    for module_name, module in _modules().items():
+        if hasattr(module, "rows"):
+            continue
+        for name, recipe in _recipes_in(module_name, module).items():
+            row = _edram_row(name, recipe.published, recipe.not_run)
+            if "reading_order" in recipe.settings:
+                of_sequences.append(row)
+            else:
+                of_one.append(row[:3] + row[5:])
+        of_sequences += [
+            _edram_row(name, published, recipe.not_run)
+            for name, published in getattr(module, "ensembles", {}).items()
+        ]
     return "\n\n".join(
         f"**{title}**\n\n{_markdown(columns, rows)}"
-        for title, rows in (
-            ("Section 4.1: one digit", of_one),
-            ("Section 4.2: sequences, all of it right", of_sequences),
+        for title, columns, rows in (
+            ("Section 4.1: one digit", columns[:3] + columns[5:], of_one),
+            ("Section 4.2: sequences, all of it right", columns, of_sequences),
         )
     )
+
+
+def _edram_row(name, published, not_run):
+    figures, cells = results(name), [not_run]
+    if figures is not None:
+        protocol = figures["settings"].get("protocol", "own split")
+        source = pathlib.PurePath(figures["source"]).name
+        others = [results(name, variant) for variant in ("crops", "no_boxes")]
+        cells = [
+            f"{figures['error']:.2%}",
+            *(other and f"{other['error']:.2%}" for other in others),
+            f"{figures['iou']:.3f}",
+            *_cost(figures),
+            f"{protocol}, {source}",
+        ]
+    cells += [None] * (7 - len(cells))
+    return [f"`{name}`", published, *(cell or "" for cell in cells)]
+
+
+def _cost(figures):
+    """Images seen and minutes; an ensemble has none of its own."""
+    if "minutes" not in figures:
+        return None, None
+    return f"{figures['images_seen']:,}", f"{figures['minutes']:.0f}"
 
 
 def _ram_tables():
@@ -189,7 +226,7 @@ def _ram_tables():
         for name, row in module.rows.items():
             figures, cells = results(name), ["not run", *[""] * 5]
             if figures is not None:
-                drawn = rollouts(name)
+                drawn = results(name, "rollouts")
                 cells = [
                     f"{1 - figures['error']:.2%}",
                     "" if drawn is None else f"{1 - drawn['error']:.2%}",

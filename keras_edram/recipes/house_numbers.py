@@ -97,3 +97,5 @@ recipes = {
     f"house_numbers_edram_{reading_order}": _recipe(reading_order)
     for reading_order in ("forward", "backward")
 }
+# What `keras-edram ensemble` joins of both.
+ensembles = {"house_numbers_edram_ensemble": "-"}

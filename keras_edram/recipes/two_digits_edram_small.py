@@ -21,6 +21,7 @@ def _data(settings, split, source):
     return cluttered_mnist(
         split,
         source=source,
+        protocol=settings["protocol"],
         num_digits=settings["num_digits"],
         reading_order=settings["reading_order"],
         seed=settings["seed"],
@@ -32,6 +33,7 @@ recipe = Recipe(
     published="-",
     settings=dict(
         # Data
+        protocol="held_out",
         num_digits=(2, 2),
         reading_order="forward",
         batch_size=64,
