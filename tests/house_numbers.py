@@ -30,7 +30,7 @@ MOST_DIGITS = 4
 CROP = 32  # pixels
 # Of a composed picture:
 DIGIT_HEIGHTS = (14, 40)  # pixels of its highest digit
-MARGIN = 0.15  # around the boxes, by the height of the highest
+MARGINS = (0.4, 0.15)  # beside and above the boxes, at most, by its height
 FADE = 0.15  # how far beyond its box a crop shows, by half its height
 TURN, SLANT = 0.15, 0.15  # at most, in radians and by the height
 GROUND_WEIGHT = 0.02
@@ -80,12 +80,13 @@ def compose(layout, crops, aspects, generator):
     """
     boxes = place(layout, aspects)
     boxes *= generator.uniform(*DIGIT_HEIGHTS) / boxes[:, 3].max()
-    margin = MARGIN * boxes[:, 3].max()
-    boxes[:, :2] += margin - boxes[:, :2].min(axis=0)
+    margins = generator.uniform(0, MARGINS, (2, 2)) * boxes[:, 3].max()
+    boxes[:, :2] += margins[0] - boxes[:, :2].min(axis=0)
     corners = np.concatenate(
         [boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1
     )
-    width, height = np.ceil(corners[:, 2:].max(axis=0) + margin).astype(int)
+    size = np.ceil(corners[:, 2:].max(axis=0) + margins[1]).astype(int)
+    width, height = size
     crops, ground = alike(np.stack(crops).astype("float64"))
     # A little of the ground everywhere, for where no crop reaches.
     weight = np.full((height, width, 1), GROUND_WEIGHT)

@@ -32,7 +32,7 @@ from keras_edram.datasets.reading_order import (
     end_sequences,
 )
 
-BASES = ("objects", "picture")
+BASES = ("objects", "picture", "between")
 # How many times as wide and as high as an image its window is kept, at most:
 # reading it blurs little, and takes the memory of about four images.
 OVERSAMPLING = 2
@@ -51,9 +51,11 @@ class AnnotatedPictures(RandomSequence):
     objects of the picture, each side moved outwards by `margin` of the base's
     width or height; or the whole picture, if there are no objects or `base`
     says so. It is `crop_fraction` of the base wide and high and lies in its
-    middle, with `random_crops` anywhere in it; then each of its edges is moved
-    by up to `jitter` of its width or height. Beyond the picture, its outermost
-    pixels are repeated.
+    middle, with `random_crops` anywhere in it. With the base `"between"` it is
+    then moved, by a random part of the way, towards the whole picture: so a
+    model learns to read pictures that nobody has cut, and cut ones too. Last,
+    each edge is moved by up to `jitter` of the window's width or height. Beyond
+    the picture, its outermost pixels are repeated.
 
     The truth of an image are the labels of the objects in reading order, then
     the label that ends the sequence (see `end_sequences`), and the windows of
@@ -79,8 +81,9 @@ class AnnotatedPictures(RandomSequence):
             `max_objects + 1`). Defaults to the most that a picture has; a
             generator needs it.
         reading_order: `"forward"` or `"backward"`. Defaults to `"forward"`.
-        base: `"objects"` or `"picture"`, which needs no boxes where the model
-            is used later. Defaults to `"objects"`.
+        base: `"objects"`; `"picture"`, which needs no boxes where the model
+            is used later; or `"between"`, in training for both. Defaults to
+            `"objects"`.
         margin: Float, at least 0. Defaults to 0.12.
         crop_fraction: Float in (0, 1]. Defaults to 1.
         random_crops: Boolean. Defaults to False.
@@ -201,6 +204,7 @@ class AnnotatedPictures(RandomSequence):
                 f"Received: none, and {len(broken)} problems"
             )
         self._bases = np.stack([kept.base for kept in self._kept])
+        self._wholes = np.stack([kept.whole for kept in self._kept])
         self._corners = np.stack([kept.corner for kept in self._kept])
         self._scales = np.stack([kept.scale for kept in self._kept])
         self._labels, self._boxes, self._counts = self._tables(used)
@@ -227,15 +231,25 @@ class AnnotatedPictures(RandomSequence):
         for what, broken in box_problems(picture.boxes, decoded.size):
             if broken:
                 return what
+        whole = np.array([(0, 0), decoded.size], "float64")
         boxes = () if self.base == "picture" else picture.boxes
-        base = _base(boxes, decoded.size, self.margin)
+        base = _base(boxes, whole, self.margin)
         window = self.crop_fraction * (base[1] - base[0])
+        least, most, area = window, window, base
+        if self.base == "between":
+            least, most = np.sort([window, whole[1]], axis=0)
+            area = np.stack(
+                [
+                    np.minimum(base[0], whole[0]),
+                    np.maximum(base[1], whole[1]),
+                ]
+            )
         size = np.array(self.image_size[::-1])
         # What edges can move by, and what the filter of a resized pixel needs.
-        reach = self.jitter + (1 + 2 * self.jitter) / size
-        area = base + np.stack([-reach * window, reach * window])
-        scale = np.minimum(1, OVERSAMPLING * size / window)
-        self._kept.append(_Kept(*_cut(decoded, area, scale), base))
+        reach = (self.jitter + (1 + 2 * self.jitter) / size) * most
+        scale = np.minimum(1, OVERSAMPLING * size / least)
+        area = area + np.stack([-reach, reach])
+        self._kept.append(_Kept(*_cut(decoded, area, scale), base, whole))
         return None
 
     def _tables(self, pictures):
@@ -253,7 +267,7 @@ class AnnotatedPictures(RandomSequence):
         count = stop - start
         # Always the same numbers, so that an option more or less leaves the
         # choices of the others as they were.
-        numbers = self._uniform(start, count, 7)
+        numbers = self._uniform(start, count, 8)
         chosen = self._order(start, count)[:, 0]
         windows = self._windows(chosen, numbers)  # (n, 2, 2)
         images = self._read(chosen, windows)
@@ -284,8 +298,11 @@ class AnnotatedPictures(RandomSequence):
         place = numbers[:, :2] if self.random_crops else 0.5
         corner = low + place * (high - low - side)
         windows = np.stack([corner, corner + side], axis=1)
+        if self.base == "between":
+            way = numbers[:, 7, None, None]
+            windows += way * (self._wholes[chosen] - windows)
         moves = 2 * numbers[:, 2:6].reshape(-1, 2, 2) - 1
-        return windows + self.jitter * moves * side[:, None]
+        return windows + self.jitter * moves * np.diff(windows, axis=1)
 
     def _read(self, chosen, windows):
         """The windows as images: (n, H, W, C)."""
@@ -489,6 +506,7 @@ class _Kept(NamedTuple):
     corner: np.ndarray  # of the picture's pixels, x and y of the left upper one
     scale: np.ndarray  # kept pixels a pixel of the picture, along x and y
     base: np.ndarray  # (left, top), (right, bottom)
+    whole: np.ndarray  # the same of the picture
 
 
 def _decoded(picture, colour):
@@ -500,17 +518,16 @@ def _decoded(picture, colour):
     return Image.fromarray(picture.image).convert("RGB" if colour else "L")
 
 
-def _base(boxes, size, margin):
+def _base(boxes, whole, margin):
     """What windows lie in: (left, top), (right, bottom) as (2, 2)."""
-    size = np.array(size, "float64")
     if not len(boxes):
-        return np.stack([np.zeros(2), size])
+        return whole
     corners = np.reshape(boxes, (-1, 2, 2))
     low, high = corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)
     side = high - low
     base = np.stack([low - margin * side, high + margin * side])
     # A wrong box may lie miles away: that shall not cost memory.
-    return np.clip(base, -size, 2 * size)
+    return np.clip(base, -whole[1], 2 * whole[1])
 
 
 def _cut(picture, area, scale):

@@ -17,8 +17,10 @@ Measured  results/house_numbers_edram_*.json beside this file, once they are run
 Grey pictures, standardised, half of them inverted: a number may be darker than
 its wall or brighter. What holds all digits, and 15 % more on each side, is the
 base; an image is 54 of 64 parts of it, anywhere in training, in the middle for
-tests, as in the paper. Boxes teach zooms and places, skew is left free (Eq. 9
-with β2 = β4 = 0).
+tests, as in the paper. In training it is anything between that and the whole
+picture, so that the model reads pictures without boxes too: `keras-edram
+evaluate RUN --set base=picture --set base_size=54`. Boxes teach zooms and
+places, skew is left free (Eq. 9 with β2 = β4 = 0).
 """
 
 from keras_edram.datasets import folder
@@ -36,7 +38,7 @@ def _data(settings, split, source):
         image_size=settings["image_size"],
         colour=settings["colour"],
         reading_order=settings["reading_order"],
-        base=settings["base"],
+        base=settings["training_base" if in_training else "base"],
         margin=settings["margin"],
         crop_fraction=min(1.0, settings["image_size"] / settings["base_size"]),
         random_crops=in_training,
@@ -57,6 +59,7 @@ def _recipe(reading_order):
             base_size=64,
             colour=False,
             base="objects",
+            training_base="between",
             margin=0.15,
             jitter=0.08,
             invert=True,

@@ -168,6 +168,26 @@ def test_the_whole_picture_can_be_the_base(tmp_path, objects):
         )
 
 
+def test_windows_lie_between_the_objects_and_the_whole_picture(tmp_path):
+    box = (10, 4, 20, 34)
+    file = picture(tmp_path / "a.png", counted((40, 60)), box)
+    options = dict(image_size=30, margin=0.2, crop_fraction=0.5)
+    (tight,) = AnnotatedPictures([file], "0", **options)._windows(
+        np.array([0]), np.zeros((1, 8))
+    )
+    np.testing.assert_allclose(tight, [[11.5, 8.5], [18.5, 29.5]])
+    data = AnnotatedPictures([file], "0", base="between", **options)
+    images, targets = data.arrays(200)
+    left, top, right, bottom = boxes_of(targets, (1, 1))[:, 0].T
+    width, height = 10 / (right - left), 30 / (bottom - top)
+    assert width.min() < 9 and width.max() > 39
+    assert height.min() < 23 and height.max() > 58
+    # Each edge goes the same part of its way.
+    way = (width - 7) / (40 - 7)
+    np.testing.assert_allclose(way, (height - 21) / (60 - 21), atol=1e-3)
+    np.testing.assert_allclose(10 - left * width, 11.5 * (1 - way), atol=1e-2)
+
+
 @pytest.mark.parametrize("colour", [False, True])
 def test_a_whole_picture_is_as_a_model_is_given_one(tmp_path, colour):
     file = picture(tmp_path / "a.png", smooth((301, 207)))
@@ -185,7 +205,10 @@ OPTIONS = dict(crop_fraction=0.8, random_crops=True, jitter=0.15)
 INSIDE = dict(margin=0.4, crop_fraction=0.9, random_crops=True, jitter=0.1)
 
 
-@pytest.mark.parametrize("options", [{}, INSIDE, OPTIONS])
+BETWEEN = dict(base="between", jitter=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, INSIDE, OPTIONS, BETWEEN])
 def test_where_the_truth_says_an_object_is_it_is(white, options):
     height, width = 44, 70
     data = AnnotatedPictures(
@@ -214,7 +237,7 @@ def test_where_the_truth_says_an_object_is_it_is(white, options):
             ]
             assert (window >= 250).all()
             checked += window.size
-        if options == OPTIONS:
+        if options in (OPTIONS, BETWEEN):
             continue
         # Edges are blurred, but to both sides alike: area and middle are those
         # of the boxes, to a small part of a pixel.
@@ -238,6 +261,7 @@ def test_pictures_are_kept_about_twice_as_large_as_images(tmp_path):
         (dict(jitter=0.2), 2.4),
         (dict(crop_fraction=0.5), 4.4),
         (dict(base="picture"), 1.3),
+        (dict(base="between"), 3.2),
     ):
         data = AnnotatedPictures([file], "0", **small, **options)
         kept = data._kept[0].pixels
