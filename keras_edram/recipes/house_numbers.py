@@ -19,8 +19,8 @@ its wall or brighter. What holds all digits, and 15 % more on each side, is the
 base; an image is 54 of 64 parts of it, anywhere in training, in the middle for
 tests, as in the paper. In training it is anything between that and the whole
 picture, so that the model reads pictures without boxes too: `keras-edram
-evaluate RUN --set base=picture --set base_size=54`. Boxes teach zooms and
-places, skew is left free (Eq. 9 with β2 = β4 = 0).
+evaluate RUN --set base=picture`. Boxes teach zooms and places, skew is left
+free (Eq. 9 with β2 = β4 = 0).
 """
 
 from keras_edram.datasets import folder
@@ -31,6 +31,8 @@ from keras_edram.training import Recipe
 
 def _data(settings, split, source):
     in_training = split == "train"
+    base = settings["training_base" if in_training else "base"]
+    cropped = settings["image_size"] / settings["base_size"]
     return folder(
         source,
         split,
@@ -38,9 +40,9 @@ def _data(settings, split, source):
         image_size=settings["image_size"],
         colour=settings["colour"],
         reading_order=settings["reading_order"],
-        base=settings["training_base" if in_training else "base"],
+        base=base,
         margin=settings["margin"],
-        crop_fraction=min(1.0, settings["image_size"] / settings["base_size"]),
+        crop_fraction=1.0 if base == "picture" else min(1.0, cropped),
         random_crops=in_training,
         jitter=settings["jitter"] * in_training,
         invert=settings["invert"] and in_training,
