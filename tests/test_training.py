@@ -55,6 +55,23 @@ def train(recipe, out, kill_at=None, callback=None, **options):
     return training.train(recipe, out, name="tiny", verbose=0, **options)
 
 
+def quick_recipe(optimizer=keras.optimizers.Adam, **settings):
+    """A tiny recipe of a baseline, whose graph is made in no time."""
+
+    def compile_baseline(model, settings, jit_compile):
+        model.compile(
+            optimizer(settings["learning_rate"]),
+            loss={"labels": LabelLoss()},
+            metrics={"labels": [AverageError()]},
+        )
+
+    return dataclasses.replace(
+        tiny.recipe(**settings),
+        model=lambda settings, data: Baseline(data.image_shape),
+        compile=compile_baseline,
+    )
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     recipe = tiny.recipe()
@@ -82,21 +99,8 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
             assert row[name] == other[name], name
 
 
-def compile_baseline(model, settings, jit_compile):
-    model.compile(
-        keras.optimizers.Adam(settings["learning_rate"]),
-        loss={"labels": LabelLoss()},
-        metrics={"labels": [AverageError()]},
-    )
-
-
 def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
-    recipe = dataclasses.replace(
-        tiny.recipe(epochs=5, learning_rate=0.5),
-        # Its graph is made in no time.
-        model=lambda settings, data: Baseline(data.image_shape),
-        compile=compile_baseline,
-    )
+    recipe = quick_recipe(epochs=5, learning_rate=0.5)
 
     def plateau():
         # Nothing is ever good enough: the rate falls every second epoch.
@@ -123,7 +127,7 @@ def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
 def finished(tmp_path_factory):
     """A run of two epochs, with what `train` returned."""
     out = tmp_path_factory.mktemp("finished")
-    return out, train(tiny.recipe(epochs=2), out)
+    return out, train(quick_recipe(epochs=2), out)
 
 
 def test_the_run_folder_holds_what_its_description_says(finished):
@@ -148,25 +152,20 @@ def test_the_run_folder_holds_what_its_description_says(finished):
 def test_a_finished_run_is_not_trained_again(finished):
     out, results = finished
     before = (out / "last.keras").stat().st_mtime_ns
-    assert train(tiny.recipe(epochs=2), out) == results
+    assert train(quick_recipe(epochs=2), out) == results
     assert (out / "last.keras").stat().st_mtime_ns == before
 
 
 def test_a_folder_with_another_run_is_refused(finished):
     out, _ = finished
     with pytest.raises(ValueError, match="Received: .*settings"):
-        train(tiny.recipe(epochs=3), out)
+        train(quick_recipe(epochs=3), out)
 
 
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(
     tmp_path,
 ):
-    recipe = dataclasses.replace(
-        tiny.recipe(epochs=2),
-        compile=lambda model, settings, jit: tiny._edram.compile_edram(
-            model, keras.optimizers.SGD(1e30), settings, jit
-        ),
-    )
+    recipe = quick_recipe(keras.optimizers.SGD, epochs=2, learning_rate=1e30)
     with pytest.raises(RuntimeError, match="diverged"):
         train(recipe, tmp_path)
     assert not (tmp_path / "results.json").exists()
