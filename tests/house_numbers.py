@@ -32,8 +32,9 @@ CROP = 32  # pixels
 DIGIT_HEIGHTS = (14, 40)  # pixels of its highest digit
 MARGINS = (0.4, 0.15)  # beside and above the boxes, at most, by its height
 FADE = 0.15  # how far beyond its box a crop shows, by half its height
-TURN, SLANT = 0.15, 0.15  # at most, in radians and by the height
+TURN, SLANT = 0.2, 0.3  # at most, in radians and by the height
 GROUND_WEIGHT = 0.02
+MIX = 0.6  # how much its channels are mixed: the less the more
 
 
 def split_of(name):
@@ -64,8 +65,8 @@ def compose(layout, crops, aspects, generator):
     """A picture with a crop at each place of the layout, and the boxes in it.
 
     Heights, vertical places and gaps are the layout's, widths those of the
-    digits. Each digit is turned and slanted a little; the picture is as fine as
-    any of the real ones.
+    digits. Each digit is turned and slanted a little, and all have new colours;
+    the picture is as fine as any of the real ones.
 
     Args:
         layout: Array of shape `(n, 4)`: left, top, width, height.
@@ -87,6 +88,9 @@ def compose(layout, crops, aspects, generator):
     )
     size = np.ceil(corners[:, 2:].max(axis=0) + margins[1]).astype(int)
     width, height = size
+    # Digits are few, so each is seen in many colours.
+    mix = generator.dirichlet([MIX] * 3, size=3)  # (new, old) channels
+    crops = [crop @ mix.T for crop in crops]
     crops, ground = alike(np.stack(crops).astype("float64"))
     # A little of the ground everywhere, for where no crop reaches.
     weight = np.full((height, width, 1), GROUND_WEIGHT)
