@@ -1,10 +1,9 @@
-"""The command `keras-edram`: parses its arguments, calls the rest, prints."""
+"""What the commands do; what takes long to import is imported by those."""
 
-import argparse
 import json
-import os
-import pathlib
 import sys
+
+from keras_edram.cli import printing
 
 # Images in the figures of a run: the first four are all ones, as it happens.
 DRAWN = dict(start=4, stop=9)
@@ -13,343 +12,6 @@ DRAWN_MANY = 2000  # images in a heat map
 # The picture that crops are taken from, to the crop: 64 to 54 pixels in the
 # paper's section 4.2.
 CROPPED = 64 / 54
-MODEL_HELP = "a preset, a .keras file or a run folder"
-
-
-def main(arguments=None):
-    """Runs the command; its exit status is 2 for anything wrong.
-
-    `check-data` has 1 for data that are broken.
-    """
-    options = _parser().parse_args(arguments)
-    _load_tensorflow_quietly()
-    try:
-        return options.run(options) or 0
-    except (ValueError, OSError, RuntimeError) as error:
-        message = " ".join(str(error).split())
-        print(f"keras-edram: error: {message}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("keras-edram: interrupted", file=sys.stderr)
-        return 130
-
-
-def _load_tensorflow_quietly():
-    """Imports Keras without TensorFlow's notes on the machine.
-
-    They come from its C++ code before any setting of it counts, so standard
-    error is closed to them for the time of the import.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import keras  # noqa: F401
-
-        if keras.config.backend() == "tensorflow":
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # looks for a GPU, and says so
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(nowhere)
-        os.close(standard_error)
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="keras-edram",
-        description="Models that look at an image in a few glimpses and read "
-        "what they find.",
-    )
-    parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name, run, description):
-        added = commands.add_parser(
-            name, help=description, description=description
-        )
-        added.set_defaults(run=run)
-        return added
-
-    added = command(
-        "quickstart",
-        _quickstart,
-        "Trains a small EDRAM on the digits that ship with the package, shows "
-        "where it looks, and exports it: a few minutes, no network.",
-    )
-    added.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("runs/quickstart")
-    )
-    _add_settings(added)
-
-    added = command(
-        "train",
-        _train,
-        "Trains a recipe into a run folder; started again, it goes on.",
-    )
-    added.add_argument("recipe", help="one of those that `recipes` lists")
-    added.add_argument("--out", type=pathlib.Path, required=True)
-    _add_source(added)
-    added.add_argument("--epochs", type=int)
-    added.add_argument(
-        "--jit", action="store_true", help="compile the step with XLA"
-    )
-    added.add_argument(
-        "--mixed-precision", action="store_true", help="compute in bfloat16"
-    )
-    added.add_argument(
-        "--strategy",
-        choices=("mirrored",),
-        help="train on all GPUs of the machine, each with a part of the batch",
-    )
-    _add_settings(added)
-
-    added = command("evaluate", _evaluate, "Errors of a model on a data set.")
-    _add_model(added)
-    _add_recipe(added)
-    added.add_argument(
-        "--split", choices=("train", "validation", "test"), default="test"
-    )
-    added.add_argument(
-        "--images", type=int, help="how many; as many as there are pictures"
-    )
-    added.add_argument(
-        "--glimpses", type=int, help="look this often at each target"
-    )
-    added.add_argument(
-        "--rollouts",
-        type=int,
-        default=0,
-        help="of RAM: average this many drawn paths; 0 takes the mean policy",
-    )
-    added.add_argument(
-        "--crops",
-        type=int,
-        help="average this many crops of each image, which must be larger than "
-        "the model's, as by --set image_size=64",
-    )
-    added.add_argument(
-        "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the error over the number of glimpses",
-    )
-    added.add_argument(
-        "--coverage",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the error that is left when unsure answers are refused",
-    )
-    added.add_argument(
-        "--anytime",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw error and glimpses over the confidence to stop looking at",
-    )
-    added.add_argument(
-        "--heat-map",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw how often it looked where",
-    )
-    added.add_argument(
-        "--out", type=pathlib.Path, metavar="FILE", help="write JSON to a file"
-    )
-    added.add_argument(
-        "--json", action="store_true", help="print JSON, not a table"
-    )
-
-    added = command("predict", _predict, "Reads picture files.")
-    _add_model(added)
-    added.add_argument("images", type=pathlib.Path, nargs="+", metavar="IMAGE")
-    added.add_argument(
-        "--refuse-below",
-        type=float,
-        default=0.0,
-        metavar="PROBABILITY",
-        help="say that you do not know when less sure than this, 0 to 1",
-    )
-    added.add_argument(
-        "--confidence",
-        type=float,
-        metavar="PROBABILITY",
-        help="stop looking at a picture when a glimpse is this sure, 0 to 1",
-    )
-    added.add_argument(
-        "--max-glimpses", type=int, help="look at a picture this often at most"
-    )
-    added.add_argument(
-        "--crops",
-        type=int,
-        help="average the answers to this many crops of each picture",
-    )
-    added.add_argument(
-        "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw where the model looked",
-    )
-    added.add_argument(
-        "--json", action="store_true", help="print JSON, not a table"
-    )
-
-    added = command("export", _export, "Writes a model for deployment.")
-    _add_model(added)
-    added.add_argument(
-        "--format", choices=("saved_model", "tflite", "onnx"), required=True
-    )
-    added.add_argument(
-        "--out",
-        type=pathlib.Path,
-        required=True,
-        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file; "
-        "with --report, a folder",
-    )
-    added.add_argument(
-        "--model-version",
-        type=int,
-        metavar="VERSION",
-        default=1,
-        help="of a SavedModel",
-    )
-    added.add_argument(
-        "--warmup",
-        action="store_true",
-        help="of a SavedModel: add requests that TensorFlow Serving plays when "
-        "it loads it; needs the extra `tf-serving`",
-    )
-    added.add_argument(
-        "--quantize",
-        choices=("float16", "int8", "static_int8"),
-        help="of TFLite: half the size, or a quarter; with static_int8 the "
-        "convolutions compute in 8 bits too, in ranges measured on validation "
-        "images; needs the extra `tflite`",
-    )
-    added.add_argument(
-        "--no-steps",
-        action="store_true",
-        help="of TFLite: leave out the signatures `start` and `look`",
-    )
-    added.add_argument(
-        "--report",
-        action="store_true",
-        help="of TFLite: write all of these, run them on test images, and "
-        "write a table of sizes, errors and milliseconds",
-    )
-    added.add_argument(
-        "--images",
-        type=int,
-        default=2000,
-        help="how many test images of a report",
-    )
-    _add_recipe(added)
-
-    added = command(
-        "serve",
-        _serve,
-        "Answers requests over HTTP, and shows a page to try the model; needs "
-        "the extra `serve`.",
-    )
-    _add_model(added)
-    added.add_argument(
-        "--port", type=int, default=8501, help="0 takes any free one"
-    )
-    added.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="the address to listen at; by default this machine alone",
-    )
-    added.add_argument(
-        "--name", help="in URLs; by default that of the preset, or `model`"
-    )
-
-    added = command(
-        "ensemble",
-        _ensemble,
-        "Joins trained models, of either reading order, into one.",
-    )
-    added.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
-    added.add_argument(
-        "--out", type=pathlib.Path, required=True, metavar="FILE.keras"
-    )
-
-    added = command(
-        "check-data",
-        _check_data,
-        "Lists what is wrong in a folder of annotated pictures; changes "
-        "nothing.",
-    )
-    added.add_argument("directory", type=pathlib.Path, metavar="DIR")
-    added.add_argument(
-        "--format",
-        choices=("coco", "yolo", "voc", "csv"),
-        help="found out by itself if there is only one",
-    )
-    added.add_argument(
-        "--sheet",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw pictures with their boxes in the order of reading",
-    )
-
-    added = command("table", _table, "A paper's figures and ours, as Markdown.")
-    added.add_argument("paper", choices=("edram", "ram"))
-    added.add_argument(
-        "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the validation error over the images seen",
-    )
-    command("recipes", _recipes, "Lists the recipes and what they gave.")
-    command("presets", _presets, "Lists the trained models that ship.")
-    return parser
-
-
-class _Version(argparse.Action):
-    """Prints the version; imported only then."""
-
-    def __init__(self, **kwargs):
-        super().__init__(nargs=0, help="print the version", **kwargs)
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        from keras_edram import __version__
-
-        print(f"keras-edram {__version__}")
-        parser.exit()
-
-
-def _add_model(parser):
-    parser.add_argument("model", help=MODEL_HELP)
-
-
-def _add_source(parser):
-    parser.add_argument(
-        "--source",
-        help="where the data come from: bundled, tfds, or the folder of "
-        "pictures of a recipe that reads one",
-    )
-
-
-def _add_recipe(parser):
-    parser.add_argument(
-        "--recipe",
-        help="the recipe whose data it is; that of the model, if it is known",
-    )
-    _add_settings(parser)
-    _add_source(parser)
-
-
-def _add_settings(parser):
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change a setting of the recipe; can be given more than once",
-    )
 
 
 def _settings(options):
@@ -362,7 +24,8 @@ def _settings(options):
     return settings
 
 
-def _train(options):
+def train(options):
+    """Trains a recipe into a run folder; started again, it goes on."""
     from keras_edram import recipes, training
 
     settings = _settings(options)
@@ -379,11 +42,15 @@ def _train(options):
         strategy=options.strategy,
     )
     _draw_run(options.out, results)
-    print(f"\n{_figures_table(results)}\n")
-    _print_run_folder(options.out)
+    print(f"\n{printing.figures_table(results)}\n")
+    printing.print_run_folder(options.out)
 
 
-def _quickstart(options):
+def quickstart(options):
+    """Trains a small EDRAM, shows where it looks, and exports it.
+
+    It takes a few minutes, and no network: the digits ship with the package.
+    """
     from keras_edram import presets, recipes, serving, training
 
     out = options.out
@@ -395,12 +62,12 @@ def _quickstart(options):
     )
     results = training.train(recipe, out, name="quickstart")
     _draw_run(out, results)
-    print(f"\n{_figures_table(results)}\n\nExporting ...", flush=True)
+    print(f"\n{printing.figures_table(results)}\n\nExporting ...", flush=True)
     model = presets.open_model(out)
     saved_model = serving.export_saved_model(model, out / "saved_model")
     tflite = serving.export_tflite(model, out / "model.tflite")
     print("The SavedModel and the TFLite file agree with the model.\n")
-    _print_run_folder(out)
+    printing.print_run_folder(out)
     print(
         f"  {saved_model.relative_to(out)}/    for TensorFlow Serving\n"
         f"  {tflite.relative_to(out)}      for a device\n\n"
@@ -411,7 +78,8 @@ def _quickstart(options):
     )
 
 
-def _evaluate(options):
+def evaluate(options):
+    """Errors of a model on a data set."""
     import numpy as np
 
     from keras_edram import (
@@ -476,7 +144,7 @@ def _evaluate(options):
     print(
         json.dumps(figures, indent=2)
         if options.json
-        else _figures_table(figures)
+        else printing.figures_table(figures)
     )
 
 
@@ -511,7 +179,8 @@ def _draw_rollouts(model, number):
     model.num_rollouts = number
 
 
-def _predict(options):
+def predict(options):
+    """Reads picture files."""
     import numpy as np
 
     from keras_edram import (
@@ -592,7 +261,8 @@ def _predict(options):
         )
 
 
-def _ensemble(options):
+def ensemble(options):
+    """Joins trained models, of either reading order, into one."""
     from keras_edram import files, presets
     from keras_edram.models import Ensemble
 
@@ -609,7 +279,8 @@ def _ensemble(options):
     )
 
 
-def _check_data(options):
+def check_data(options):
+    """Lists what is wrong in a folder of pictures, and changes nothing."""
     from keras_edram import visualization
     from keras_edram.datasets import check_pictures, read_folder
 
@@ -635,7 +306,8 @@ def _check_data(options):
     return 1 if any(problem.broken for problem in problems) else 0
 
 
-def _export(options):
+def export(options):
+    """Writes a model for deployment."""
     from keras_edram import presets, serving
 
     for name in ("quantize", "no_steps", "report"):
@@ -681,7 +353,11 @@ def _report(options, model):
     print(report.table(figures), end="")
 
 
-def _serve(options):
+def serve(options):
+    """Answers requests over HTTP, and shows a page to try the model.
+
+    It needs the extra `serve`.
+    """
     # KServe would take arguments of the command for its own.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
@@ -697,7 +373,8 @@ def _serve(options):
     )
 
 
-def _recipes(options):
+def list_recipes(options):
+    """Lists the recipes and what they gave."""
     from keras_edram import recipes
 
     for name in recipes.names():
@@ -708,7 +385,8 @@ def _recipes(options):
         print(f"{name}: {recipes.load(name).summary}; {given}")
 
 
-def _table(options):
+def table(options):
+    """A paper's figures and ours, as Markdown."""
     from keras_edram import recipes, visualization
 
     print(recipes.table(options.paper))
@@ -716,7 +394,8 @@ def _table(options):
         visualization.plot_curves(recipes.curves(options.paper), options.plot)
 
 
-def _presets(options):
+def list_presets(options):
+    """Lists the trained models that ship."""
     from keras_edram import presets
 
     for name in presets.names():
@@ -761,78 +440,3 @@ def _draw_run(out, results):
         out / "paths.png",
         labels=targets["labels"][:DRAWN_PATHS],
     )
-
-
-def _print_run_folder(out):
-    print(
-        f"In {out}:\n"
-        "  model.keras     the model with the lowest validation error\n"
-        "  results.json    its figures, and how they came about\n"
-        "  history.csv     and history.png: how it learnt\n"
-        "  glimpses.png    and glimpses.gif: where it looks\n"
-        "  paths.png       the same as paths\n"
-        "  heat_map.png    and over many images: does it depend on them?"
-    )
-
-
-def _figures_table(figures):
-    """Errors in per cent, overlaps and spreads, for people."""
-    lines = [
-        f"test error     {figures['error']:.2%}   of {figures['images']:,} "
-        "images, by the mean of all glimpses"
-    ]
-    if len(figures["error_by_length"]) > 1:
-        by_length = ", ".join(
-            f"{error:.2%} of {length}"
-            for length, error in figures["error_by_length"].items()
-        )
-        lines += [
-            f"by length      {by_length}",
-            f"each object    {figures['label_error']:.2%}",
-        ]
-    refused = ", ".join(
-        f"{error:.2%} in {coverage}"
-        for coverage, error in figures["error_at_coverage"].items()
-    )
-    lines += [
-        f"of the surest  {refused}",
-        f"calibration    {figures['calibration_error']:.3f}   between how sure "
-        "it is and how right",
-        f"overlap        {figures['iou']:.3f}   of the last window with the "
-        "true one",
-    ]
-    if "error_by_glimpse" in figures:
-        lines += _glimpse_lines(figures)
-    if "anytime" in figures:
-        lines += ["", "stops when sure      error    glimpses"]
-        lines += [
-            f"{row['confidence'] or 'never':>15}   {row['error']:7.2%}   "
-            f"{row['glimpses']:5.2f} ({row['share']:.0%})"
-            for row in figures["anytime"]
-        ]
-    return "\n".join(lines)
-
-
-def _glimpse_lines(figures):
-    """A column for each glimpse at a target."""
-    number = len(figures["iou_by_glimpse"])
-    lines = [
-        f"spread         {figures['spread']:.3f}   of the last window over the "
-        "images, which are 2 wide",
-        "",
-        "glimpses           " + "".join(f"{n + 1:>8}" for n in range(number)),
-    ]
-    for name, key, form in (
-        ("error, alone", "error_by_glimpse", "{:8.2%}"),
-        ("error, mean so far", "error_by_average", "{:8.2%}"),
-        ("overlap", "iou_by_glimpse", "{:8.3f}"),
-        ("spread", "spread_by_glimpse", "{:8.3f}"),
-    ):
-        if len(figures[key]) == number:
-            values = "".join(map(form.format, figures[key]))
-            lines.append(f"{name:19}{values}")
-    return lines
-
-
-if __name__ == "__main__":
-    sys.exit(main())
