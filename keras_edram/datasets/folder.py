@@ -52,10 +52,11 @@ class AnnotatedPictures(RandomSequence):
     width or height; or the whole picture, if there are no objects or `base`
     says so. It is `crop_fraction` of the base wide and high and lies in its
     middle, with `random_crops` anywhere in it. With the base `"between"` it is
-    then moved, by a random part of the way, towards the whole picture: so a
-    model learns to read pictures that nobody has cut, and cut ones too. Last,
-    each edge is moved by up to `jitter` of the window's width or height. Beyond
-    the picture, its outermost pixels are repeated.
+    then moved, by a random part of the way, towards the whole picture, or three
+    times the base where that is less: so a model learns to read pictures that
+    nobody has cut, and cut ones too. Last, each edge is moved by up to `jitter`
+    of the window's width or height. Beyond the picture, its outermost pixels
+    are repeated.
 
     The truth of an image are the labels of the objects in reading order, then
     the label that ends the sequence (see `end_sequences`), and the windows of
@@ -67,7 +68,7 @@ class AnnotatedPictures(RandomSequence):
 
     Each picture is decoded once, at construction; what windows can reach is
     kept in memory, with about twice as many pixels along each side as images
-    have.
+    have; with `"between"` up to six times as many.
 
     Args:
         annotations: `Annotations` of `read_annotations`, or `AnnotatedPicture`
@@ -204,7 +205,7 @@ class AnnotatedPictures(RandomSequence):
                 f"Received: none, and {len(broken)} problems"
             )
         self._bases = np.stack([kept.base for kept in self._kept])
-        self._wholes = np.stack([kept.whole for kept in self._kept])
+        self._outers = np.stack([kept.outer for kept in self._kept])
         self._corners = np.stack([kept.corner for kept in self._kept])
         self._scales = np.stack([kept.scale for kept in self._kept])
         self._labels, self._boxes, self._counts = self._tables(used)
@@ -234,22 +235,21 @@ class AnnotatedPictures(RandomSequence):
         whole = np.array([(0, 0), decoded.size], "float64")
         boxes = () if self.base == "picture" else picture.boxes
         base = _base(boxes, whole, self.margin)
-        window = self.crop_fraction * (base[1] - base[0])
+        side = base[1] - base[0]
+        window = self.crop_fraction * side
+        # Were it larger, nothing could be read in it, and all would be kept.
+        outer = np.clip(whole, base[0] - side, base[1] + side)
         least, most, area = window, window, base
         if self.base == "between":
-            least, most = np.sort([window, whole[1]], axis=0)
-            area = np.stack(
-                [
-                    np.minimum(base[0], whole[0]),
-                    np.maximum(base[1], whole[1]),
-                ]
-            )
+            least, most = np.sort([window, outer[1] - outer[0]], axis=0)
+            both = np.stack([base, outer])
+            area = np.stack([both[:, 0].min(axis=0), both[:, 1].max(axis=0)])
         size = np.array(self.image_size[::-1])
         # What edges can move by, and what the filter of a resized pixel needs.
         reach = (self.jitter + (1 + 2 * self.jitter) / size) * most
         scale = np.minimum(1, OVERSAMPLING * size / least)
         area = area + np.stack([-reach, reach])
-        self._kept.append(_Kept(*_cut(decoded, area, scale), base, whole))
+        self._kept.append(_Kept(*_cut(decoded, area, scale), base, outer))
         return None
 
     def _tables(self, pictures):
@@ -300,7 +300,7 @@ class AnnotatedPictures(RandomSequence):
         windows = np.stack([corner, corner + side], axis=1)
         if self.base == "between":
             way = numbers[:, 7, None, None]
-            windows += way * (self._wholes[chosen] - windows)
+            windows += way * (self._outers[chosen] - windows)
         moves = 2 * numbers[:, 2:6].reshape(-1, 2, 2) - 1
         return windows + self.jitter * moves * np.diff(windows, axis=1)
 
@@ -506,7 +506,7 @@ class _Kept(NamedTuple):
     corner: np.ndarray  # of the picture's pixels, x and y of the left upper one
     scale: np.ndarray  # kept pixels a pixel of the picture, along x and y
     base: np.ndarray  # (left, top), (right, bottom)
-    whole: np.ndarray  # the same of the picture
+    outer: np.ndarray  # the same of what windows between are moved towards
 
 
 def _decoded(picture, colour):

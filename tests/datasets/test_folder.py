@@ -171,21 +171,34 @@ def test_the_whole_picture_can_be_the_base(tmp_path, objects):
 def test_windows_lie_between_the_objects_and_the_whole_picture(tmp_path):
     box = (10, 4, 20, 34)
     file = picture(tmp_path / "a.png", counted((40, 60)), box)
-    options = dict(image_size=30, margin=0.2, crop_fraction=0.5)
+    options = dict(image_size=30, margin=0.4, crop_fraction=0.5)
     (tight,) = AnnotatedPictures([file], "0", **options)._windows(
         np.array([0]), np.zeros((1, 8))
     )
-    np.testing.assert_allclose(tight, [[11.5, 8.5], [18.5, 29.5]])
+    np.testing.assert_allclose(tight, [[10.5, 5.5], [19.5, 32.5]])
     data = AnnotatedPictures([file], "0", base="between", **options)
     images, targets = data.arrays(200)
     left, top, right, bottom = boxes_of(targets, (1, 1))[:, 0].T
     width, height = 10 / (right - left), 30 / (bottom - top)
-    assert width.min() < 9 and width.max() > 39
-    assert height.min() < 23 and height.max() > 58
+    assert width.min() < 10 and width.max() > 39
+    assert height.min() < 28 and height.max() > 58
     # Each edge goes the same part of its way.
-    way = (width - 7) / (40 - 7)
-    np.testing.assert_allclose(way, (height - 21) / (60 - 21), atol=1e-3)
-    np.testing.assert_allclose(10 - left * width, 11.5 * (1 - way), atol=1e-2)
+    way = (width - 9) / (40 - 9)
+    np.testing.assert_allclose(way, (height - 27) / (60 - 27), atol=1e-3)
+    np.testing.assert_allclose(10 - left * width, 10.5 * (1 - way), atol=1e-2)
+
+
+def test_windows_are_no_more_than_three_times_what_holds_the_objects(tmp_path):
+    box = (500, 100, 540, 130)
+    file = picture(tmp_path / "a.png", smooth((1200, 900)), box)
+    data = AnnotatedPictures(
+        [file], "0", image_size=20, margin=0, base="between", colour=False
+    )
+    assert data._kept[0].pixels.size < 6**2 * 1.3 * 20 * 20
+    _, targets = data.arrays(200)
+    left, top, right, bottom = boxes_of(targets, (1, 1))[:, 0].T
+    assert 0.3 < (right - left).min() < 0.36
+    assert 0.3 < (bottom - top).min() < 0.36
 
 
 @pytest.mark.parametrize("colour", [False, True])
