@@ -105,8 +105,7 @@ def test_an_ensemble_is_joined_of_presets(tmp_path, monkeypatch):
     assert len(ensemble.members) == 2
     images = np.random.default_rng(0).uniform(0, 255, (2, 100, 100, 1))
     np.testing.assert_array_equal(
-        ensemble.predict(images)["labels"][:, 1],
-        member.predict(images)["labels"],
+        ensemble(images)["labels"][:, 1], member(images)["labels"]
     )
 
 

@@ -366,7 +366,9 @@ def test_a_file_with_flex_operators_is_refused(tmp_path, monkeypatch):
 
 
 def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    loaded = [name for name in sys.modules if "tensorflow_serving." in name]
+    for name in ("tensorflow_serving", *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RuntimeError, match=r"keras-edram\[tf-serving\]"):
         serving.export_saved_model(model, tmp_path / "cold", warmup=True)
     assert not list(tmp_path.iterdir())
