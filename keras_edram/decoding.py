@@ -325,7 +325,8 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
     (2, 1)
 
     Reference:
-        - Ablavatski et al., 2017, section 4.2: "Monte Carlo averaging".
+        - Ablavatski et al., 2017, section 4.2, for the sizes of the crops;
+          Table 2 names Monte-Carlo averaging of others' models.
     """
     images = np.asarray(images)
     size, crop = np.array(images.shape[1:3]), np.array(image_size)

@@ -86,8 +86,7 @@ def compose(layout, crops, aspects, generator):
     corners = np.concatenate(
         [boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1
     )
-    size = np.ceil(corners[:, 2:].max(axis=0) + margins[1]).astype(int)
-    width, height = size
+    width, height = np.ceil(corners[:, 2:].max(axis=0) + margins[1]).astype(int)
     # Digits are few, so each is seen in many colours.
     mix = generator.dirichlet([MIX] * 3, size=3)  # (new, old) channels
     crops = [crop @ mix.T for crop in crops]
@@ -126,35 +125,28 @@ def paste(box, crop, size, generator):
         weight is in the digit's own box.
     """
     middle, half = box[:2] + box[2:] / 2, box[2:] / 2
-    y, x = np.indices(size)
-    offset = np.stack([x, y], axis=-1) + 0.5 - middle
     turn, slant = generator.uniform(-1, 1, 2) * (TURN, SLANT)
     cos, sin = np.cos(turn), np.sin(turn)
-    turned = offset @ np.array([[cos, -sin], [sin, cos]])
-    turned[..., 0] += slant * turned[..., 1]
+    turned = np.array([[1, slant], [0, 1]]) @ [[cos, sin], [-sin, cos]]
     # The square crop shows as much as the box is wide or high.
-    source = turned * (CROP / box[2:].max()) + CROP / 2 - 0.5
-    pixels = read(crop, source)
-    outside = (np.abs(turned) - half) / (FADE * half[1])
+    scale = CROP / box[2:].max()
+    crop = Image.fromarray(crop.clip(0, 255).astype("uint8"))
+    if scale > 1:  # what shrinks is blurred
+        crop = crop.resize([round(CROP / scale)] * 2, Image.Resampling.BOX)
+        crop = crop.resize([CROP] * 2, Image.Resampling.BILINEAR)
+    shift = CROP / 2 - scale * turned @ middle
+    pixels = crop.transform(
+        size[::-1],
+        Image.Transform.AFFINE,
+        np.column_stack([scale * turned, shift]).ravel(),
+        Image.Resampling.BILINEAR,
+    )
+    y, x = np.indices(size) + 0.5
+    places = (np.stack([x, y], axis=-1) - middle) @ turned.T
+    outside = (np.abs(places) - half) / (FADE * half[1])
     weights = (1 - outside).clip(0, 1).prod(axis=-1)
-    inside = (np.abs(source - CROP / 2 + 0.5) < CROP / 2).all(axis=-1)
-    return pixels, (weights * inside)[..., None]
-
-
-def read(crop, places):
-    """The crop at places (x, y) between its pixels, blurred as it shrinks."""
-    step = np.abs(places[0, 1] - places[0, 0]).max()
-    if step > 1:
-        side = max(2, round(CROP / step))
-        small = Image.fromarray(crop.clip(0, 255).astype("uint8"))
-        small = small.resize((side, side), Image.Resampling.BOX)
-        crop = np.asarray(small.resize((CROP, CROP)), "float64")
-    places = places.clip(0, CROP - 1.001)
-    x, y = places.astype(int).transpose(2, 0, 1)
-    fx, fy = (places - places.astype(int)).transpose(2, 0, 1)[..., None]
-    above = crop[y, x] * (1 - fx) + crop[y, x + 1] * fx
-    below = crop[y + 1, x] * (1 - fx) + crop[y + 1, x + 1] * fx
-    return above * (1 - fy) + below * fy
+    inside = (np.abs(places) < box[2:].max() / 2).all(axis=-1)
+    return np.asarray(pixels, "float64"), (weights * inside)[..., None]
 
 
 def alike(crops):

@@ -8,8 +8,6 @@ from keras_edram import files
 
 PAPERS = ("edram", "ram")
 RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
-# Ten drawn paths averaged, or ten crops; no boxes to cut pictures out by.
-VARIANTS = ("rollouts", "crops", "no_boxes")
 
 
 def names():
@@ -77,8 +75,8 @@ def results(name, variant=None):
 
     Args:
         name: String, the name of the recipe, or of an ensemble of several.
-        variant: One of `VARIANTS` or `None`: how else the same model was
-            evaluated.
+        variant: How else the same model was evaluated: `"rollouts"` or
+            `"crops"`, ten of them averaged; `"no_boxes"`, whole pictures.
 
     Returns:
         Dictionary, the `results.json` of the recipe's run; of a variant or an

@@ -2,8 +2,8 @@
 
 Paper     Ablavatski et al., 2017, section 4.2, Table 2: 4.36 % of the numbers
           of SVHN's test pictures are read wrongly by one model, 3.6 % by a
-          forward and a backward one with Monte-Carlo averaging. Not to be
-          compared with figures on other pictures.
+          forward and a backward one. Not to be compared with figures on other
+          pictures.
 Protocol  any folder of annotated pictures that `keras_edram.datasets.folder`
           reads; the model is chosen on its validation part. Ours were measured
           on 4,500 reconstructed pictures of SVHN, of which 900 are for
