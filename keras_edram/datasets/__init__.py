@@ -1,5 +1,6 @@
 """Data: `tf.data` or NumPy, as `(images, {"labels", "transforms"})`."""
 
+from keras_edram.datasets.annotated_pictures import AnnotatedPictures
 from keras_edram.datasets.annotation_formats import Problem
 from keras_edram.datasets.annotations import (
     AnnotatedPicture,
@@ -14,12 +15,7 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
-from keras_edram.datasets.folder import (
-    AnnotatedPictures,
-    folder,
-    read_folder,
-    read_splits,
-)
+from keras_edram.datasets.folder import folder, read_folder, read_splits
 from keras_edram.datasets.pictures import read_picture
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.reading_order import end_sequences, lines_order

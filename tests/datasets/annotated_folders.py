@@ -6,6 +6,10 @@ import json
 import numpy as np
 from PIL import Image
 
+from keras_edram.datasets import AnnotatedPicture
+
+HEADER = "file,label,xmin,ymin,xmax,ymax"
+
 # Width and height, then label and left, top, right, bottom in pixels, as they
 # are read: line by line. No picture is square.
 PICTURES = {
@@ -35,6 +39,16 @@ def counted(size, channels=3):
     return numbers.astype("uint8").reshape(height, width, channels)
 
 
+def picture(path, pixels, *boxes, labels=None):
+    """A picture file with its boxes; their labels are "0", "1", ..."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    labels = labels or tuple(str(i) for i in range(len(boxes)))
+    return AnnotatedPicture(
+        path, labels, np.array(boxes, "float64").reshape(-1, 4)
+    )
+
+
 def write_pictures(folder):
     for name, (size, _) in PICTURES.items():
         path = folder / name
@@ -50,7 +64,7 @@ def annotated():
 
 def write_csv(folder, apart):
     write_pictures(folder / "photos" if apart else folder)
-    lines = ["file,label,xmin,ymin,xmax,ymax"]
+    lines = [HEADER]
     for name, _, objects in annotated():
         name = f"photos/{name}" if apart else name
         for label, box in objects:
@@ -147,3 +161,17 @@ def tree_hash(folder):
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def broken_folder(directory):
+    """Ten pictures of which 2 cannot be used, and one is cut short."""
+    lines = [HEADER]
+    for i in range(10):
+        file = picture(directory / f"{i}.png", counted((40, 30)))
+        lines.append(f"{i}.png,x,2,2,{2 if i == 3 else 9},9")
+        if i == 5:
+            content = file.path.read_bytes()
+            file.path.write_bytes(content[: len(content) // 2])
+    lines.append("none.png,x,1,1,2,2")
+    (directory / "boxes.csv").write_text("\n".join(lines))
+    return directory
