@@ -1,7 +1,7 @@
 """Data: `tf.data` or NumPy, as `(images, {"labels", "transforms"})`."""
 
 from keras_edram.datasets.annotated_pictures import AnnotatedPictures
-from keras_edram.datasets.annotation_formats import Problem
+from keras_edram.datasets.annotation_formats.entries import Problem
 from keras_edram.datasets.annotations import (
     AnnotatedPicture,
     Annotations,

@@ -6,7 +6,10 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.datasets.annotation_formats import Problem, relative_name
+from keras_edram.datasets.annotation_formats.entries import (
+    Problem,
+    relative_name,
+)
 from keras_edram.datasets.annotations import (
     Annotations,
     box_problems,

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_edram.datasets.annotation_formats import (
-    FORMATS,
+from keras_edram.datasets.annotation_formats import FORMATS, find_format
+from keras_edram.datasets.annotation_formats.entries import (
     Problem,
-    find_format,
     relative_name,
     sorted_names,
 )

@@ -7,7 +7,7 @@ from keras_edram.datasets.annotated_pictures import (
     AnnotatedPictures,
     most_objects,
 )
-from keras_edram.datasets.annotation_formats import (
+from keras_edram.datasets.annotation_formats.entries import (
     ANNOTATION_SUFFIXES,
     SPLIT_FOLDERS,
     relative_name,

@@ -266,6 +266,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     for name in (
         *("datasets.pictures", "datasets.annotation_formats"),
+        "datasets.annotation_formats.entries",
         *("datasets.annotations", "datasets.annotated_pictures"),
         *("datasets.folder", "visualization"),
     ):
