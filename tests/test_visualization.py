@@ -8,6 +8,7 @@ from PIL import Image
 from keras_edram import visualization
 from keras_edram.datasets import mnist
 from keras_edram.models import EDRAM, RAM, Ensemble
+from keras_edram.visualization import glimpses
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_sequences_are_drawn_with_the_names_of_their_objects(order, tmp_path):
     visualization.animate_glimpses(model, images, tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as animation:
         assert animation.n_frames == 6
-    truth = visualization._true_sequence(model, [0, 2, 3, -1])
+    truth = glimpses._true_sequence(model, [0, 2, 3, -1])
     assert truth == ("bolt pin" if order == "forward" else "pin bolt")
 
 

@@ -1,0 +1,37 @@
+"""Figures and animations of where a model looked, and of how it learnt."""
+
+from keras_edram.visualization.contact_sheet import plot_contact_sheet
+from keras_edram.visualization.curves import (
+    plot_anytime,
+    plot_coverage,
+    plot_curves,
+    plot_error_per_glimpse,
+    plot_history,
+)
+from keras_edram.visualization.glimpses import (
+    NOTHING,
+    animate_glimpses,
+    label_name,
+    patch_picture,
+    plot_glimpses,
+    plot_heat_map,
+    plot_paths,
+    steps,
+)
+
+__all__ = [
+    "NOTHING",
+    "animate_glimpses",
+    "label_name",
+    "patch_picture",
+    "plot_anytime",
+    "plot_contact_sheet",
+    "plot_coverage",
+    "plot_curves",
+    "plot_error_per_glimpse",
+    "plot_glimpses",
+    "plot_heat_map",
+    "plot_history",
+    "plot_paths",
+    "steps",
+]

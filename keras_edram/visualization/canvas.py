@@ -1,0 +1,75 @@
+"""What all pictures have in common: figures, images, windows, files."""
+
+import io
+
+import numpy as np
+
+from keras_edram import files, geometry
+
+ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
+WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
+
+
+def new_figure(figsize):
+    """A figure of (width, height) in inches that is drawn without a display."""
+    # Not pyplot: it keeps figures alive and may ask for a display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=figsize, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def show(axis, image):
+    """Shows one picture of shape (h, w, C) in [0, 255]."""
+    image = np.clip(np.asarray(image), 0, 255).astype("uint8")
+    if image.shape[-1] == 1:
+        image = np.repeat(image, 3, axis=-1)
+    axis.imshow(image, interpolation="nearest")
+
+
+def draw_windows(axis, image, transforms, colour):
+    """Outlines of windows `(n, 2, 3)`, and a little around the image."""
+    from matplotlib.patches import Polygon
+
+    height, width = image.shape[:2]
+    corners = np.asarray(geometry.window_corners(transforms, (height, width)))
+    for window in corners:  # (4, 2)
+        axis.add_patch(
+            Polygon(window, fill=False, edgecolor=colour, linewidth=1.6)
+        )
+    # A window may reach beyond the image: show a little of that.
+    margin = 0.04
+    axis.set_xlim(-0.5 - margin * width, width * (1 + margin) - 0.5)
+    axis.set_ylim(height * (1 + margin) - 0.5, -0.5 - margin * height)
+
+
+def number_windows(axis, image, transforms, names):
+    """Writes at each window which it is in the order of reading, and what."""
+    corners = np.asarray(geometry.window_corners(transforms, image.shape[:2]))
+    for number, (corner, name) in enumerate(
+        zip(corners[:, 0], names, strict=True), start=1
+    ):
+        axis.text(
+            *corner, f"{number}: {name}", fontsize=6, color="white",
+            va="top", parse_math=False, clip_on=True,
+            bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
+        )  # fmt: skip
+
+
+def save(figure, path):
+    """Writes a figure; its path has the old one until the new one is whole."""
+    with files.replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
+
+
+def to_picture(figure):
+    """A figure as `PIL.Image.Image` of few colours, a frame of a GIF."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=80, format="png")
+    buffer.seek(0)
+    picture = Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE)
+    return picture

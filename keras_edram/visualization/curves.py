@@ -1,0 +1,182 @@
+"""How a model learnt, and what its answers are worth."""
+
+import numpy as np
+
+from keras_edram import metrics
+from keras_edram.visualization.canvas import new_figure, save
+
+
+def plot_history(history, path):
+    """Draws what a run's history has of loss, error and overlap.
+
+    Args:
+        history: Rows of `keras_edram.training.read_history`.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> plot_history(read_history("run/history.csv"), "history.png")
+    """
+    panels = [
+        (name, title)
+        for name, title in (
+            ("loss", "loss"),
+            ("labels_error", "error"),
+            ("labels_target_error", "error of a target"),
+            ("transforms_iou", "overlap of the last window"),
+        )
+        if name in history[0]
+    ]
+    figure = new_figure(figsize=(3.7 * len(panels), 3.2))
+    axes = figure.subplots(1, len(panels))
+    epochs = [row["epoch"] + 1 for row in history]
+    for axis, (name, title) in zip(axes, panels, strict=True):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            axis.plot(epochs, [row[key] for row in history], label=label)
+        axis.set(xlabel="epoch", title=title)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    save(figure, path)
+
+
+def plot_curves(curves, path):
+    """Draws the validation error of runs over the images they had seen.
+
+    Args:
+        curves: Dictionary of name -> list of (images seen, error), as
+            `validation_curve` in the `results.json` of a run.
+        path: Path of the picture to write.
+
+    Raises:
+        ValueError: If there is no curve.
+
+    Example:
+
+    >>> plot_curves({"mine": [[1000, 0.5], [2000, 0.25]]}, "curves.png")
+    """
+    if not curves:
+        raise ValueError(
+            "`curves` must have at least one run. Received: curves={}"
+        )
+    figure = new_figure(figsize=(8, 4.5))
+    axis = figure.subplots()
+    for number, (name, curve) in enumerate(curves.items()):
+        images, errors = np.array(curve).T
+        # There are ten colours.
+        style = "-" if number < 10 else "--"
+        axis.plot(images / 1e6, 100 * errors, style, label=name)
+    axis.set(
+        xlabel="million training images seen",
+        ylabel="validation error, %",
+        yscale="log",
+    )
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8)
+    save(figure, path)
+
+
+def plot_coverage(probabilities, errors, path):
+    """Draws the error that is left when unsure answers are refused.
+
+    Args:
+        probabilities: Array of shape `(n,)` in [0, 1], of each answer.
+        errors: Array of shape `(n,)`, 1 where the answer is wrong, else 0.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> plot_coverage([0.6, 0.9], [1, 0], "coverage.png")
+    """
+    coverage, error, refuse_below = metrics.coverage_curve(
+        probabilities, errors
+    )
+    figure = new_figure(figsize=(6, 3.8))
+    axis = figure.subplots()
+    axis.plot(100 * coverage, 100 * error, label="error of the answers given")
+    axis.plot(
+        100 * coverage,
+        100 * refuse_below,
+        label="refused below this probability",
+        linestyle=":",
+    )
+    axis.set(
+        xlabel="answers given, %",
+        ylabel="%",
+        title=f"{len(coverage):,} images",
+    )
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    save(figure, path)
+
+
+def plot_anytime(curve, path):
+    """Draws what it costs, and what it saves, to stop looking when sure.
+
+    Args:
+        curve: What `keras_edram.evaluation.anytime_curve` returns.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> plot_anytime(anytime_curve(model, images, targets), "anytime.png")
+    """
+    figure = new_figure(figsize=(7, 5))
+    above, below = figure.subplots(2, sharex=True)
+    position = np.arange(len(curve))
+    for axis, values, label in (
+        (above, [100 * row["error"] for row in curve], "error, %"),
+        (below, [row["glimpses"] for row in curve], "glimpses an image, mean"),
+    ):
+        axis.plot(position, values, marker="o")
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    names = [
+        "never" if row["confidence"] is None else f"{row['confidence']:g}"
+        for row in curve
+    ]
+    below.set_xticks(position, names)
+    below.set_xlabel("stops looking at this confidence")
+    save(figure, path)
+
+
+def plot_error_per_glimpse(figures, path):
+    """Draws the error over the number of glimpses, like the paper's Fig. 5.
+
+    Args:
+        figures: What `keras_edram.evaluation.evaluate` returns.
+        path: Path of the picture to write.
+
+    Example:
+
+    >>> figures = evaluate(model, images, targets, glimpses=8)
+    >>> plot_error_per_glimpse(figures, "error_per_glimpse.png")
+    """
+    figure = new_figure(figsize=(6, 3.8))
+    axis = figure.subplots()
+    numbers = np.arange(1, len(figures["error_by_glimpse"]) + 1)
+    for key, label, marker in (
+        ("error_by_glimpse", "this glimpse alone", "o"),
+        ("error_by_average", "mean of the glimpses so far", "s"),
+    ):
+        values = 100 * np.array(figures[key])
+        axis.plot(numbers, values, marker=marker, label=label)
+        for number, value in zip(numbers, values, strict=True):
+            if key == "error_by_glimpse":
+                axis.annotate(
+                    f"{value:.2f}", (number, value), fontsize=8,
+                    textcoords="offset points", xytext=(0, -14), ha="center",
+                )  # fmt: skip
+    axis.set_yscale("log")
+    axis.set(
+        xlabel="glimpses",
+        ylabel="test error, %",
+        xticks=numbers,
+        title=f"{figures['images']:,} images",
+    )
+    axis.margins(y=0.15)
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    save(figure, path)

@@ -1,0 +1,328 @@
+"""Where a model looked, and what it saw there."""
+
+import numpy as np
+
+from keras_edram import decoding, files, geometry, metrics
+from keras_edram.visualization.canvas import (
+    ANSWER_COLOUR,
+    WINDOW_COLOUR,
+    draw_windows,
+    new_figure,
+    number_windows,
+    save,
+    show,
+    to_picture,
+)
+
+MILLISECONDS_A_GLIMPSE = 700
+NOTHING = "nothing"  # the answer that there is no object
+
+
+def plot_glimpses(
+    model, images, path, *, labels=None, titles=None, glimpses=None
+):
+    """Draws sequences of glimpses, a row an image, like the paper's Fig. 4.
+
+    Each row has the image with the last window of each object, in the order of
+    reading, and for each glimpse the image with its window drawn and the patch
+    that was seen there, with the answer of that glimpse alone where the model
+    gives one. The scales of a retina glimpse stand side by side; the members
+    of an ensemble follow each other.
+
+    Args:
+        model: `EDRAM`, `Ensemble` or `RAM`.
+        images: Array of shape `(B, H, W, C)` in [0, 255].
+        path: Path of the picture to write; its suffix gives the format.
+        labels: True labels, `(B, S)`, written beside the answer.
+        titles: B strings, written over the images.
+        glimpses: What the model saw, from `model.glimpses` or
+            `keras_edram.anytime.look_until_sure`; by default it looks now.
+
+    Example:
+
+    >>> images, targets = cluttered_mnist("test").arrays(5)
+    >>> plot_glimpses(model, images, "glimpses.png")
+    """
+    if glimpses is None:
+        glimpses = model.glimpses(images)
+    answers, read = _read(model, glimpses)
+    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
+    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    patches = steps(glimpses["patches"], 3)  # (B, T, g, g, C)
+    seen = np.argmax(steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
+    rows, columns = len(images), 1 + transforms.shape[1]
+    taken = glimpses.get("num_glimpses", [columns - 1] * rows)
+    figure = new_figure(figsize=(1.5 * columns, 3.1 * rows))
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for row, image in enumerate(images):
+        above, below = axes[2 * row], axes[2 * row + 1]
+        answer = read[row]
+        show(above[0], image)
+        found = windows[row, : len(answer["labels"])]
+        draw_windows(above[0], image, found, ANSWER_COLOUR)
+        if model.terminal:
+            number_windows(above[0], image, found, answer["names"])
+        above[0].set_title(titles[row] if titles else "image", fontsize=9)
+        truth = ""
+        if labels is not None:
+            truth = f"\ntruth: {_true_sequence(model, labels[row])}"
+        below[0].text(
+            0.5,
+            0.6,
+            f"reads: {answer['sequence'] or NOTHING}\n"
+            f"{answer['probability']:.1%} sure{truth}",
+            ha="center",
+            va="center",
+            fontsize=10,
+            parse_math=False,
+            transform=below[0].transAxes,
+        )
+        for t in range(taken[row]):
+            show(above[t + 1], image)
+            draw_windows(
+                above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
+            )
+            above[t + 1].set_title(f"glimpse {t + 1}", fontsize=9)
+            show(below[t + 1], patch_picture(model, patches[row, t]))
+            if seen.shape[1] == columns - 1:
+                name = label_name(model, seen[row, t])
+                below[t + 1].set_title(
+                    f"sees {name}", fontsize=9, parse_math=False
+                )
+    for axis in axes.flat:
+        axis.axis("off")
+    save(figure, path)
+
+
+def animate_glimpses(model, images, path):
+    """Writes an animated GIF: the windows, one glimpse after the other.
+
+    Each frame has a column an image: the image with the window, the patch, and
+    the answer to the target averaged over the glimpses so far; an answer that
+    comes with the last glimpse is shown with that.
+
+    Args:
+        model: `EDRAM` or `RAM`.
+        images: Array of shape `(B, H, W, C)` in [0, 255].
+        path: Path of the GIF to write.
+
+    Example:
+
+    >>> images, targets = cluttered_mnist("test").arrays(3)
+    >>> animate_glimpses(model, images, "glimpses.gif")
+    """
+    glimpses = model.glimpses(images)
+    transforms = steps(glimpses["transforms"], 2)
+    patches = steps(glimpses["patches"], 3)
+    num_targets, per_target = glimpses["transforms"].shape[1:3]
+    answers = glimpses["labels"].shape[2]
+    frames = []
+    for t in range(num_targets * per_target):
+        figure = new_figure(figsize=(2.4 * len(images), 4.9))
+        axes = figure.subplots(2, len(images), squeeze=False)
+        target, glimpse = divmod(t, per_target)
+        given = max(0, glimpse + 1 - (per_target - answers))
+        if given:
+            so_far = decoding.average_probabilities(
+                glimpses["labels"][:, target : target + 1, :given]
+            )
+            so_far = np.asarray(so_far)[:, 0]  # (B, K)
+        for column, image in enumerate(images):
+            above, below = axes[:, column]
+            show(above, image)
+            draw_windows(
+                above, image, transforms[column, t : t + 1], WINDOW_COLOUR
+            )
+            show(below, patch_picture(model, patches[column, t]))
+            if given:
+                best = int(np.argmax(so_far[column]))
+                below.set_title(
+                    f"{label_name(model, best)}  ({so_far[column, best]:.0%})",
+                    fontsize=11,
+                    parse_math=False,
+                )
+            above.axis("off")
+            below.axis("off")
+        title = f"glimpse {t + 1}"
+        if num_targets > 1:
+            title = f"target {target + 1}, glimpse {glimpse + 1}"
+        figure.suptitle(title, fontsize=11)
+        frames.append(to_picture(figure))
+    with files.replacing(path) as partial:
+        frames[0].save(
+            partial,
+            save_all=True,
+            append_images=frames[1:],
+            duration=[MILLISECONDS_A_GLIMPSE] * (len(frames) - 1)
+            + [3 * MILLISECONDS_A_GLIMPSE],
+            loop=0,
+        )
+
+
+def plot_paths(model, images, path, *, labels=None):
+    """Draws where the model looked, as a path over each image.
+
+    The numbers are those of the glimpses; the line joins the middles of their
+    windows. The boxes are the windows that the answer is read from; the
+    sharpest of a retina glimpse.
+
+    Args:
+        model: `EDRAM` or `RAM`.
+        images: Array of shape `(B, H, W, C)` in [0, 255].
+        path: Path of the picture to write.
+        labels: True labels, `(B, S)`, written beside the answer.
+
+    Example:
+
+    >>> images, targets = mnist("test").arrays(12)
+    >>> plot_paths(model, images, "paths.png")
+    """
+    glimpses = model.glimpses(images)
+    answers, read = _read(model, glimpses)
+    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
+    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    columns = min(6, len(images))
+    rows = -(-len(images) // columns)
+    figure = new_figure(figsize=(2.3 * columns, 2.6 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for index, image in enumerate(images):
+        axis = axes.flat[index]
+        show(axis, image)
+        found = windows[index, : len(read[index]["labels"])]
+        draw_windows(axis, image, found, ANSWER_COLOUR)
+        points = np.asarray(
+            geometry.points_to_pixels(
+                transforms[index, :, :, 2], image.shape[:2]
+            )
+        )  # (T, 2)
+        axis.plot(*points.T, color=WINDOW_COLOUR, linewidth=1.2)
+        for number, (x, y) in enumerate(points, start=1):
+            axis.annotate(
+                str(number), (x, y), color="white", fontsize=7,
+                ha="center", va="center",
+                bbox=dict(boxstyle="circle,pad=0.15", fc=WINDOW_COLOUR, lw=0),
+            )  # fmt: skip
+        truth = ""
+        if labels is not None:
+            truth = f", is {_true_sequence(model, labels[index])}"
+        sequence = read[index]["sequence"] or NOTHING
+        axis.set_title(f"reads {sequence}{truth}", fontsize=9, parse_math=False)
+    save(figure, path)
+
+
+def plot_heat_map(transforms, path, *, bins=30):
+    """Draws how often the model looked where, glimpse by glimpse.
+
+    A policy that does not depend on the image shows as one point a glimpse,
+    and as a spread of 0, see `keras_edram.metrics.location_spread`.
+
+    Args:
+        transforms: Array of shape `(B, S, N, 2, 3)`, the windows of many
+            images, best of a whole test set.
+        path: Path of the picture to write.
+        bins: Integer, squares of the map on a side.
+
+    Example:
+
+    >>> images, targets = mnist("test").arrays(1000)
+    >>> plot_heat_map(model.glimpses(images)["transforms"], "heat_map.png")
+    """
+    transforms = np.asarray(transforms)
+    spread = np.asarray(metrics.location_spread(transforms))  # (N,)
+    centres = transforms[..., 2]  # (B, S, N, 2)
+    columns = min(4, len(spread))
+    rows = -(-len(spread) // columns)
+    figure = new_figure(figsize=(2.6 * columns, 2.8 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for n, axis in enumerate(axes.flat[: len(spread)]):
+        counts, _, _ = np.histogram2d(
+            centres[:, :, n, 1].ravel(),
+            centres[:, :, n, 0].ravel(),
+            bins=bins,
+            range=((-1, 1), (-1, 1)),
+        )  # rows are y, downwards as in an image
+        # Roots, or the peak of a glimpse hides all the rest.
+        axis.imshow(np.sqrt(counts), extent=(-1, 1, 1, -1), cmap="magma")
+        axis.set_title(f"glimpse {n + 1}, spread {spread[n]:.2f}", fontsize=9)
+    figure.suptitle(f"where it looked, {len(centres):,} images", fontsize=10)
+    save(figure, path)
+
+
+def label_name(model, label):
+    """The name of a class; the terminal label is called "end".
+
+    Args:
+        model: A model of this package.
+        label: Integer.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> label_name(RAM.from_preset("ram_mnist"), 7)
+    '7'
+    """
+    if model.terminal and label == model.num_classes - 1:
+        return "end"
+    return model.class_names[label] if model.class_names else str(label)
+
+
+def steps(values, rank):
+    """Glimpses in the order of looking, those of members after each other.
+
+    Args:
+        values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
+        rank: Integer, how many axes `*` are.
+
+    Returns:
+        Array of shape `(B, T, *)`.
+
+    Example:
+
+    >>> steps(model.glimpses(images)["transforms"], 2)[:, 0]  # the first look
+    """
+    return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
+
+
+def patch_picture(model, patch):
+    """A patch as a picture, the scales of a retina glimpse side by side.
+
+    Args:
+        model: The model that saw it.
+        patch: Array of shape `(g, g, K C)`, of K scales, from `glimpses`.
+
+    Returns:
+        uint8 array of shape `(g, K g, C)`.
+
+    Example:
+
+    >>> patch_picture(model, model.glimpses(images)["patches"][0, 0, 0])
+    """
+    if getattr(model, "standardize", False):  # any values, not [0, 1]
+        low, high = patch.min(), patch.max()
+        patch = (patch - low) / max(high - low, 1e-6)
+    channels = model.image_shape[-1]
+    scales = np.split(patch * 255, patch.shape[-1] // channels, axis=-1)
+    picture = np.concatenate(scales, axis=1)
+    return np.clip(picture, 0, 255).astype("uint8")
+
+
+def _read(model, glimpses):
+    """The decoded answers, and the same read out."""
+    answers = model.decode(glimpses)
+    return answers, decoding.read_out(answers, model.class_names)
+
+
+def _true_sequence(model, labels):
+    """What is true in the words of the answer, in forward order."""
+    last = model.num_classes - model.terminal
+    labels = [int(label) for label in labels if 0 <= label < last]
+    if model.reading_order == "backward":
+        labels.reverse()
+    names = [label_name(model, label) for label in labels]
+    return decoding.join(names, model.class_names)
