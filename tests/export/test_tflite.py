@@ -103,6 +103,8 @@ def test_a_file_without_steps_is_read_at_once(pictures, tmp_path):
     assert_same(
         answers_of(path, *pictures), model.read(np.stack(images)), pictures
     )
+    with pytest.raises(ValueError, match="start"):
+        serving.run_steps(path, np.zeros((1, 40, 50, 1)), 1)
     run = run_client(path, *pictures, "--confidence", 0.9)
     assert run.returncode != 0
     assert run.stderr.endswith("reads at once.\n")
