@@ -85,6 +85,27 @@ def test_sequences_are_drawn_with_the_names_of_their_objects(tmp_path):
         assert animation.n_frames == 6
 
 
+def test_nothing_is_drawn_after_the_end(tmp_path):
+    model = tiny.reader(num_targets=3)
+    bias = model.classification_output.bias
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 1), "uint8")
+    # The end at once, and never: 2 and 6 glimpses, of either member.
+    for value, expected in ((99, 2), (-99, 6)):
+        bias.assign([0, 0, 0, value])
+        for reader in (model, Ensemble([model, model])):
+            looks = reader.glimpses(images)
+            counts = glimpses._which_count(reader, looks, reader.decode(looks))
+            counts = counts.reshape(2, -1, 6)
+            assert (counts == (np.arange(6) < expected)).all()
+    bias.assign([0, 0, 0, 99])
+    visualization.plot_glimpses(model, images, tmp_path / "glimpses.png")
+    drawn = (pixels(tmp_path / "glimpses.png") < 255).any(axis=(0, 2))
+    # The picture and two glimpses, in seven columns.
+    assert drawn[: len(drawn) * 3 // 7].any()
+    assert not drawn[len(drawn) * 3 // 7 + 5 :].any()
+    visualization.plot_paths(model, images, tmp_path / "paths.png")
+
+
 @pytest.mark.parametrize(
     "order, expected", [("forward", "nought two"), ("backward", "two nought")]
 )

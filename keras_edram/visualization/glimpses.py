@@ -26,8 +26,9 @@ def plot_glimpses(
     Each row has the image with the last window of each object, in the order of
     reading, and for each glimpse the image with its window drawn and the patch
     that was seen there, with the answer of that glimpse alone where the model
-    gives one. The scales of a retina glimpse stand side by side; the members
-    of an ensemble follow each other.
+    gives one. What it sees after the end of a sequence is no part of the
+    answer, and not drawn. The scales of a retina glimpse stand side by side;
+    the members of an ensemble follow each other.
 
     Args:
         model: `EDRAM`, `Ensemble` or `RAM`.
@@ -51,7 +52,10 @@ def plot_glimpses(
     patches = steps(glimpses["patches"], 3)  # (B, T, g, g, C)
     seen = np.argmax(steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
     rows, columns = len(images), 1 + transforms.shape[1]
-    taken = glimpses.get("num_glimpses", [columns - 1] * rows)
+    counts = _which_count(model, glimpses, answers)  # (B, T)
+    if "num_glimpses" in glimpses:
+        taken = np.asarray(glimpses["num_glimpses"])[:, None]
+        counts = counts & (np.arange(columns - 1) < taken)
     figure = new_figure(figsize=(1.5 * columns, 3.1 * rows))
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for row, image in enumerate(images):
@@ -77,7 +81,7 @@ def plot_glimpses(
             parse_math=False,
             transform=below[0].transAxes,
         )
-        for t in range(taken[row]):
+        for t in np.flatnonzero(counts[row]):
             show(above[t + 1], image)
             draw_windows(
                 above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
@@ -162,9 +166,9 @@ def animate_glimpses(model, images, path):
 def plot_paths(model, images, path, *, labels=None):
     """Draws where the model looked, as a path over each image.
 
-    The numbers are those of the glimpses; the line joins the middles of their
-    windows. The boxes are the windows that the answer is read from; the
-    sharpest of a retina glimpse.
+    The numbers are those of the glimpses, as far as the answer is made of them;
+    the line joins the middles of their windows. The boxes are the windows that
+    the answer is read from; the sharpest of a retina glimpse.
 
     Args:
         model: `EDRAM` or `RAM`.
@@ -181,6 +185,7 @@ def plot_paths(model, images, path, *, labels=None):
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
     transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    counts = _which_count(model, glimpses, answers)  # (B, T)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = new_figure(figsize=(2.3 * columns, 2.6 * rows))
@@ -197,10 +202,11 @@ def plot_paths(model, images, path, *, labels=None):
                 transforms[index, :, :, 2], image.shape[:2]
             )
         )  # (T, 2)
-        axis.plot(*points.T, color=WINDOW_COLOUR, linewidth=1.2)
-        for number, (x, y) in enumerate(points, start=1):
+        numbers = np.flatnonzero(counts[index])
+        axis.plot(*points[numbers].T, color=WINDOW_COLOUR, linewidth=1.2)
+        for number in numbers:
             axis.annotate(
-                str(number), (x, y), color="white", fontsize=7,
+                str(number + 1), points[number], color="white", fontsize=7,
                 ha="center", va="center",
                 bbox=dict(boxstyle="circle,pad=0.15", fc=WINDOW_COLOUR, lw=0),
             )  # fmt: skip
@@ -316,6 +322,15 @@ def _read(model, glimpses):
     """The decoded answers, and the same read out."""
     answers = model.decode(glimpses)
     return answers, decoding.read_out(answers, model.class_names)
+
+
+def _which_count(model, glimpses, answers):
+    """Which glimpses are part of the answer, `(B, T)`: those up to the end."""
+    shape = np.shape(glimpses["transforms"])[:-2]  # (B, S, N), (B, M, S, N)
+    targets = np.asarray(answers["lengths"])[:, None] + model.terminal
+    counts = np.arange(shape[-2]) < targets  # (B, S)
+    counts = counts.reshape(len(counts), *[1] * (len(shape) - 3), -1, 1)
+    return np.broadcast_to(counts, shape).reshape(len(counts), -1)
 
 
 def _true_sequence(model, labels):
