@@ -12,7 +12,10 @@ Command   keras-edram train house_numbers_edram_forward \\
               --source house_numbers --out RUN
 Duration  about an hour on 2 CPU cores each
 Expected  at least 86 % of the numbers right, 0.7 mean overlap of the boxes
-Measured  results/house_numbers_edram_*.json beside this file, once they are run
+Measured  88.9 % forward, 88.1 % backward, 90.7 % both together of 901 numbers;
+          of whole pictures, without boxes, 86.8 %, 85.8 % and 88.4 %; overlaps
+          of 0.749, 0.724 and 0.744: results/house_numbers_edram_*.json beside
+          this file. No figure of the paper's is on these pictures.
 
 Grey pictures, standardised, half of them inverted: a number may be darker than
 its wall or brighter. What holds all digits, and 15 % more on each side, is the
