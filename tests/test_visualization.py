@@ -81,6 +81,9 @@ def test_sequences_are_drawn_with_the_names_of_their_objects(tmp_path):
         green = np.abs(pixels(path) - [0x2C, 0xA0, 0x2C]).sum(-1) < 6
         assert green.sum() > 200
     visualization.animate_glimpses(model, images, tmp_path / "a.gif")
+    sizes = [Image.open(tmp_path / f"{number}.png").size for number in (0, 1)]
+    # Each member has a row.
+    assert sizes[1] == (sizes[0][0], 2 * sizes[0][1])
     with Image.open(tmp_path / "a.gif") as animation:
         assert animation.n_frames == 6
 
@@ -89,13 +92,13 @@ def test_nothing_is_drawn_after_the_end(tmp_path):
     model = tiny.reader(num_targets=3)
     bias = model.classification_output.bias
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 1), "uint8")
-    # The end at once, and never: 2 and 6 glimpses, of either member.
+    # The end at once, and never: 2 and 6 glimpses of each member.
     for value, expected in ((99, 2), (-99, 6)):
         bias.assign([0, 0, 0, value])
         for reader in (model, Ensemble([model, model])):
             looks = reader.glimpses(images)
             counts = glimpses._which_count(reader, looks, reader.decode(looks))
-            counts = counts.reshape(2, -1, 6)
+            assert counts.shape == (2, 6)
             assert (counts == (np.arange(6) < expected)).all()
     bias.assign([0, 0, 0, 99])
     visualization.plot_glimpses(model, images, tmp_path / "glimpses.png")

@@ -28,7 +28,7 @@ def plot_glimpses(
     that was seen there, with the answer of that glimpse alone where the model
     gives one. What it sees after the end of a sequence is no part of the
     answer, and not drawn. The scales of a retina glimpse stand side by side;
-    the members of an ensemble follow each other.
+    each member of an ensemble has a row.
 
     Args:
         model: `EDRAM`, `Ensemble` or `RAM`.
@@ -48,18 +48,19 @@ def plot_glimpses(
         glimpses = model.glimpses(images)
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
-    patches = steps(glimpses["patches"], 3)  # (B, T, g, g, C)
-    seen = np.argmax(steps(glimpses["labels"], 1), axis=-1)  # (B, T) or fewer
-    rows, columns = len(images), 1 + transforms.shape[1]
+    transforms = _by_member(glimpses["transforms"], 2)  # (B, M, T, 2, 3)
+    patches = _by_member(glimpses["patches"], 3)  # (B, M, T, g, g, C)
+    seen = _by_member(glimpses["labels"], 1).argmax(axis=-1)  # (B, M, T or 1)
+    rows, members, number = transforms.shape[:3]
     counts = _which_count(model, glimpses, answers)  # (B, T)
     if "num_glimpses" in glimpses:
         taken = np.asarray(glimpses["num_glimpses"])[:, None]
-        counts = counts & (np.arange(columns - 1) < taken)
-    figure = new_figure(figsize=(1.5 * columns, 3.1 * rows))
-    axes = figure.subplots(2 * rows, columns, squeeze=False)
+        counts = counts & (np.arange(number) < taken)
+    figure = new_figure(figsize=(1.5 * (1 + number), 3.1 * rows * members))
+    axes = figure.subplots(2 * rows * members, 1 + number, squeeze=False)
+    axes = axes.reshape(rows, members, 2, 1 + number)
     for row, image in enumerate(images):
-        above, below = axes[2 * row], axes[2 * row + 1]
+        above, below = axes[row, 0]
         answer = read[row]
         show(above[0], image)
         found = windows[row, : len(answer["labels"])]
@@ -81,18 +82,18 @@ def plot_glimpses(
             parse_math=False,
             transform=below[0].transAxes,
         )
-        for t in np.flatnonzero(counts[row]):
-            show(above[t + 1], image)
-            draw_windows(
-                above[t + 1], image, transforms[row, t : t + 1], WINDOW_COLOUR
-            )
-            above[t + 1].set_title(f"glimpse {t + 1}", fontsize=9)
-            show(below[t + 1], patch_picture(model, patches[row, t]))
-            if seen.shape[1] == columns - 1:
-                name = label_name(model, seen[row, t])
-                below[t + 1].set_title(
-                    f"sees {name}", fontsize=9, parse_math=False
-                )
+        for member, t in np.ndindex(members, number):
+            if not counts[row, t]:
+                continue
+            above, below = axes[row, member, :, t + 1]
+            show(above, image)
+            window = transforms[row, member, t : t + 1]
+            draw_windows(above, image, window, WINDOW_COLOUR)
+            above.set_title(f"glimpse {t + 1}", fontsize=9)
+            show(below, patch_picture(model, patches[row, member, t]))
+            if seen.shape[2] == number:
+                name = label_name(model, seen[row, member, t])
+                below.set_title(f"sees {name}", fontsize=9, parse_math=False)
     for axis in axes.flat:
         axis.axis("off")
     save(figure, path)
@@ -324,13 +325,18 @@ def _read(model, glimpses):
     return answers, decoding.read_out(answers, model.class_names)
 
 
+def _by_member(values, rank):
+    """`(B, S, N, *)` or `(B, M, S, N, *)` -> `(B, M, T, *)`, M being 1."""
+    *_, targets, number = values.shape[: values.ndim - rank]
+    rest = values.shape[values.ndim - rank :]
+    return values.reshape(len(values), -1, targets * number, *rest)
+
+
 def _which_count(model, glimpses, answers):
     """Which glimpses are part of the answer, `(B, T)`: those up to the end."""
-    shape = np.shape(glimpses["transforms"])[:-2]  # (B, S, N), (B, M, S, N)
-    targets = np.asarray(answers["lengths"])[:, None] + model.terminal
-    counts = np.arange(shape[-2]) < targets  # (B, S)
-    counts = counts.reshape(len(counts), *[1] * (len(shape) - 3), -1, 1)
-    return np.broadcast_to(counts, shape).reshape(len(counts), -1)
+    *_, targets, number, _, _ = glimpses["transforms"].shape
+    looked_for = np.asarray(answers["lengths"])[:, None] + model.terminal
+    return np.repeat(np.arange(targets) < looked_for, number, axis=1)
 
 
 def _true_sequence(model, labels):
