@@ -118,6 +118,22 @@ def test_averaged_paths_are_of_the_recipe_and_of_ten(name):
     assert drawn["error"] < recipes.results(name)["error"]
 
 
+@pytest.mark.parametrize("reader", ["forward", "backward", "ensemble"])
+def test_house_numbers_were_read_as_the_table_says(reader):
+    name = f"house_numbers_edram_{reader}"
+    crops, no_boxes = (recipes.results(name, v) for v in ("crops", "no_boxes"))
+    assert crops["crops"] == 10 and crops["settings"]["image_size"] == 64
+    assert crops["settings"]["base"] == "objects"
+    assert no_boxes["crops"] is None
+    assert no_boxes["settings"]["base"] == "picture"
+    for figures in (recipes.results(name), crops, no_boxes):
+        # The pictures 3600.png to 4500.png, read by the recipe as it is.
+        assert figures["images"] == 901
+        recipe = recipes.load(figures["recipe"])
+        for setting in ("epochs", "training_base", "jitter", "weight_decay"):
+            assert figures["settings"][setting] == recipe.settings[setting]
+
+
 def test_curves_end_where_the_results_say():
     curves = recipes.curves("ram")
     assert "translated_mnist_ram" in curves
