@@ -106,7 +106,18 @@ def test_nothing_is_drawn_after_the_end(tmp_path):
     # The picture and two glimpses, in seven columns.
     assert drawn[: len(drawn) * 3 // 7].any()
     assert not drawn[len(drawn) * 3 // 7 + 5 :].any()
-    visualization.plot_paths(model, images, tmp_path / "paths.png")
+
+
+def test_each_member_has_a_path(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (1, 40, 50, 1), "uint8")
+    members = [tiny.reader(), tiny.reader(seed=1, reading_order="backward")]
+    red = []
+    for number, reader in enumerate((members[0], Ensemble(members))):
+        path = tmp_path / f"{number}.png"
+        visualization.plot_paths(reader, image, path)
+        near = np.abs(pixels(path) - [0xD6, 0x27, 0x28]).sum(-1) < 6
+        red.append(near.sum())
+    assert red[1] > 1.3 * red[0] > 0
 
 
 @pytest.mark.parametrize(

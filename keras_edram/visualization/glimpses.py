@@ -168,11 +168,12 @@ def plot_paths(model, images, path, *, labels=None):
     """Draws where the model looked, as a path over each image.
 
     The numbers are those of the glimpses, as far as the answer is made of them;
-    the line joins the middles of their windows. The boxes are the windows that
-    the answer is read from; the sharpest of a retina glimpse.
+    the line joins the middles of their windows; each member of an ensemble has
+    a line. The boxes are the windows that the answer is read from; the sharpest
+    of a retina glimpse.
 
     Args:
-        model: `EDRAM` or `RAM`.
+        model: `EDRAM`, `Ensemble` or `RAM`.
         images: Array of shape `(B, H, W, C)` in [0, 255].
         path: Path of the picture to write.
         labels: True labels, `(B, S)`, written beside the answer.
@@ -185,7 +186,7 @@ def plot_paths(model, images, path, *, labels=None):
     glimpses = model.glimpses(images)
     answers, read = _read(model, glimpses)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = steps(glimpses["transforms"], 2)  # (B, T, 2, 3)
+    transforms = _by_member(glimpses["transforms"], 2)  # (B, M, T, 2, 3)
     counts = _which_count(model, glimpses, answers)  # (B, T)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
@@ -198,19 +199,19 @@ def plot_paths(model, images, path, *, labels=None):
         show(axis, image)
         found = windows[index, : len(read[index]["labels"])]
         draw_windows(axis, image, found, ANSWER_COLOUR)
-        points = np.asarray(
-            geometry.points_to_pixels(
-                transforms[index, :, :, 2], image.shape[:2]
-            )
-        )  # (T, 2)
         numbers = np.flatnonzero(counts[index])
-        axis.plot(*points[numbers].T, color=WINDOW_COLOUR, linewidth=1.2)
-        for number in numbers:
-            axis.annotate(
-                str(number + 1), points[number], color="white", fontsize=7,
-                ha="center", va="center",
-                bbox=dict(boxstyle="circle,pad=0.15", fc=WINDOW_COLOUR, lw=0),
-            )  # fmt: skip
+        middles = transforms[index, ..., 2][:, numbers]  # (M, n, 2)
+        for points in geometry.points_to_pixels(middles, image.shape[:2]):
+            points = np.asarray(points)  # (n, 2)
+            axis.plot(*points.T, color=WINDOW_COLOUR, linewidth=1.2)
+            for number, point in zip(numbers, points, strict=True):
+                axis.annotate(
+                    str(number + 1), point, color="white", fontsize=7,
+                    ha="center", va="center",
+                    bbox=dict(
+                        boxstyle="circle,pad=0.15", fc=WINDOW_COLOUR, lw=0
+                    ),
+                )  # fmt: skip
         truth = ""
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
