@@ -90,7 +90,7 @@ def open_export(path):
         A function that runs a signature, `(name, **inputs)` -> dictionary of
         NumPy arrays, and the set of their names.
     """
-    is_tflite = pathlib.Path(path).suffix == ".tflite"
+    is_tflite = pathlib.Path(path).suffix.lower() == ".tflite"
     return (open_tflite if is_tflite else _open_saved_model)(str(path))
 
 

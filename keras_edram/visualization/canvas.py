@@ -60,6 +60,7 @@ def number_windows(axis, image, transforms, names):
 
 def save(figure, path):
     """Writes a figure; its path has the old one until the new one is whole."""
+    path = files.with_suffix(path, files.PICTURE_SUFFIXES)
     with files.replacing(path) as partial:
         figure.savefig(partial, dpi=110)
 
