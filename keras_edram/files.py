@@ -315,12 +315,14 @@ def _check_folder(path):
     _check_parents(path)
     if path.exists() and not path.is_dir():
         raise ValueError(
-            f"What is to be a folder must not be a file. Received: {str(path)!r}"
+            "What is to be a folder must not be a file. Received: "
+            f"{str(path)!r}"
         )
 
 
 def _check_parents(path):
-    parent = next(parent for parent in path.parents if parent.exists())
+    parents = (parent for parent in path.parents if parent.exists())
+    parent = next(parents, path)
     if not parent.is_dir():
         raise ValueError(
             "What is to be written must lie in a folder. Received: "
