@@ -62,7 +62,8 @@ def _in_words(error):
     message = " ".join(str(message).split())
     if isinstance(error, WORDED) and message:
         return message
-    return f"{type(error).__name__}: {message} (--debug shows where)"
+    words = [f"{type(error).__name__}:", message, "(--debug shows where)"]
+    return " ".join(filter(None, words))
 
 
 @contextlib.contextmanager

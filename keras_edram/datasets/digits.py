@@ -140,7 +140,7 @@ def read_tfds(name, split, otherwise=""):
         builder = tfds.builder(name)
     except ModuleNotFoundError as error:
         raise RuntimeError(
-            f"All of {name} comes through TensorFlow Datasets, which lacks "
+            f"All of {name} comes through TensorFlow Datasets, which needs "
             f'{error.name}: pip install "keras-edram[tfds]"{otherwise}'
         ) from error
     except Exception as error:  # beside an older protobuf it is half there
