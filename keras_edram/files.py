@@ -7,6 +7,7 @@ left, and the next that writes there mends it.
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -271,6 +272,12 @@ def _replacing(path, check):
         # Of a file that nobody knows, or of none, as that the disk is full.
         if error.errno and PREFIX in str(error.filename or PREFIX):
             raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    except Exception as error:
+        # TensorFlow has errors of its own.
+        full = os.strerror(errno.ENOSPC)
+        if full in str(error) and PREFIX in str(error):
+            raise OSError(errno.ENOSPC, full, str(path)) from error
         raise
 
 

@@ -51,7 +51,9 @@ def failing(error):
         (TypeError("a bug"), "TypeError: a bug (--debug shows where)"),
         (ValueError(), "ValueError: (--debug shows where)"),
         (
-            tf.errors.ResourceExhaustedError(None, None, "OOM\nat the GPU"),
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{node a}} OOM\nat the GPU [Op:Add]"
+            ),
             "ResourceExhaustedError: OOM at the GPU (--debug shows where)",
         ),
     ],

@@ -130,6 +130,12 @@ def test_the_error_of_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError) as caught, files.replacing(tmp_path / "a"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a")
+    with (  # as TensorFlow words it
+        pytest.raises(OSError) as caught,
+        files.replacing(tmp_path / "a") as partial,
+    ):
+        raise Exception(f"{partial}/part-00000; No space left on device [Op:]")
+    assert caught.value.filename == str(tmp_path / "a")
     another = tmp_path / "another"
     with (
         pytest.raises(FileNotFoundError) as caught,

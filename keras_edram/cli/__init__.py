@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -57,9 +58,10 @@ def _in_words(error):
         return "There is not enough memory"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    # TensorFlow's have where in it they came about behind their message.
+    # TensorFlow's have in them where in it they came about.
     message = getattr(error, "message", None) or str(error)
-    message = " ".join(str(message).split())
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", " ", str(message))
+    message = " ".join(message.split())
     if isinstance(error, WORDED) and message:
         return message
     words = [f"{type(error).__name__}:", message, "(--debug shows where)"]
