@@ -10,6 +10,9 @@ A run folder holds:
     model.keras     the best model, when the training is through
     results.json    its figures on test images, and how they came about
 
+and pictures and exports of the commands. A folder that has a file of such a
+name, but no `run.json`, is somebody else's, and refused.
+
 A run that is killed goes on where its last epoch ended, and ends with the same
 weights as one that was not: `last.keras` holds all that `fit` changes, the
 data are a function of the epoch, and what a callback remembers is learnt again
@@ -35,6 +38,22 @@ from keras_edram import evaluation, files
 
 MONITOR = "val_labels_error"
 STRATEGIES = (None, "mirrored")
+# What a run folder may hold beside `run.json`, that of the commands included.
+RUN_FILES = (
+    "history.csv",
+    "last.keras",
+    "best.keras",
+    "tensorboard",
+    "model.keras",
+    "results.json",
+    "history.png",
+    "glimpses.png",
+    "glimpses.gif",
+    "paths.png",
+    "heat_map.png",
+    "saved_model",
+    "model.tflite",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +115,18 @@ class Recipe:
         return dataclasses.replace(self, settings=settings)
 
 
+def _alone(train):
+    """Lets a function train only where no other process does."""
+
+    @functools.wraps(train)
+    def alone(recipe, out, **options):
+        with files.alone_in(out):
+            return train(recipe, out, **options)
+
+    return alone
+
+
+@_alone
 def train(
     recipe,
     out,
@@ -138,10 +169,11 @@ def train(
         The dictionary that is also written to `results.json`.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, the recipe
-            has not that source, or the strategy cannot be had: it is unknown,
-            Keras does not run on TensorFlow, `jit` is asked for too, or the
-            batch cannot be divided among the devices.
+        ValueError: If the folder holds a run with other settings, one that
+            another process trains just now, or files that are no run's; the
+            recipe has not that source; or the strategy cannot be had: it is
+            unknown, Keras does not run on TensorFlow, `jit` is asked for too,
+            or the batch cannot be divided among the devices.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)
@@ -160,6 +192,7 @@ def train(
         "mixed_precision": mixed_precision,
         "settings": dict(settings),
     }
+    _check_folder(out)
     _check_same(out, run)
     if (out / "results.json").exists():
         return files.read_json(out / "results.json")
@@ -364,23 +397,22 @@ class _Replay(keras.callbacks.Callback):
 
 
 class _Checkpoint(keras.callbacks.ModelCheckpoint):
-    """Keras' checkpoint, written beside its path and then renamed."""
+    """Keras' checkpoint, written in a folder of its own and then renamed."""
 
     def __init__(self, path, **kwargs):
-        self.partial = files.partial_path(path)
-        super().__init__(self.partial, **kwargs)
+        super().__init__(path, **kwargs)
         self.path = path
-
-    def on_train_begin(self, logs=None):
-        # Half of a model, when the run was killed while it was written.
-        self.partial.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
             return
-        super().on_epoch_end(epoch, logs)
-        if self.partial.exists():
-            os.replace(self.partial, self.path)
+        with files.work_folder(self.path.parent) as work:
+            partial = work / self.path.name
+            # Keras puts the epoch's figures where braces are.
+            self.filepath = str(partial).replace("{", "{{").replace("}", "}}")
+            super().on_epoch_end(epoch, logs)
+            if partial.exists():
+                os.replace(partial, self.path)
 
 
 class _EpochSeconds(keras.callbacks.Callback):
@@ -426,6 +458,23 @@ def _write_history(path, rows):
             writer.writerows(
                 {**row, "epoch": int(row["epoch"])} for row in rows
             )
+
+
+def _check_folder(out):
+    """Raises if the folder holds files that a run would replace."""
+    if (out / "run.json").exists():
+        there = files.read_json(out / "run.json")
+        if isinstance(there, dict) and {"recipe", "settings"} <= set(there):
+            return
+        found = ["run.json"]
+    else:
+        found = [name for name in RUN_FILES if os.path.lexists(out / name)]
+    if found:
+        raise ValueError(
+            "The folder must be new, or hold a run to go on with: files that "
+            "are none of a run of this package would be replaced. Received: "
+            f"{str(out)!r} with {found}"
+        )
 
 
 def _check_same(out, run):

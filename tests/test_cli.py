@@ -281,8 +281,11 @@ def test_an_ensemble_is_one_file_of_the_models(
         probabilities.append(answer["probability"])
     assert probabilities[1] > probabilities[0]
     error = error_of(capsys, "ensemble", reader, "--out", tmp_path / "file")
-    assert "must be a .keras file" in error
-    error = error_of(capsys, "ensemble", reader, PRESET, "--out", joined)
+    assert "must end in .keras" in error
+    error = error_of(capsys, "ensemble", reader, reader, "--out", joined)
+    assert "--overwrite" in error
+    other = tmp_path / "other.keras"
+    error = error_of(capsys, "ensemble", reader, PRESET, "--out", other)
     assert "must have the same" in error
 
 

@@ -79,8 +79,9 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     with pytest.raises(Killed):
         train(recipe, tmp_path / "killed", kill_at=2)
     assert not (tmp_path / "killed" / "results.json").exists()
-    half = tmp_path / "killed" / ".partial-best.keras"
-    half.write_bytes(b"killed while it was written")
+    half = tmp_path / "killed" / f"{files.PREFIX}abc"
+    half.mkdir()
+    (half / "best.keras").write_bytes(b"killed while it was written")
     results = train(recipe, tmp_path / "killed")
     assert not half.exists()
     assert_same_weights(

@@ -1,27 +1,113 @@
 """The command `keras-edram`: parses its arguments, calls the rest, prints."""
 
+import contextlib
+import logging
 import os
+import re
 import sys
+import traceback
+import warnings
 
-from keras_edram.cli.arguments import parser
+from keras_edram.cli.arguments import check_written, parser
+
+# Whose message says what is wrong; of others also their kind is said.
+WORDED = (ValueError, OSError, RuntimeError, ImportError)
 
 
 def main(arguments=None):
     """Runs the command; its exit status is 2 for anything wrong.
 
-    `check-data` has 1 for data that are broken.
+    `check-data` has 1 for data that are broken. What is wrong is one line on
+    standard error; `--debug` shows where in the program it came about.
     """
-    options = parser().parse_args(arguments)
-    _load_tensorflow_quietly()
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
     try:
-        return options.run(options) or 0
-    except (ValueError, OSError, RuntimeError) as error:
-        message = " ".join(str(error).split())
-        print(f"keras-edram: error: {message}", file=sys.stderr)
-        return 2
+        try:
+            return _run(arguments, debug)
+        finally:
+            _flush()
+    except BrokenPipeError:  # as of `| head`: who reads it has enough
+        return 141
     except KeyboardInterrupt:
         print("keras-edram: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"keras-edram: error: {_in_words(error)}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments, debug):
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal has no letters for shall not end it all.
+        if getattr(stream, "errors", None) == "strict":
+            stream.reconfigure(errors="backslashreplace")
+    options = parser().parse_args(arguments)
+    with contextlib.nullcontext() if debug else _notes():
+        check_written(options)
+        if not debug:
+            _load_tensorflow_quietly()
+        return options.run(options) or 0
+
+
+def _in_words(error):
+    """What is wrong, in a line."""
+    if isinstance(error, MemoryError):
+        return "There is not enough memory"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    # TensorFlow's have in them where in it they came about.
+    message = getattr(error, "message", None) or str(error)
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", " ", str(message))
+    message = " ".join(message.split())
+    if isinstance(error, WORDED) and message:
+        return message
+    words = [f"{type(error).__name__}:", message, "(--debug shows where)"]
+    return " ".join(filter(None, words))
+
+
+@contextlib.contextmanager
+def _notes():
+    """What this package warns of is a line, once; what others do is not ours.
+
+    Whose warning it is says the frame that gave it: the place that a warning
+    names may be that of a caller, such as Keras.
+    """
+    seen = set()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        frame = sys._getframe(1)
+        while frame and frame.f_globals.get("__name__") in (
+            "warnings",
+            "_py_warnings",  # from Python 3.14 on
+        ):
+            frame = frame.f_back
+        module = frame.f_globals.get("__name__", "") if frame else ""
+        text = " ".join(str(message).split())
+        if module.split(".")[0] == "keras_edram" and text not in seen:
+            seen.add(text)
+            print(f"keras-edram: note: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _flush():
+    """Writes what is still to be printed; nothing of it is left to fail."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        raise
 
 
 def _load_tensorflow_quietly():
@@ -31,6 +117,8 @@ def _load_tensorflow_quietly():
     error is closed to them for the time of the import.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     sys.stderr.flush()
     standard_error = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

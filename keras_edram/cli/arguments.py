@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from keras_edram import files
 from keras_edram.cli import commands
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
@@ -16,6 +17,7 @@ def parser():
         "what they find.",
     )
     parsed.add_argument("--version", action=_Version)
+    _add_debug(parsed)
     added_to = parsed.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, run):
@@ -23,7 +25,9 @@ def parser():
         added = added_to.add_parser(
             name, help=description, description=description
         )
-        added.set_defaults(run=run)
+        # Not to forget that `--debug` stood before the command.
+        _add_debug(added, default=argparse.SUPPRESS)
+        added.set_defaults(run=run, written={})
         return added
 
     added = command("quickstart", commands.quickstart)
@@ -74,33 +78,31 @@ def parser():
         help="average this many crops of each image, which must be larger than "
         "the model's, as by --set image_size=64",
     )
-    added.add_argument(
+    _add_written(
+        added,
         "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the error over the number of glimpses",
+        files.PICTURE_SUFFIXES,
+        "draw the error over the number of glimpses",
     )
-    added.add_argument(
+    _add_written(
+        added,
         "--coverage",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the error that is left when unsure answers are refused",
+        files.PICTURE_SUFFIXES,
+        "draw the error that is left when unsure answers are refused",
     )
-    added.add_argument(
+    _add_written(
+        added,
         "--anytime",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw error and glimpses over the confidence to stop looking at",
+        files.PICTURE_SUFFIXES,
+        "draw error and glimpses over the confidence to stop looking at",
     )
-    added.add_argument(
+    _add_written(
+        added,
         "--heat-map",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw how often it looked where",
+        files.PICTURE_SUFFIXES,
+        "draw how often it looked where",
     )
-    added.add_argument(
-        "--out", type=pathlib.Path, metavar="FILE", help="write JSON to a file"
-    )
+    _add_written(added, "--out", (".json",), "write JSON to a file")
     added.add_argument(
         "--json", action="store_true", help="print JSON, not a table"
     )
@@ -129,11 +131,8 @@ def parser():
         type=int,
         help="average the answers to this many crops of each picture",
     )
-    added.add_argument(
-        "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw where the model looked",
+    _add_written(
+        added, "--plot", files.PICTURE_SUFFIXES, "draw where the model looked"
     )
     added.add_argument(
         "--json", action="store_true", help="print JSON, not a table"
@@ -158,6 +157,7 @@ def parser():
         default=1,
         help="of a SavedModel",
     )
+    _add_overwrite(added)
     added.add_argument(
         "--warmup",
         action="store_true",
@@ -206,9 +206,8 @@ def parser():
 
     added = command("ensemble", commands.ensemble)
     added.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
-    added.add_argument(
-        "--out", type=pathlib.Path, required=True, metavar="FILE.keras"
-    )
+    _add_written(added, "--out", (".keras",), "of the ensemble", required=True)
+    _add_overwrite(added)
 
     added = command("check-data", commands.check_data)
     added.add_argument("directory", type=pathlib.Path, metavar="DIR")
@@ -217,24 +216,59 @@ def parser():
         choices=("coco", "yolo", "voc", "csv"),
         help="found out by itself if there is only one",
     )
-    added.add_argument(
+    _add_written(
+        added,
         "--sheet",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw pictures with their boxes in the order of reading",
+        files.PICTURE_SUFFIXES,
+        "draw pictures with their boxes in the order of reading",
     )
 
     added = command("table", commands.table)
     added.add_argument("paper", choices=("edram", "ram"))
-    added.add_argument(
+    _add_written(
+        added,
         "--plot",
-        type=pathlib.Path,
-        metavar="FILE",
-        help="draw the validation error over the images seen",
+        files.PICTURE_SUFFIXES,
+        "draw the validation error over the images seen",
     )
     command("recipes", commands.list_recipes)
     command("presets", commands.list_presets)
     return parsed
+
+
+def check_written(options):
+    """Raises unless what is to be written can be, before the work begins.
+
+    No file may be written twice, or over a file that is read.
+    """
+    seen = []
+    for name, suffixes in options.written.items():
+        path = getattr(options, name)
+        if path is None:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        files.check_file(files.with_suffix(path, suffixes))
+        for other in (*_read(options), *seen):
+            other = pathlib.Path(other).resolve()
+            place = path.resolve()
+            if other == place or (path.exists() and other in place.parents):
+                raise ValueError(
+                    f"{option} must be a file that is not read, nor written "
+                    f"by another option. Received: {str(path)!r}"
+                )
+        seen.append(path)
+
+
+def _read(options):
+    """Files and folders that a command reads; not the folder of a model."""
+    read = [getattr(options, "model", None), *getattr(options, "models", [])]
+    read = [name for name in read if name and pathlib.Path(name).is_file()]
+    if isinstance(getattr(options, "images", None), list):
+        read += options.images
+    for name in ("source", "directory"):
+        if getattr(options, name, None):
+            read.append(getattr(options, name))
+    return read
 
 
 class _Version(argparse.Action):
@@ -252,6 +286,33 @@ class _Version(argparse.Action):
 
 def _add_model(parser):
     parser.add_argument("model", help=MODEL_HELP)
+
+
+def _add_written(parser, option, suffixes, help, **arguments):
+    """An option that names a file to write, see `check_written`."""
+    parser.add_argument(
+        option, type=pathlib.Path, metavar="FILE", help=help, **arguments
+    )
+    name = option.strip("-").replace("-", "_")
+    parser.get_default("written")[name] = suffixes
+
+
+def _add_overwrite(parser):
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what was written there before",
+    )
+
+
+def _add_debug(parser, **arguments):
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="show where in the program an error came about, and what other "
+        "libraries warn of",
+        **arguments,
+    )
 
 
 def _add_source(parser):

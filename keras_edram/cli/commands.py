@@ -64,8 +64,11 @@ def quickstart(options):
     _draw_run(out, results)
     print(f"\n{printing.figures_table(results)}\n\nExporting ...", flush=True)
     model = presets.open_model(out)
-    saved_model = serving.export_saved_model(model, out / "saved_model")
-    tflite = serving.export_tflite(model, out / "model.tflite")
+    # Those of a run that ended before it was through are replaced.
+    saved_model = serving.export_saved_model(
+        model, out / "saved_model", overwrite=True
+    )
+    tflite = serving.export_tflite(model, out / "model.tflite", overwrite=True)
     print("The SavedModel and the TFLite file agree with the model.\n")
     printing.print_run_folder(out)
     print(
@@ -93,6 +96,7 @@ def evaluate(options):
         raise ValueError(
             f"--images must be at least 1. Received: images={options.images}"
         )
+    _check_figures(options.out)
     model = presets.open_model(options.model)
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
@@ -146,6 +150,20 @@ def evaluate(options):
         if options.json
         else printing.figures_table(figures)
     )
+
+
+def _check_figures(path):
+    """Raises if it is another's JSON file, such as annotations."""
+    from keras_edram import files
+
+    if path is None or not path.exists():
+        return
+    there = files.read_json(path)
+    if not isinstance(there, dict) or not {"model", "error"} <= set(there):
+        raise ValueError(
+            "--out must be a new file, or one that `evaluate` wrote. "
+            f"Received: {str(path)!r}"
+        )
 
 
 def _experiment(options):
@@ -266,12 +284,9 @@ def ensemble(options):
     from keras_edram import files, presets
     from keras_edram.models import Ensemble
 
-    if options.out.suffix != ".keras":
-        raise ValueError(
-            f"--out must be a .keras file. Received: {str(options.out)!r}"
-        )
+    files.check_file(options.out, overwrite=options.overwrite)
     model = Ensemble([presets.open_model(where) for where in options.models])
-    with files.replacing(options.out) as partial:
+    with files.replacing(options.out, overwrite=options.overwrite) as partial:
         model.save(partial)
     print(
         f"{options.out}: {len(model.members)} models, "
@@ -308,7 +323,7 @@ def check_data(options):
 
 def export(options):
     """Writes a model for deployment."""
-    from keras_edram import presets, serving
+    from keras_edram import files, presets, serving
 
     for name in ("quantize", "no_steps", "report"):
         if getattr(options, name) and options.format != "tflite":
@@ -316,10 +331,19 @@ def export(options):
             raise ValueError(f"--{option} is for --format tflite")
     if options.warmup and options.format != "saved_model":
         raise ValueError("--warmup is for --format saved_model")
+    if options.format != "saved_model" and not options.report:
+        files.check_file(
+            files.with_suffix(options.out, (f".{options.format}",)),
+            overwrite=options.overwrite,
+        )
     model = presets.open_model(options.model)
     if options.format == "saved_model":
         path = serving.export_saved_model(
-            model, options.out, options.model_version, warmup=options.warmup
+            model,
+            options.out,
+            options.model_version,
+            warmup=options.warmup,
+            overwrite=options.overwrite,
         )
     elif options.format == "tflite":
         if options.report:
@@ -333,9 +357,12 @@ def export(options):
             options.quantize,
             images=images,
             steps=not options.no_steps,
+            overwrite=options.overwrite,
         )
     else:
-        path = serving.export_onnx(model, options.out)
+        path = serving.export_onnx(
+            model, options.out, overwrite=options.overwrite
+        )
     print(f"{path} was written, loaded again, and agrees with the model.")
 
 
@@ -349,7 +376,14 @@ def _report(options, model):
 
     images, targets = _data(options, "test").arrays(options.images)
     others, _ = _data(options, "validation").arrays(100)
-    figures = report.report_tflite(model, options.out, images, targets, others)
+    figures = report.report_tflite(
+        model,
+        options.out,
+        images,
+        targets,
+        others,
+        overwrite=options.overwrite,
+    )
     print(report.table(figures), end="")
 
 

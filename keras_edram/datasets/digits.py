@@ -131,11 +131,25 @@ def read_tfds(name, split, otherwise=""):
         `(n,)`.
 
     Raises:
-        RuntimeError: If TensorFlow Datasets has it not and cannot get it.
+        RuntimeError: If TensorFlow Datasets has it not and cannot get it, or
+            is not installed as it should be.
     """
-    import tensorflow_datasets as tfds  # slow to import
+    try:
+        import tensorflow_datasets as tfds  # slow to import
 
-    builder = tfds.builder(name)
+        builder = tfds.builder(name)
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"All of {name} comes through TensorFlow Datasets, which needs "
+            f'{error.name}: pip install "keras-edram[tfds]"{otherwise}'
+        ) from error
+    except Exception as error:  # beside an older protobuf it is half there
+        raise RuntimeError(
+            f"TensorFlow Datasets cannot be used here ({error}), most often "
+            "because a package that it needs is of another version: pip "
+            "install --upgrade tensorflow-datasets tensorflow-metadata "
+            f"protobuf{otherwise}"
+        ) from error
     try:
         builder.download_and_prepare()
     except Exception as error:  # whatever its download libraries raise

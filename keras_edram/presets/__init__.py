@@ -13,6 +13,7 @@ import pathlib
 import keras
 
 from keras_edram import files, models
+from keras_edram.presets import archive
 
 FOLDER = pathlib.Path(__file__).parent
 CONFIG_FILE = "config.json"
@@ -66,20 +67,29 @@ def load(name, model_class=None):
     return model
 
 
-def save(model, folder):
+def save(model, folder, *, overwrite=False):
     """Writes the configuration and the weights of a preset.
 
     Args:
         model: Keras model.
         folder: Path of the preset's folder, made if need be.
+        overwrite: Boolean, whether to replace those that are there. Defaults
+            to `False`.
+
+    Raises:
+        ValueError: If there are such files that may not be replaced.
     """
     folder = pathlib.Path(folder)
     saved = keras.saving.serialize_keras_object(model)
     for key in ("build_config", "compile_config"):
         saved.pop(key, None)
-    files.write_json(folder / CONFIG_FILE, saved)
-    with files.replacing(folder / WEIGHTS_FILE) as partial:
-        model.save_weights(partial)
+    # Both are whole before either gets its name.
+    with (
+        files.replacing(folder / CONFIG_FILE, overwrite=overwrite) as config,
+        files.replacing(folder / WEIGHTS_FILE, overwrite=overwrite) as weights,
+    ):
+        config.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+        model.save_weights(weights)
 
 
 def open_model(where):
@@ -93,7 +103,8 @@ def open_model(where):
         Keras model, not compiled.
 
     Raises:
-        ValueError: If it is none of these, or a file that is not a model.
+        ValueError: If it is none of these, or not a model of this package;
+            says what it is.
 
     Example:
 
@@ -109,14 +120,19 @@ def open_model(where):
         raise ValueError(
             f"The model must be a preset, one of {names()}, a .keras file, or "
             "a run folder with a finished model.keras. "
-            f"Received: {str(where)!r}"
+            f"Received: {str(where)!r}{_what_folder(pathlib.Path(where))}"
         )
+    expected = f"{path} must be a .keras file of a model of this package"
+    if what := archive.what_it_is(path):
+        raise ValueError(f"{expected}. Received: {what}")
     try:
         return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    # Whatever a configuration that does not fit makes Keras raise, which
+    # ends with all of that configuration.
+    except Exception as error:
+        message = str(error).split("\n\n")[0]
         raise ValueError(
-            f"{path} must be a model that Keras saved, but cannot be read: "
-            f"{error}"
+            f"{expected}, but cannot be read: {message}"
         ) from error
 
 
@@ -130,6 +146,9 @@ def run_of(where):
         The dictionary of `recipe`, `settings`, `source` and more that its
         training wrote, or `None` for a file that came alone.
 
+    Raises:
+        ValueError: If its `run.json` is broken, or none of this package.
+
     Example:
 
     >>> run_of("edram_small_cluttered_mnist")["recipe"]
@@ -138,4 +157,23 @@ def run_of(where):
     if str(where) in names():
         return results(str(where))
     path = pathlib.Path(where) / "run.json"
-    return files.read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    run = files.read_json(path)
+    if not isinstance(run, dict) or not {"recipe", "settings"} <= set(run):
+        raise ValueError(
+            f"{path} must be what a training of this package wrote. Received: "
+            "a file without `recipe` and `settings`"
+        )
+    return run
+
+
+def _what_folder(folder):
+    """What a folder without `model.keras` is, to end an error with."""
+    if (folder / "run.json").is_file():
+        return ", a run that is not finished"
+    if any(folder.glob("saved_model.pb")) or any(
+        folder.glob("*/saved_model.pb")
+    ):
+        return ", a SavedModel, an export that cannot be opened again"
+    return ""

@@ -1,6 +1,7 @@
 """Runs what was written, and compares it with the model."""
 
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,25 +89,51 @@ def checked_images(image_shape):
 
 
 def run_apart(path, images):
-    """Outputs of what was written, in a process that never saw the model."""
+    """Outputs of what was written, in a process that never saw the model.
+
+    Raises:
+        RuntimeError: If that process fails; with its last words.
+    """
     with tempfile.TemporaryDirectory() as folder:
         given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
         np.save(given, images)
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", __name__, str(path), given, answers],
-            check=True,
             capture_output=True,
+            text=True,
+            errors="replace",
         )
+        if done.returncode:
+            raise RuntimeError(
+                "The export must run in another process, to be compared with "
+                f"the model. {_last_words(done)}"
+            )
         with np.load(answers) as arrays:
             return dict(arrays)
+
+
+def _last_words(done):
+    """Why a process ended that failed."""
+    if done.returncode < 0:
+        number = -done.returncode
+        names = {member.value: member.name for member in signal.Signals}
+        return (
+            f"It was ended by {names.get(number, f'signal {number}')}; it may "
+            "have had too little memory"
+        )
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    return next(
+        (f"It says: {line}" for line in reversed(lines) if line),
+        f"It ended with status {done.returncode}",
+    )
 
 
 def run(path, images):
     """All that is compared, of an export."""
     path = pathlib.Path(path)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return running.run_onnx(path, images)
-    if path.suffix == ".tflite":
+    if path.suffix.lower() == ".tflite":
         outputs = running.run_tflite(path, images)
     else:
         outputs = running.run_saved_model(path, images)

@@ -1,6 +1,5 @@
 """The ONNX file, for onnxruntime."""
 
-import pathlib
 import tempfile
 
 from keras_edram import files
@@ -9,7 +8,7 @@ from keras_edram.serving import comparison, signatures
 ONNX_OPSET = 18  # of ONNX 1.13, from the end of 2022
 
 
-def export_onnx(model, path):
+def export_onnx(model, path, *, overwrite=False):
     """Writes an ONNX file, for any batch size; needs the extra `onnx`.
 
     Its input is `images`, float32 `(B, H, W, C)` in [0, 255]. ONNX has one
@@ -19,12 +18,15 @@ def export_onnx(model, path):
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         path: Path of the `.onnx` file.
+        overwrite: Boolean, whether to replace a file that is there. Defaults
+            to `False`.
 
     Returns:
         `pathlib.Path` of the file.
 
     Raises:
-        ValueError: If the path has another suffix.
+        ValueError: If the path has another suffix, or there is a file that
+            may not be replaced.
         RuntimeError: If the file does not agree with the model, or a package
             is missing.
 
@@ -34,11 +36,7 @@ def export_onnx(model, path):
     >>> session = onnxruntime.InferenceSession("edram.onnx")
     >>> session.run(["labels", "boxes"], {"images": images})
     """
-    path = pathlib.Path(path)
-    if path.suffix != ".onnx":
-        raise ValueError(
-            f"`path` must be that of a .onnx file. Received: path={str(path)!r}"
-        )
+    path = files.with_suffix(path, [".onnx"])
     try:
         import onnx
         import onnxruntime  # noqa: F401 - runs the file in `compare`
@@ -50,22 +48,22 @@ def export_onnx(model, path):
     import tensorflow as tf
 
     model = signatures.deployable(model)
-    with tempfile.TemporaryDirectory() as folder:
-        signatures.write_saved_model(
-            model, folder, ["serving_default"], with_names=False
+    with files.replacing(path, overwrite=overwrite) as partial:
+        with tempfile.TemporaryDirectory() as folder:
+            signatures.write_saved_model(
+                model, folder, ["serving_default"], with_names=False
+            )
+            loaded = tf.saved_model.load(folder)  # kept: it has the weights
+            serve = loaded.signatures["serving_default"]
+            _, inputs = serve.structured_input_signature
+            converted, _ = tf2onnx.convert.from_function(
+                tf.function(lambda images: serve(images=images)),
+                input_signature=[inputs["images"]],
+                opset=ONNX_OPSET,
+            )
+        onnx.helper.set_model_props(
+            converted, {"labels": "\n".join(signatures.class_names(model))}
         )
-        loaded = tf.saved_model.load(folder)  # kept: it has the weights
-        serve = loaded.signatures["serving_default"]
-        _, inputs = serve.structured_input_signature
-        converted, _ = tf2onnx.convert.from_function(
-            tf.function(lambda images: serve(images=images)),
-            input_signature=[inputs["images"]],
-            opset=ONNX_OPSET,
-        )
-    onnx.helper.set_model_props(
-        converted, {"labels": "\n".join(signatures.class_names(model))}
-    )
-    with files.replacing(path) as partial:
         onnx.save(converted, partial)
         comparison.compare(model, partial, comparison.MAX_DIFFERENCE)
     return path

@@ -14,6 +14,8 @@ from keras_edram import evaluation, files
 from keras_edram.serving import running, signatures
 from keras_edram.serving.tflite import QUANTIZATIONS, export_tflite
 
+JSON_FILE = "report.json"
+TABLE_FILE = "report.md"
 NUM_THREADS = (1, 2)
 NUM_TURNS = 10
 CALLS_A_TURN = 10
@@ -27,7 +29,9 @@ COLUMNS = (
 )
 
 
-def report_tflite(model, folder, images, targets, calibration_images):
+def report_tflite(
+    model, folder, images, targets, calibration_images, *, overwrite=False
+):
     """Writes a model in all ways that `export_tflite` knows, and compares.
 
     Each file is run on all images; a single image is timed, in turns, for the
@@ -40,6 +44,8 @@ def report_tflite(model, folder, images, targets, calibration_images):
         images: Array of shape `(n, H, W, C)`, in [0, 255].
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
         calibration_images: See `export_tflite`; others than `images`.
+        overwrite: Boolean, whether to replace files of these names that are
+            there. Defaults to False.
 
     Returns:
         Dictionary: `images`, n; `machine`; `error` of the model itself, the
@@ -48,13 +54,18 @@ def report_tflite(model, folder, images, targets, calibration_images):
         share of images that are read as by the model; `error`; `milliseconds`
         of an image, the median, by number of threads.
 
+    Raises:
+        ValueError: If there are files that may not be replaced.
+
     Example:
 
     >>> report_tflite(model, "edram", images, targets, others)["error"]
     """
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     model = signatures.deployable(model)
+    # Before the work, which takes minutes.
+    for name in (JSON_FILE, TABLE_FILE, *(v[0] for v in _variants(model))):
+        files.check_file(folder / name, overwrite=overwrite)
     truth, _ = evaluation.true_answers(model, targets)
     expected = _labels(
         lambda batch: model.decode(model(batch, training=False)), images
@@ -67,6 +78,7 @@ def report_tflite(model, folder, images, targets, calibration_images):
             quantize,
             images=calibration_images if quantize == "static_int8" else None,
             steps=steps,
+            overwrite=overwrite,
         )
         labels = _labels(functools.partial(running.run_tflite, path), images)
         rows.append(
@@ -86,9 +98,9 @@ def report_tflite(model, folder, images, targets, calibration_images):
         "error": _differ(expected, truth),
         "files": rows,
     }
-    files.write_json(folder / "report.json", figures)
-    with files.replacing(folder / "report.md") as partial:
-        partial.write_text(table(figures))
+    files.write_json(folder / JSON_FILE, figures)
+    with files.replacing(folder / TABLE_FILE) as partial:
+        partial.write_text(table(figures), encoding="utf-8")
     return figures
 
 

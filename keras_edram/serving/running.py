@@ -90,7 +90,7 @@ def open_export(path):
         A function that runs a signature, `(name, **inputs)` -> dictionary of
         NumPy arrays, and the set of their names.
     """
-    is_tflite = pathlib.Path(path).suffix == ".tflite"
+    is_tflite = pathlib.Path(path).suffix.lower() == ".tflite"
     return (open_tflite if is_tflite else _open_saved_model)(str(path))
 
 
@@ -131,7 +131,12 @@ def _open_saved_model(path):
 
 def open_tflite(file, num_threads=None):
     """As `open_export`, of a path or of the bytes of a TFLite file."""
-    from ai_edge_litert.interpreter import Interpreter
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise RuntimeError(
+            f"TFLite files need {error.name}: pip install ai-edge-litert"
+        ) from error
 
     is_content = isinstance(file, bytes)
     interpreter = Interpreter(

@@ -1,14 +1,23 @@
 """The SavedModel, for TensorFlow Serving."""
 
 import pathlib
+import re
 
 from keras_edram import files
 from keras_edram.serving import comparison, signatures
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+FOLDERS = ("variables", "assets", "assets.extra")
+FILES = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|"
+    r"variables/variables\.(index|data-\d{5}-of-\d{5})|"
+    + re.escape(WARMUP_FILE)
+)
 
 
-def export_saved_model(model, path, version=1, *, warmup=False):
+def export_saved_model(
+    model, path, version=1, *, warmup=False, overwrite=False
+):
     """Writes a SavedModel that TensorFlow Serving takes: `path/version`.
 
     It has three signatures, for any batch size:
@@ -39,12 +48,16 @@ def export_saved_model(model, path, version=1, *, warmup=False):
             and `look` among them, which TensorFlow Serving plays when it loads
             the model, so that the first who asks need not wait. Needs the
             extra `tf-serving`. Defaults to False.
+        overwrite: Boolean, whether to replace the SavedModel that is there.
+            Defaults to False.
 
     Returns:
         `pathlib.Path` of `path/version`.
 
     Raises:
-        ValueError: If `version` is not positive.
+        ValueError: If `version` is not positive, or something is there that
+            may not be replaced: without `overwrite` anything, with it what is
+            no SavedModel or has other files in it.
         RuntimeError: If the export does not agree with the model, or if
             `warmup` lacks its package.
 
@@ -61,8 +74,12 @@ def export_saved_model(model, path, version=1, *, warmup=False):
     model = signatures.deployable(model)
     path = pathlib.Path(path) / str(version)
     # Before all else: a missing package is found at once.
-    requests = _warmup_requests(model, path.parent.name) if warmup else []
-    with files.replacing(path) as partial:
+    requests = (
+        _warmup_requests(model, path.parent.resolve().name) if warmup else []
+    )
+    with files.replacing_folder(
+        path, _strangers, overwrite=overwrite
+    ) as partial:
         signatures.write_saved_model(model, partial)
         if requests:
             _write_warmup(requests, partial)
@@ -73,6 +90,21 @@ def export_saved_model(model, path, version=1, *, warmup=False):
             steps=hasattr(model, "step"),
         )
     return path
+
+
+def _strangers(folder):
+    """What in a folder is no part of a SavedModel as it is written here."""
+    if not (folder / "saved_model.pb").is_file():
+        return sorted(path.name for path in folder.iterdir())
+    paths = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*")
+    }
+    return sorted(
+        name
+        for name, path in paths.items()
+        if path.is_symlink()
+        or not (name in FOLDERS if path.is_dir() else FILES.fullmatch(name))
+    )
 
 
 def _warmup_requests(model, name):

@@ -1,7 +1,6 @@
 """The TFLite file, for phones and small boards."""
 
 import json
-import pathlib
 import zipfile
 
 import numpy as np
@@ -18,7 +17,9 @@ QUANTIZATIONS = (None, "float16", "int8", "static_int8")
 MAX_QUANTIZED_DIFFERENCE = {"float16": 0.05, "int8": 0.3, "static_int8": 0.3}
 
 
-def export_tflite(model, path, quantize=None, *, images=None, steps=True):
+def export_tflite(
+    model, path, quantize=None, *, images=None, steps=True, overwrite=False
+):
     """Writes a TFLite file of built-in operators, for any batch size.
 
     Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
@@ -44,12 +45,15 @@ def export_tflite(model, path, quantize=None, *, images=None, steps=True):
             `"static_int8"`, some hundred of those that the model will see.
         steps: Boolean, whether to write `start` and `look` too, for models
             that have them. Defaults to `True`.
+        overwrite: Boolean, whether to replace a file that is there. Defaults
+            to `False`.
 
     Returns:
         `pathlib.Path` of the file.
 
     Raises:
-        ValueError: For an unknown `quantize`, or `images` that are missing.
+        ValueError: For an unknown `quantize`, `images` that are missing, a
+            path with another suffix, or a file that may not be replaced.
         RuntimeError: If the file needs operators that are not built in, does
             not agree with the model, or a package is missing.
 
@@ -68,15 +72,15 @@ def export_tflite(model, path, quantize=None, *, images=None, steps=True):
             f"alone. Received: quantize={quantize!r}, images="
             f"{None if images is None else f'of shape {np.shape(images)}'}"
         )
+    path = files.with_suffix(path, [".tflite"])
     model = signatures.deployable(model)
     steps = steps and hasattr(model, "step")
     keys = ["serving_default", *(signatures.STEP_SIGNATURES * steps)]
-    if quantize == "static_int8":
-        content = quantization.quantize_convolutions(model, keys, images)
-    else:
-        content = convert(model, keys, quantize)
-    path = pathlib.Path(path)
-    with files.replacing(path) as partial:
+    with files.replacing(path, overwrite=overwrite) as partial:
+        if quantize == "static_int8":
+            content = quantization.quantize_convolutions(model, keys, images)
+        else:
+            content = convert(model, keys, quantize)
         partial.write_bytes(content)
         with zipfile.ZipFile(partial, "a") as archive:
             names = signatures.class_names(model)

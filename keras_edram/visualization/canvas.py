@@ -60,8 +60,13 @@ def number_windows(axis, image, transforms, names):
 
 def save(figure, path):
     """Writes a figure; its path has the old one until the new one is whole."""
+    path = files.with_suffix(path, files.PICTURE_SUFFIXES)
     with files.replacing(path) as partial:
-        figure.savefig(partial, dpi=110)
+        # By way of memory: on a full disk Pillow would cut a JPEG short and
+        # say nothing.
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=110, format=path.suffix[1:].lower())
+        partial.write_bytes(buffer.getvalue())
 
 
 def to_picture(figure):

@@ -28,7 +28,7 @@ def plot_history(history, path):
         if name in history[0]
     ]
     figure = new_figure(figsize=(3.7 * len(panels), 3.2))
-    axes = figure.subplots(1, len(panels))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     epochs = [row["epoch"] + 1 for row in history]
     for axis, (name, title) in zip(axes, panels, strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):

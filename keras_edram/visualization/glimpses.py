@@ -15,6 +15,7 @@ from keras_edram.visualization.canvas import (
 )
 
 MILLISECONDS_A_GLIMPSE = 700
+ANIMATION_SUFFIXES = (".gif", ".webp", ".png")  # of those that Pillow writes
 NOTHING = "nothing"  # the answer that there is no object
 
 
@@ -153,6 +154,7 @@ def animate_glimpses(model, images, path):
             title = f"target {target + 1}, glimpse {glimpse + 1}"
         figure.suptitle(title, fontsize=11)
         frames.append(to_picture(figure))
+    path = files.with_suffix(path, ANIMATION_SUFFIXES)
     with files.replacing(path) as partial:
         frames[0].save(
             partial,
