@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from keras_edram.cli import commands
+from keras_edram.cli import commands, predicting
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
 
@@ -105,9 +105,23 @@ def parser():
         "--json", action="store_true", help="print JSON, not a table"
     )
 
-    added = command("predict", commands.predict)
+    added = command("predict", predicting.predict)
     _add_model(added)
-    added.add_argument("images", type=pathlib.Path, nargs="+", metavar="IMAGE")
+    added.add_argument(
+        "images",
+        type=pathlib.Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="a picture, or a folder: all pictures in it and in its folders "
+        "that are not hidden, sorted. What is named twice is read twice; a "
+        "name that begins with - is written ./-NAME",
+    )
+    added.add_argument(
+        "--invert",
+        action="store_true",
+        help="turn light and dark round, for a model that has learnt from "
+        "light on dark and ink on paper",
+    )
     added.add_argument(
         "--refuse-below",
         type=float,
@@ -133,10 +147,14 @@ def parser():
         "--plot",
         type=pathlib.Path,
         metavar="FILE",
-        help="draw where the model looked",
+        help="draw where the model looked, in the first "
+        f"{predicting.PLOTTED} pictures",
     )
     added.add_argument(
-        "--json", action="store_true", help="print JSON, not a table"
+        "--json",
+        action="store_true",
+        help="print a JSON array, with an error in place of an answer for what "
+        "cannot be read",
     )
 
     added = command("export", commands.export)
