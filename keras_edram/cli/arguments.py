@@ -3,7 +3,8 @@
 import argparse
 import pathlib
 
-from keras_edram.cli import commands, predicting
+from keras_edram.cli import commands
+from keras_edram.cli.predicting import predict
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
 
@@ -105,7 +106,7 @@ def parser():
         "--json", action="store_true", help="print JSON, not a table"
     )
 
-    added = command("predict", predicting.predict)
+    added = command("predict", predict)
     _add_model(added)
     added.add_argument(
         "images",
@@ -147,8 +148,7 @@ def parser():
         "--plot",
         type=pathlib.Path,
         metavar="FILE",
-        help="draw where the model looked, in the first "
-        f"{predicting.PLOTTED} pictures",
+        help="draw where the model looked",
     )
     added.add_argument(
         "--json",
