@@ -133,7 +133,7 @@ def read_images(
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
     >>> images = np.zeros((2, 100, 100, 1))
-    >>> len(read_images(model, images, max_glimpses=1))
+    >>> len(read_images(model, images))
     2
     """
     looks = look(model, images, confidence, max_glimpses, crops)
@@ -192,7 +192,11 @@ def read_image(file, image_shape, *, invert=False):
 
     Example:
 
-    >>> image, notes = read_image("digit.png", (100, 100, 1))
+    >>> from keras_edram import presets
+    >>> file = presets.FOLDER / "edram_small_cluttered_mnist/example.png"
+    >>> image, notes = read_image(file, (100, 100, 1))
+    >>> image.shape
+    (100, 100, 1)
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -18,6 +18,7 @@ from keras_edram.visualization.canvas import (
 )
 
 MILLISECONDS_A_GLIMPSE = 700
+COLUMNS = 18  # of text that is as wide as an image
 NOTHING = "nothing"  # the answer that there is no object
 
 
@@ -70,7 +71,7 @@ def plot_glimpses(
         draw_windows(above[0], image, found, ANSWER_COLOUR)
         if model.terminal:
             number_windows(above[0], image, found, answer["names"])
-        title = _clip(titles[row], 22) if titles else "image"
+        title = _clip(titles[row], COLUMNS) if titles else "image"
         above[0].set_title(title, fontsize=9, parse_math=False)
         lines = _wrap(f"reads: {answer['sequence'] or NOTHING}")
         lines.append(f"{answer['probability']:.1%} sure")
@@ -98,7 +99,7 @@ def plot_glimpses(
             show(below, patch_picture(model, patches[row, member, t]))
             if seen.shape[2] == number:
                 name = label_name(model, seen[row, member, t])
-                name = _clip(f"sees {name}", 22)
+                name = _clip(f"sees {name}", COLUMNS)
                 below.set_title(name, fontsize=9, parse_math=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -348,7 +349,7 @@ def _columns(text):
 
 def _wrap(text):
     """The lines of a text beside an image, not too many."""
-    return textwrap.wrap(text, 22, max_lines=5, placeholder=" …")
+    return textwrap.wrap(text, COLUMNS, max_lines=5, placeholder=" …")
 
 
 def _read(model, glimpses):
