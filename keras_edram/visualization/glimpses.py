@@ -18,8 +18,8 @@ from keras_edram.visualization.canvas import (
 )
 
 MILLISECONDS_A_GLIMPSE = 700
-COLUMNS = 18  # of text that is as wide as an image
 NOTHING = "nothing"  # the answer that there is no object
+COLUMNS = 18  # of text that is as wide as an image
 
 
 def plot_glimpses(
