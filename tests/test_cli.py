@@ -1,16 +1,21 @@
+import io
 import json
+import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import stand_in_reader
 import tiny
 from PIL import Image
 
 import keras_edram
-from keras_edram import cli, recipes
+from keras_edram import cli, presets, reading, recipes, visualization
+from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM
 
@@ -147,7 +152,8 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
     for arguments, words in (
         (("predict", "none", paths[0]), "must be a preset"),
         (("predict", PRESET, tmp_path / "none.png"), "none.png"),
-        (("predict", PRESET, paths[0], text), "text.png"),
+        (("predict", PRESET, text), "text.png: is no picture"),
+        (("predict", PRESET, paths[0], "-"), "standard input is not read"),
         (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
         (("evaluate", PRESET, "--glimpses", "0"), "Received: glimpses=0"),
         (("evaluate", PRESET, "--crops", "0"), "num_crops=0"),
@@ -262,6 +268,280 @@ def test_predict_says_names_or_that_it_does_not_know(
     assert len(lines) == 2 and plot.stat().st_size > 10_000
     error = error_of(capsys, *arguments[:3], "--refuse-below", "7")
     assert "Received: refuse_below=7" in error
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A model, and pictures that are nothing but their numbers, 0.png on."""
+    model = stand_in_reader.Model()
+    monkeypatch.setattr(presets, "open_model", lambda where: model)
+
+    def read(file, image_shape):
+        number = int(file.stem)
+        if number == 1_000:
+            raise FileNotFoundError(f"There is no picture file {file}")
+        return np.full(image_shape, 30 + number % 3, "uint8")
+
+    monkeypatch.setattr(reading, "read_picture", read)
+    return model
+
+
+def predict(capsys, *arguments):
+    """The exit status of `predict`, and the lines that it prints."""
+    status = cli.main(["predict", *map(str, arguments)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err.splitlines()
+
+
+def test_predict_answers_the_good_and_lists_the_broken(
+    reader, pictures, tmp_path, capsys
+):
+    paths, _ = pictures
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    arguments = (reader, paths[0], text, paths[0], tmp_path / "none.png")
+    status, out, errors = predict(capsys, *arguments)
+    assert status == 1
+    assert [line.split(": ")[0] for line in out.splitlines()] == [
+        str(paths[0])
+    ] * 2
+    assert errors == [
+        f"keras-edram: error: {text}: is no picture that can be read",
+        f"keras-edram: error: {tmp_path / 'none.png'}: there is no such file",
+    ]
+    status, out, errors = predict(capsys, *arguments, "--json")
+    rows = json.loads(out)
+    assert status == 1 and len(errors) == 2
+    assert [row["file"] for row in rows] == list(map(str, arguments[1:]))
+    assert ["error" in row for row in rows] == [False, True, False, True]
+    assert set(rows[1]) == {"file", "error"} and rows[0] == rows[2]
+    status, out, errors = predict(capsys, reader, text, text, "--json")
+    assert status == 2 and len(errors) == 2
+    assert [set(row) for row in json.loads(out)] == [{"file", "error"}] * 2
+
+
+def test_predict_reads_folders_and_patterns(reader, pictures, tmp_path, capsys):
+    paths, _ = pictures
+    folder = tmp_path / "my photos"
+    content = paths[0].read_bytes()
+    for name in (
+        *("b.png", "a.png/c d.PNG", "a.png/.hidden.png", ".hidden/e.png"),
+        *("a.png/new\nline.png", "notes.txt", "-f.png"),
+    ):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    (folder / "a.png/circle").symlink_to(folder)
+    (folder / "nothing.png").symlink_to(folder / "none.png")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    in_order = ("-f.png", "a.png/c d.PNG", "a.png/new\nline.png", "b.png")
+    expected = [str(folder / name) for name in in_order]
+    status, out, errors = predict(capsys, reader, folder, "--json")
+    rows = json.loads(out)
+    assert status == 1
+    assert [row["file"] for row in rows if "error" not in row] == expected
+    nothing = f"{folder / 'nothing.png'}: there is no such file"
+    assert errors == [f"keras-edram: error: {nothing}"]
+    # A line a picture, whatever its name; patterns are for shells without.
+    pattern, linked = tmp_path / "picture_[01].png", folder / "b.png"
+    names = (folder, empty, pattern, linked)
+    status, out, errors = predict(capsys, reader, *names)
+    expected += [*map(str, paths[:2]), str(linked)]
+    assert status == 1
+    assert [line.split(": ")[0] for line in out.splitlines()] == [
+        name.replace("\n", "\\n") for name in expected
+    ]
+    assert errors[1:] == [
+        f"keras-edram: error: {empty}: is a folder without pictures"
+    ]
+    assert predict(capsys, reader, empty)[::2] == (2, errors[1:])
+    status, _, errors = predict(capsys, reader, tmp_path / "no_*.png")
+    assert status == 2 and "no_*.png: there is no such file" in errors[0]
+
+
+def test_a_folder_that_may_not_be_opened_is_listed(
+    monkeypatch, tmp_path, capsys, stand_in
+):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "1.png").touch()
+    scandir = os.scandir
+
+    def closed(path):
+        if pathlib.Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert predicting.picture_files([tmp_path]) == [
+        tmp_path / "1.png",
+        tmp_path / "locked",
+    ]
+
+
+def test_predict_reads_thousands_and_shows_how_far_it_is(
+    stand_in, monkeypatch, capsys
+):
+    names = [f"{number}.png" for number in range(2_000)]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert cli.main(["predict", "model", *names, "--json"]) == 1
+    printed = capsys.readouterr()
+    rows = json.loads(printed.out)
+    assert [row["file"] for row in rows] == names
+    assert set(rows.pop(1_000)) == {"file", "error"}
+    assert all(row["labels"] == [int(row["file"][:-4]) % 3] for row in rows)
+    assert max(shape[0] for shape in stand_in.shapes) <= 64
+    shown = [part.strip() for part in printed.err.split("\r")]
+    assert "0/2,000" in shown and "1,999/2,000" in shown
+    broken = "keras-edram: error: 1000.png: there is no such file"
+    assert broken in shown and shown[-1] == ""
+    # Neither of few, nor in a file.
+    assert cli.main(["predict", "model", *names[:199]]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert cli.main(["predict", "model", *names[:200]]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_json_is_whole_when_predict_is_interrupted(
+    stand_in, monkeypatch, capsys
+):
+    read = reading.read_picture
+
+    def interrupted(file, image_shape):
+        if file.stem == "100":
+            raise KeyboardInterrupt
+        return read(file, image_shape)
+
+    monkeypatch.setattr(reading, "read_picture", interrupted)
+    names = [f"{number}.png" for number in range(200)]
+    status, out, errors = predict(capsys, "model", *names, "--json")
+    assert status == 130 and errors == ["keras-edram: interrupted"]
+    assert [row["file"] for row in json.loads(out)] == names[:96]
+
+
+def test_no_answer_is_lost_for_want_of_letters(stand_in, monkeypatch):
+    """On a terminal of Western Europe, of names that are not UTF-8 either."""
+    names = ["1.日本", "4.\udcff\n", "7.é"]
+    for option in ([], ["--json"]):
+        terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert cli.main(["predict", "model", *names, *option]) == 0
+        terminal.flush()
+        printed = terminal.buffer.getvalue()
+        if option:
+            rows = json.loads(printed)
+            assert [row["file"] for row in rows] == [
+                names[0],
+                "4.\\udcff\n",
+                names[2],
+            ]
+            printed.decode("ascii")
+        else:
+            lines = printed.decode("cp1252").splitlines()
+            assert [line.split(":")[0] for line in lines] == [
+                "1.\\u65e5\\u672c",
+                "4.\\udcff\\n",
+                names[2],
+            ]
+            assert all(": \\u65e5\\u672c  " in line for line in lines)
+
+
+def test_predict_draws_the_first_good_pictures_alone(
+    reader, pictures, tmp_path, monkeypatch, capsys
+):
+    paths, _ = pictures
+    drawn = {}
+    monkeypatch.setattr(
+        visualization,
+        "plot_glimpses",
+        lambda *_, **how: drawn.update(how),
+    )
+    monkeypatch.setattr(predicting, "PLOTTED", 2)
+    broken, plot = tmp_path / "none.png", tmp_path / "answer.png"
+    arguments = (reader, paths[0], broken, *paths[1:4], "--plot", plot)
+    status, out, notes = predict(capsys, *arguments)
+    assert status == 1 and out.count("sure") == 4
+    assert drawn["titles"] == [path.name for path in paths[:2]]
+    assert len(drawn["glimpses"]["labels"]) == 2
+    shown = f"keras-edram: note: {plot}: shows the first 2 of 4 pictures"
+    assert notes[1:] == [shown]
+
+
+def test_a_figure_is_not_drawn_over_a_picture(pictures, tmp_path, capsys):
+    paths, _ = pictures
+    before = paths[0].read_bytes()
+    for name in (paths[0], tmp_path, tmp_path / "pict*"):
+        error = error_of(capsys, "predict", PRESET, name, "--plot", paths[0])
+        assert "--plot must be" in error
+        assert paths[0].read_bytes() == before
+
+
+def test_predict_says_of_dark_ink_what_the_model_learnt(
+    pictures, tmp_path, capsys
+):
+    paths, _ = pictures
+    paper = tmp_path / "paper.png"
+    with Image.open(paths[0]) as picture:
+        Image.fromarray(255 - np.asarray(picture)).save(paper)
+    _, ink, notes = predict(capsys, PRESET, paths[0])
+    assert not notes
+    _, wrong, notes = predict(capsys, PRESET, paper)
+    assert len(notes) == 1 and "--invert" in notes[0]
+    assert notes[0].startswith(f"keras-edram: note: {paper}: is dark on light")
+    _, right, notes = predict(capsys, PRESET, paper, "--invert")
+    assert not notes and right.split("png: ")[1] == ink.split("png: ")[1]
+    assert wrong != right
+
+
+def test_of_which_models_it_is_known_that_they_learnt_light_on_dark(tmp_path):
+    known = {
+        name: predicting._learnt_light_on_dark(name) for name in presets.names()
+    }
+    assert known == {name: "house" not in name for name in known}
+    for content in (None, "{}", "no JSON", '{"recipe": "mine"}'):
+        if content is not None:
+            (tmp_path / "run.json").write_text(content)
+        assert not predicting._learnt_light_on_dark(tmp_path)
+
+
+def test_a_table_has_a_dash_for_what_is_not_there():
+    figures = {
+        "error": 0.5,
+        "images": 2,
+        "error_by_length": {"0": 0.5, "1": None},
+        "label_error": None,
+        "error_at_coverage": {"99%": 0.5},
+        "calibration_error": float("nan"),
+        "iou": None,
+        "spread": 0.0,
+        "error_by_glimpse": [None, 0.25],
+        "error_by_average": [None],
+        "iou_by_glimpse": [float("nan"), 0.5],
+        "spread_by_glimpse": [0.0, 0.0],
+        "anytime": [
+            {"confidence": 0.0, "error": 0.5, "glimpses": 1, "share": 0.5},
+            {"confidence": None, "error": None, "glimpses": 2, "share": 1},
+        ],
+    }
+    lines = printing.figures_table(figures).splitlines()
+    assert "by length      50.00% of 0, - of 1" in lines
+    assert "each object    -" in lines
+    assert "error, alone              -  25.00%" in lines
+    assert "overlap                   -   0.500" in lines
+    assert [line.split() for line in lines[-2:]] == [
+        ["0.0", "50.00%", "1.00", "(50%)"],
+        ["never", "-", "2.00", "(100%)"],
+    ]
+
+
+def test_a_hint_can_be_copied_whatever_the_folder_is_called(capsys):
+    run = pathlib.Path("my runs") / "it's"
+    printing.print_next_steps(run)
+    lines = capsys.readouterr().out.splitlines()
+    evaluate, predict = (shlex.split(line)[2:] for line in lines[2:4])
+    assert evaluate[0] == predict[0] == str(run)
+    assert evaluate[-1] == str(run / "fig5.png")
 
 
 def test_an_ensemble_is_one_file_of_the_models(

@@ -26,6 +26,7 @@ MODULES = (
     "losses",
     "metrics",
     "decoding",
+    "reading",
 )
 
 
@@ -108,6 +109,7 @@ def test_every_public_object_has_an_example():
     # Records that the models fill, a check of arguments, and a function of one
     # line.
     exempt = {"ImagePyramid", "EDRAMState", "RAMState", "Decision"}
+    exempt |= {"Reading"}
     exempt |= {"standardize_size", "pixel_centres"}
     # What the datasets share among each other.
     exempt |= {"Digits", "read_tfds", "part_of_split", "split_seed"}

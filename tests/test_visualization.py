@@ -120,6 +120,58 @@ def test_each_member_has_a_path(tmp_path):
     assert red[1] > 1.3 * red[0] > 0
 
 
+def test_a_file_name_is_a_title_as_it_is_but_not_wider_than_its_image(
+    monkeypatch, tmp_path
+):
+    model = tiny.reader(num_targets=1, terminal=False)
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 1), "uint8")
+    figures, new_figure = [], glimpses.new_figure
+
+    def kept(figsize):
+        figures.append(new_figure(figsize))
+        return figures[-1]
+
+    monkeypatch.setattr(glimpses, "new_figure", kept)
+    # Which mathematics would be, or a title that covers its neighbours.
+    titles = [
+        "$x^{2$_a.png",
+        "2026-11-27 at the sea, the last one.png",
+        "a.png",
+    ]
+    path = tmp_path / "glimpses.png"
+    visualization.plot_glimpses(model, images, path, titles=titles)
+    drawn = [axis for axis in figures[0].axes if axis.get_title()]
+    named = [axis for axis in drawn if ".png" in axis.get_title()]
+    texts = [axis.get_title() for axis in named]
+    assert texts[::2] == titles[::2]
+    assert texts[1].startswith("2026-11-") and texts[1].endswith("one.png")
+    right = figures[0].axes[1].get_window_extent().x0
+    for axis in named:
+        extent = axis.title.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 < right
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("twelve words", "twelve words"),
+        ("thirteen word", "thirte… word"),
+        ("日本日本日本", "日本日本日本"),
+        ("日本日本日本日", "日本日…本日"),
+        ("", ""),
+    ],
+)
+def test_a_long_text_lacks_its_middle(text, expected):
+    assert glimpses._clip(text, 12) == expected
+
+
+def test_many_objects_are_written_on_some_lines():
+    assert glimpses._wrap("reads: nut nut nut") == ["reads: nut nut nut"]
+    lines = glimpses._wrap("reads: " + "washer " * 40)
+    assert len(lines) == 5 and max(map(len, lines)) <= glimpses.COLUMNS
+    assert lines[0] == "reads: washer" and lines[-1].endswith(" …")
+
+
 @pytest.mark.parametrize(
     "order, expected", [("forward", "nought two"), ("backward", "two nought")]
 )

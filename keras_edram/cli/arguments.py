@@ -5,6 +5,7 @@ import pathlib
 
 from keras_edram import files
 from keras_edram.cli import commands
+from keras_edram.cli.predicting import predict
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
 
@@ -107,9 +108,23 @@ def parser():
         "--json", action="store_true", help="print JSON, not a table"
     )
 
-    added = command("predict", commands.predict)
+    added = command("predict", predict)
     _add_model(added)
-    added.add_argument("images", type=pathlib.Path, nargs="+", metavar="IMAGE")
+    added.add_argument(
+        "images",
+        type=pathlib.Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="a picture, or a folder: all pictures in it and in its folders "
+        "that are not hidden, sorted. What is named twice is read twice; a "
+        "name that begins with - is written ./-NAME",
+    )
+    added.add_argument(
+        "--invert",
+        action="store_true",
+        help="turn light and dark round, for a model that has learnt from "
+        "light on dark and ink on paper",
+    )
     added.add_argument(
         "--refuse-below",
         type=float,
@@ -135,7 +150,10 @@ def parser():
         added, "--plot", files.PICTURE_SUFFIXES, "draw where the model looked"
     )
     added.add_argument(
-        "--json", action="store_true", help="print JSON, not a table"
+        "--json",
+        action="store_true",
+        help="print a JSON array, with an error in place of an answer for what "
+        "cannot be read",
     )
 
     added = command("export", commands.export)

@@ -9,9 +9,6 @@ from keras_edram.cli import printing
 DRAWN = dict(start=4, stop=9)
 DRAWN_PATHS = 18
 DRAWN_MANY = 2000  # images in a heat map
-# The picture that crops are taken from, to the crop: 64 to 54 pixels in the
-# paper's section 4.2.
-CROPPED = 64 / 54
 
 
 def _settings(options):
@@ -73,12 +70,9 @@ def quickstart(options):
     printing.print_run_folder(out)
     print(
         f"  {saved_model.relative_to(out)}/    for TensorFlow Serving\n"
-        f"  {tflite.relative_to(out)}      for a device\n\n"
-        "What to do next:\n"
-        f"  keras-edram evaluate {out} --glimpses 8 --plot {out / 'fig5.png'}\n"
-        f"  keras-edram predict {out} YOUR_PICTURE.png --plot answer.png\n"
-        "  keras-edram recipes    longer trainings, and what they gave"
+        f"  {tflite.relative_to(out)}      for a device\n"
     )
+    printing.print_next_steps(out)
 
 
 def evaluate(options):
@@ -195,88 +189,6 @@ def _draw_rollouts(model, number):
             f"draws. Received: rollouts={number} of a {type(model).__name__}"
         )
     model.num_rollouts = number
-
-
-def predict(options):
-    """Reads picture files."""
-    import numpy as np
-
-    from keras_edram import (
-        anytime,
-        decoding,
-        evaluation,
-        presets,
-        visualization,
-    )
-    from keras_edram.datasets import read_picture
-
-    model = presets.open_model(options.model)
-    height, width, channels = model.image_shape
-    if options.crops is not None:
-        height, width = round(height * CROPPED), round(width * CROPPED)
-    images = np.stack(
-        [
-            read_picture(path, (height, width, channels))
-            for path in options.images
-        ]
-    )
-    with_budget = options.confidence, options.max_glimpses
-    if with_budget == (None, None):
-        looks = evaluation.look(model, images, crops=options.crops)
-    elif options.crops is None:
-        looks = anytime.look_until_sure(model, images, *with_budget)
-    else:
-        raise ValueError(
-            "--confidence and --max-glimpses are for one look at a picture, "
-            f"not for several crops. Received: crops={options.crops}"
-        )
-    answers = [
-        {"file": str(path), **answer}
-        for path, answer in zip(
-            options.images,
-            decoding.read_out(
-                {**looks, **model.decode(looks)},
-                model.class_names,
-                options.refuse_below,
-            ),
-            strict=True,
-        )
-    ]
-    if options.plot:
-        visualization.plot_glimpses(
-            model,
-            np.stack(
-                [
-                    read_picture(path, model.image_shape)
-                    for path in options.images
-                ]
-            ),
-            options.plot,
-            titles=[path.name for path in options.images],
-            glimpses=looks if "num_glimpses" in looks else None,
-        )
-    if options.json:
-        print(json.dumps(answers, indent=2))
-        return
-    for answer in answers:
-        boxes = " ".join(
-            "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
-            for box in answer["boxes"]
-        )
-        text = answer["sequence"]
-        if text is None:
-            text = "I do not know"
-        elif not answer["names"]:
-            text = visualization.NOTHING
-        print(
-            f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
-            + (f", at {boxes}" if boxes else "")
-            + (
-                f", {answer['num_glimpses']} glimpses"
-                if "num_glimpses" in answer
-                else ""
-            )
-        )
 
 
 def ensemble(options):

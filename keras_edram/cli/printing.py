@@ -1,4 +1,117 @@
-"""Figures and folders, in words for people."""
+"""Answers, figures and folders, in words for people and for programs."""
+
+import contextlib
+import json
+import math
+import re
+import shlex
+import sys
+import textwrap
+
+PROGRESS_FROM = 200  # pictures; fewer are answered soon
+REFUSED = "I do not know"
+# What would end a line, or move a terminal's cursor, and halves of letters.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def as_text(name):
+    """The name of a file as text, with escapes for what in it is not UTF-8."""
+    return str(name).encode(errors="backslashreplace").decode()
+
+
+def one_line(text):
+    """Text that stays on its line, with escapes for what would not."""
+    return UNPRINTABLE.sub(
+        lambda found: found[0].encode("unicode_escape").decode(), str(text)
+    )
+
+
+def print_of_file(kind, file, what):
+    """What is wrong with a file or odd about it, on standard error."""
+    print(
+        f"keras-edram: {kind}: {one_line(file)}: {one_line(what)}",
+        file=sys.stderr,
+    )
+
+
+@contextlib.contextmanager
+def json_array():
+    """Gives a function that prints a row of a JSON array, one by one.
+
+    The array is whole whatever ends it.
+    """
+    begun = False
+
+    def add(row):
+        nonlocal begun
+        text = json.dumps(row, indent=2, allow_nan=False)
+        text = textwrap.indent(text, "  ")
+        print((",\n" if begun else "[\n") + text, end="")
+        begun = True
+
+    try:
+        yield add
+    finally:
+        if begun:
+            print("\n]")
+
+
+@contextlib.contextmanager
+def answer_lines():
+    """Gives a function that prints an answer as a line; errors are not."""
+    yield lambda row: None if "error" in row else print(_answer_line(row))
+
+
+def _answer_line(answer):
+    from keras_edram.visualization import NOTHING
+
+    text = answer["sequence"]
+    if text is None:
+        text = REFUSED
+    elif not answer["names"]:
+        text = NOTHING
+    line = f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
+    if answer["boxes"]:
+        boxes = (
+            "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
+            for box in answer["boxes"]
+        )
+        line += f", at {' '.join(boxes)}"
+    if "num_glimpses" in answer:
+        line += f", {answer['num_glimpses']} glimpses"
+    return one_line(line)
+
+
+@contextlib.contextmanager
+def progress(total):
+    """Gives a function that shows how many of `total` pictures are read.
+
+    It takes their number, or `None` to make room for another line. Nothing is
+    shown of few pictures, or if standard error is no terminal.
+    """
+    if total < PROGRESS_FROM or not sys.stderr.isatty():
+        yield lambda number: None
+        return
+
+    def show(number):
+        text = "" if number is None else f"{number:,}/{total:,}"
+        print(f"\r{' ' * 24}\r{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show(None)
+
+
+def print_next_steps(out):
+    """What to do with what `quickstart` leaves."""
+    run, plot = (shlex.quote(str(path)) for path in (out, out / "fig5.png"))
+    print(
+        "\nWhat to do next:\n"
+        f"  keras-edram evaluate {run} --glimpses 8 --plot {plot}\n"
+        f"  keras-edram predict {run} YOUR_PICTURE.png --plot answer.png\n"
+        "  keras-edram recipes    longer trainings, and what they gave"
+    )
 
 
 def print_run_folder(out):
@@ -15,37 +128,41 @@ def print_run_folder(out):
 
 
 def figures_table(figures):
-    """Errors in per cent, overlaps and spreads, for people."""
+    """Errors in per cent, overlaps and spreads, for people; - for what is not.
+
+    Of images without an object there is no overlap, for one.
+    """
     lines = [
-        f"test error     {figures['error']:.2%}   of {figures['images']:,} "
-        "images, by the mean of all glimpses"
+        f"test error     {_form(figures['error'], '.2%')}   of "
+        f"{figures['images']:,} images, by the mean of all glimpses"
     ]
     if len(figures["error_by_length"]) > 1:
         by_length = ", ".join(
-            f"{error:.2%} of {length}"
+            f"{_form(error, '.2%')} of {length}"
             for length, error in figures["error_by_length"].items()
         )
         lines += [
             f"by length      {by_length}",
-            f"each object    {figures['label_error']:.2%}",
+            f"each object    {_form(figures['label_error'], '.2%')}",
         ]
     refused = ", ".join(
-        f"{error:.2%} in {coverage}"
+        f"{_form(error, '.2%')} in {coverage}"
         for coverage, error in figures["error_at_coverage"].items()
     )
     lines += [
         f"of the surest  {refused}",
-        f"calibration    {figures['calibration_error']:.3f}   between how sure "
-        "it is and how right",
-        f"overlap        {figures['iou']:.3f}   of the last window with the "
-        "true one",
+        f"calibration    {_form(figures['calibration_error'], '.3f')}   "
+        "between how sure it is and how right",
+        f"overlap        {_form(figures['iou'], '.3f')}   of the last window "
+        "with the true one",
     ]
     if "error_by_glimpse" in figures:
         lines += _glimpse_lines(figures)
     if "anytime" in figures:
         lines += ["", "stops when sure      error    glimpses"]
         lines += [
-            f"{row['confidence'] or 'never':>15}   {row['error']:7.2%}   "
+            f"{'never' if row['confidence'] is None else row['confidence']:>15}"
+            f"   {_form(row['error'], '7.2%')}   "
             f"{row['glimpses']:5.2f} ({row['share']:.0%})"
             for row in figures["anytime"]
         ]
@@ -56,18 +173,25 @@ def _glimpse_lines(figures):
     """A column for each glimpse at a target."""
     number = len(figures["iou_by_glimpse"])
     lines = [
-        f"spread         {figures['spread']:.3f}   of the last window over the "
-        "images, which are 2 wide",
+        f"spread         {_form(figures['spread'], '.3f')}   of the last "
+        "window over the images, which are 2 wide",
         "",
         "glimpses           " + "".join(f"{n + 1:>8}" for n in range(number)),
     ]
     for name, key, form in (
-        ("error, alone", "error_by_glimpse", "{:8.2%}"),
-        ("error, mean so far", "error_by_average", "{:8.2%}"),
-        ("overlap", "iou_by_glimpse", "{:8.3f}"),
-        ("spread", "spread_by_glimpse", "{:8.3f}"),
+        ("error, alone", "error_by_glimpse", "8.2%"),
+        ("error, mean so far", "error_by_average", "8.2%"),
+        ("overlap", "iou_by_glimpse", "8.3f"),
+        ("spread", "spread_by_glimpse", "8.3f"),
     ):
         if len(figures[key]) == number:
-            values = "".join(map(form.format, figures[key]))
+            values = "".join(_form(value, form) for value in figures[key])
             lines.append(f"{name:19}{values}")
     return lines
+
+
+def _form(value, form):
+    """A number in a format, or a dash in its place."""
+    if value is None or math.isnan(value):
+        return f"{'-':>{form.partition('.')[0]}}"
+    return format(value, form)

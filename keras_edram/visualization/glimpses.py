@@ -1,5 +1,8 @@
 """Where a model looked, and what it saw there."""
 
+import textwrap
+from unicodedata import east_asian_width
+
 import numpy as np
 
 from keras_edram import decoding, files, geometry, metrics
@@ -17,6 +20,7 @@ from keras_edram.visualization.canvas import (
 MILLISECONDS_A_GLIMPSE = 700
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")  # of those that Pillow writes
 NOTHING = "nothing"  # the answer that there is no object
+COLUMNS = 18  # of text that is as wide as an image
 
 
 def plot_glimpses(
@@ -68,15 +72,17 @@ def plot_glimpses(
         draw_windows(above[0], image, found, ANSWER_COLOUR)
         if model.terminal:
             number_windows(above[0], image, found, answer["names"])
-        above[0].set_title(titles[row] if titles else "image", fontsize=9)
-        truth = ""
+        title = _clip(titles[row], COLUMNS) if titles else "image"
+        above[0].set_title(title, fontsize=9, parse_math=False)
+        lines = _wrap(f"reads: {answer['sequence'] or NOTHING}")
+        lines.append(f"{answer['probability']:.1%} sure")
         if labels is not None:
-            truth = f"\ntruth: {_true_sequence(model, labels[row])}"
+            truth = _true_sequence(model, labels[row])
+            lines += _wrap(f"truth: {truth}")
         below[0].text(
             0.5,
             0.6,
-            f"reads: {answer['sequence'] or NOTHING}\n"
-            f"{answer['probability']:.1%} sure{truth}",
+            "\n".join(lines),
             ha="center",
             va="center",
             fontsize=10,
@@ -94,7 +100,8 @@ def plot_glimpses(
             show(below, patch_picture(model, patches[row, member, t]))
             if seen.shape[2] == number:
                 name = label_name(model, seen[row, member, t])
-                below.set_title(f"sees {name}", fontsize=9, parse_math=False)
+                name = _clip(f"sees {name}", COLUMNS)
+                below.set_title(name, fontsize=9, parse_math=False)
     for axis in axes.flat:
         axis.axis("off")
     save(figure, path)
@@ -143,7 +150,8 @@ def animate_glimpses(model, images, path):
             if given:
                 best = int(np.argmax(so_far[column]))
                 below.set_title(
-                    f"{label_name(model, best)}  ({so_far[column, best]:.0%})",
+                    f"{_clip(label_name(model, best), 20)}  "
+                    f"({so_far[column, best]:.0%})",
                     fontsize=11,
                     parse_math=False,
                 )
@@ -218,7 +226,8 @@ def plot_paths(model, images, path, *, labels=None):
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
         sequence = read[index]["sequence"] or NOTHING
-        axis.set_title(f"reads {sequence}{truth}", fontsize=9, parse_math=False)
+        title = _clip(f"reads {sequence}{truth}", 36)
+        axis.set_title(title, fontsize=9, parse_math=False)
     save(figure, path)
 
 
@@ -320,6 +329,29 @@ def patch_picture(model, patch):
     scales = np.split(patch * 255, patch.shape[-1] // channels, axis=-1)
     picture = np.concatenate(scales, axis=1)
     return np.clip(picture, 0, 255).astype("uint8")
+
+
+def _clip(text, columns):
+    """The text in so many columns at most; a longer one lacks its middle."""
+    if _columns(text) <= columns:
+        return text
+    begin, end = text[: len(text) // 2], text[len(text) // 2 :]
+    while _columns(begin + end) >= columns:
+        if len(begin) > len(end):
+            begin = begin[:-1]
+        else:
+            end = end[1:]
+    return f"{begin}…{end}"
+
+
+def _columns(text):
+    """How wide a text is: Chinese, Japanese and Korean letters take two."""
+    return sum(1 + (east_asian_width(letter) in "FW") for letter in text)
+
+
+def _wrap(text):
+    """The lines of a text beside an image, not too many."""
+    return textwrap.wrap(text, COLUMNS, max_lines=5, placeholder=" …")
 
 
 def _read(model, glimpses):

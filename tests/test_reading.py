@@ -1,0 +1,170 @@
+"""The way from pictures to answers."""
+
+import os
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+import stand_in_reader
+import tiny
+
+from keras_edram import reading
+from keras_edram.models import Ensemble
+
+
+def test_the_good_are_answered_and_of_the_others_is_said_why(
+    images, pictures, tmp_path
+):
+    model = tiny.reader()
+    expected = model.read(images, refuse_below=0.3)
+    text, empty, folder = (tmp_path / name for name in ("t.png", "e.png", "d"))
+    text.write_text("no picture")
+    empty.touch()
+    folder.mkdir()
+    pipe, cut = tmp_path / "pipe.png", tmp_path / "cut.png"
+    os.mkfifo(pipe)
+    cut.write_bytes(pictures[0].read_bytes()[:60])
+    broken = {
+        text: "is no picture that can be read",
+        tmp_path / "none.png": "there is no such file",
+        empty: "is an empty file",
+        folder: "is a folder without pictures",
+        pipe: "is no file, but a device or the like",
+        cut: "cannot be read: ",
+    }
+    files = [pictures[0], *broken, *pictures[1:], pictures[0]]
+    found = list(reading.read_pictures(model, files, refuse_below=0.3))
+    assert [one.file for one in found] == files
+    for one in found[1:7]:
+        assert one.answer is None and one.notes == []
+        assert one.error.startswith(broken[one.file])
+        assert str(tmp_path) not in one.error
+    answers = [found[index].answer for index in (0, 7, 8, 9)]
+    for answer, other in zip(answers, [*expected, expected[0]], strict=True):
+        assert set(answer) == set(other)
+        assert answer["sequence"] == other["sequence"]
+        assert answer["labels"] == other["labels"]
+        for name in ("probability", "boxes"):
+            np.testing.assert_allclose(answer[name], other[name], atol=1e-5)
+    # Of the contents alike.
+    contents = [pictures[1].read_bytes(), b"no picture"]
+    good, bad = reading.read_pictures(model, contents, refuse_below=0.3)
+    assert good.answer["sequence"] == expected[1]["sequence"]
+    assert bad.error and bad.answer is None
+
+
+def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
+    alive, most = 0, 0
+
+    def gone():
+        nonlocal alive
+        alive -= 1
+
+    def read(file, image_shape):
+        nonlocal alive, most
+        image = np.full(image_shape, file % 3, "uint8")
+        weakref.finalize(image, gone)
+        alive += 1
+        most = max(most, alive)
+        return image
+
+    monkeypatch.setattr(reading, "read_picture", read)
+    model = stand_in_reader.Model()
+    found = reading.read_pictures(model, range(2_000))
+    labels = [one.answer["labels"] for one in found]
+    assert labels == [[number % 3] for number in range(2_000)]
+    assert most <= 2 * reading.BATCH_SIZE
+    assert model.shapes[0][0] == reading.BATCH_SIZE
+
+
+def test_large_images_come_fewer_at_once(monkeypatch):
+    monkeypatch.setattr(
+        reading, "read_picture", lambda file, shape: np.zeros(shape, "uint8")
+    )
+    monkeypatch.setattr(reading, "MAX_VALUES", 5 * 4 * 4)
+    model = stand_in_reader.Model()
+    assert len(list(reading.read_pictures(model, range(12)))) == 12
+    assert [shape[0] for shape in model.shapes] == [5, 5, 2]
+
+
+@pytest.mark.parametrize("kind", ["Ensemble", "RAM"])
+def test_many_at_once_have_the_answers_of_few(kind):
+    """They are looked at by a compiled step."""
+    model = {
+        "Ensemble": lambda: Ensemble(
+            [tiny.reader(reading_order="backward"), tiny.reader(seed=1)]
+        ),
+        "RAM": tiny.sure_ram,
+    }[kind]()
+    shape = (reading.BATCH_SIZE, 40, 50, 1)
+    images = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    found, expected = reading.look(model, images), model.glimpses(images)
+    assert set(found) == set(expected) == {"labels", "transforms", "patches"}
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-3)
+    # All differ, so that no image can have the answer of another.
+    assert len(np.unique(found["labels"].reshape(len(images), -1)[:, -2])) > 20
+
+
+def test_rollouts_are_drawn_of_many_too(monkeypatch):
+    model = tiny.ram(num_rollouts=2)
+    images = np.zeros((reading.BATCH_SIZE, 40, 50, 1), "uint8")
+    drawn = reading.look(model, images)["transforms"]
+    # Of the mean policy, equal images have equal paths.
+    assert np.ptp(drawn[:, 0, 1], axis=0).max() > 0.01
+
+
+def test_an_answer_that_is_no_number_is_none(pictures):
+    model = tiny.reader()
+    kernel = model.emission.kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    for one in reading.read_pictures(model, pictures):
+        assert one.answer is None and "is not a number" in one.error
+
+
+def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
+    def read(file, image_shape):
+        image = np.zeros(image_shape, "uint8")
+        image[1:3, 1:3] = 200
+        if file == "pages.tif":
+            warnings.warn(f"{file} has several pages", UserWarning, 2)
+            warnings.warn("a library will change", DeprecationWarning, 2)
+        return {
+            "paper.png": 255 - image,
+            "one.png": image // 200,
+            "none.png": 0 * image,
+        }.get(file, image)
+
+    monkeypatch.setattr(reading, "read_picture", read)
+    files = ["ink.png", "pages.tif", "paper.png", "one.png", "none.png"]
+
+    def notes(**how):
+        model = stand_in_reader.Model()
+        return [one.notes for one in reading.read_pictures(model, files, **how)]
+
+    expected = [[], ["has several pages"], [], [reading.IN_ONE], []]
+    assert notes() == expected
+    expected[2] = [reading.DARK_ON_LIGHT]
+    assert notes(light_on_dark=True) == expected
+    inverted = notes(light_on_dark=True, invert=True)
+    assert inverted[0] == [reading.DARK_ON_LIGHT] and inverted[2] == []
+
+
+def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
+    class Warning(stand_in_reader.Model):
+        image_shape = (40, 50, 1)
+
+        def glimpses(self, images):
+            warnings.warn("images are odd", UserWarning, 2)
+            return super().glimpses(images)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(reading.read_pictures(Warning(), pictures))) == 3
+
+
+def test_a_budget_is_not_for_crops(images):
+    for how in ({"confidence": 0.5}, {"max_glimpses": 1}):
+        with pytest.raises(ValueError, match="Received: crops=2"):
+            reading.read_images(tiny.reader(), images, crops=2, **how)
