@@ -9,9 +9,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import server_requests
+from keras_edram.server import requests as server_requests
 from keras_edram.models import Baseline, Ensemble
-from keras_edram.server_requests import Question, parse, read
+from keras_edram.server.requests import Question, parse, read
 
 READ = {"sequence", "labels", "names", "probability", "boxes"}
 

@@ -361,14 +361,14 @@ def serve(options):
     # KServe would take arguments of the command for its own.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
-        from keras_edram import server
+        from keras_edram.server import application
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f'The server lacks {error.name}: pip install "keras-edram[serve]"'
         ) from error
     finally:
         sys.argv = arguments
-    server.serve(
+    application.serve(
         options.model, name=options.name, host=options.host, port=options.port
     )
 

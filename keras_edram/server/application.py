@@ -29,10 +29,11 @@ from kserve.protocol.rest.server import metrics_handler
 from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from starlette.exceptions import HTTPException
 
-from keras_edram import __version__, presets, server_requests, serving
+from keras_edram import __version__, presets, serving
+from keras_edram.server import requests
 
 MAX_BODY = 16 * 2**20  # bytes of a request
-PAGE = pathlib.Path(__file__).parent / "server_page"
+PAGE = pathlib.Path(__file__).parent / "page"
 PAGE_FILES = {
     "/": "index.html",
     "/style.css": "style.css",
@@ -180,17 +181,17 @@ class Reader(kserve.Model):
             InvalidInput: For a request that is not right, in one sentence.
         """
         try:
-            question = server_requests.parse(request, self.model)
+            question = requests.parse(request, self.model)
         except ValueError as error:
             raise InvalidInput(str(error)) from error
-        return {"predictions": server_requests.read(self.model, question)}
+        return {"predictions": requests.read(self.model, question)}
 
     def warm_up(self):
         """Looks at images once, so that the first who asks need not wait."""
         for number in (1, 3):  # the second teaches that a batch may be of any
             zeros = np.zeros((number, *self.model.image_shape), "float32")
-            server_requests.read(
-                self.model, server_requests.Question(zeros, glimpses=True)
+            requests.read(
+                self.model, requests.Question(zeros, glimpses=True)
             )
 
     def metadata(self):
@@ -204,12 +205,12 @@ class Reader(kserve.Model):
                 {"name": "images", "datatype": "FP32", "shape": [-1, *shape]}
             ],
             "class_names": serving.class_names(self.model),
-            "num_glimpses": server_requests.num_glimpses(self.model),
-            "parameters": server_requests.PARAMETERS,
+            "num_glimpses": requests.num_glimpses(self.model),
+            "parameters": requests.PARAMETERS,
             "limits": {
-                "images": server_requests.MAX_IMAGES,
+                "images": requests.MAX_IMAGES,
                 "bytes": MAX_BODY,
-                "pixels": server_requests.MAX_PIXELS,
+                "pixels": requests.MAX_PIXELS,
             },
         }
 
