@@ -368,8 +368,16 @@ def serve(options):
         ) from error
     finally:
         sys.argv = arguments
+    limits = application.Limits(
+        seconds=options.deadline, checking=options.deadline / 2
+    )
     application.serve(
-        options.model, name=options.name, host=options.host, port=options.port
+        options.model,
+        name=options.name,
+        host=options.host,
+        port=options.port,
+        allow_hosts=options.allow_host,
+        limits=limits,
     )
 
 

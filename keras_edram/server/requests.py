@@ -1,4 +1,4 @@
-"""What is asked of a server: requests are checked, then answered.
+"""What is asked of a server, checked: from the body's value to images.
 
 A request is the decoded body of KServe's V1 protocol, which is TensorFlow
 Serving's row format with parameters:
@@ -6,28 +6,52 @@ Serving's row format with parameters:
     {"instances": [image, ...], "parameters": {"confidence": 0.99, ...}}
 
 An image is nested lists of numbers, `(H, W, C)` in [0, 255], or a picture file
-of any size as `{"b64": "..."}`.
+of any size as `{"b64": "..."}`; either may be named as TensorFlow Serving does.
+
+Neither Keras nor TensorFlow is needed here, see `keras_edram.server.checking`.
 """
 
 import base64
-import io
 import itertools
 import math
+import re
 import reprlib
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
 
-from keras_edram import anytime, decoding, geometry, visualization
 from keras_edram.datasets.pictures import picture_size, read_picture
 
 MAX_IMAGES = 64  # in a request
+MAX_VALUES = 2**26  # of all images of a request: 256 MiB as float32
+MAX_BODY = 16 * 2**20  # bytes of a request, also when unpacked
 MAX_PIXELS = 25_000_000  # of a picture, as its head says, before decoding it
 KEYS = ("instances", "parameters", "signature_name")
 # An instance says by itself what it is: clients of TensorFlow Serving, which
 # must name the kind, are understood too.
 SIGNATURES = ("serving_default", "serving_uint8", "serving_bytes")
+INPUTS = ("images", "image_bytes")
+EDGES_ARE_LIGHT = (
+    "This image is light at its edges, and the model learnt light digits on a "
+    "dark ground: exchange light and dark"
+)
+
+
+class Facts(NamedTuple):
+    """What one must know of a model to check a request to it.
+
+    Attributes:
+        image_shape: `(height, width, channels)`.
+        kind: String, the name of its class.
+        stops_early: Boolean, whether it looks step by step.
+        dark_ground: Boolean, whether it learnt light digits on a dark ground,
+            as far as one knows.
+    """
+
+    image_shape: tuple
+    kind: str
+    stops_early: bool
+    dark_ground: bool = False
 
 
 class Question(NamedTuple):
@@ -49,14 +73,15 @@ class Question(NamedTuple):
 
 
 PARAMETERS = Question._fields[1:]
+BUDGET = ("confidence", "max_glimpses")
 
 
-def parse(request, model):
+def parse(request, facts):
     """Checks a request to a model, and decodes its images.
 
     Args:
         request: The request's body, decoded.
-        model: A model of this package.
+        facts: `Facts` of the model.
 
     Returns:
         `Question`.
@@ -66,17 +91,99 @@ def parse(request, model):
 
     Example:
 
-    >>> parse({"instances": images.tolist()}, model).images.shape
+    >>> parse({"instances": images.tolist()}, facts).images.shape
     (5, 100, 100, 1)
     """
+    if isinstance(request, dict) and "inputs" in request:
+        raise ValueError(
+            "Columns, `inputs`, are not read here: send rows, `instances`, a "
+            f"list of images. Received: {_short(sorted(request))}"
+        )
     _check_keys(request, KEYS, "The request")
-    signature = request.get("signature_name", SIGNATURES[0])
-    if signature not in SIGNATURES:
+    signature = request.get("signature_name")
+    if signature not in (None, *SIGNATURES):
         raise ValueError(
             f"`signature_name` must be one of {SIGNATURES}, if it is given. "
             f"Received: {_short(signature)}"
         )
-    parameters = request.get("parameters", {})
+    parameters = _parameters(request.get("parameters"), facts)
+    instances = request.get("instances")
+    _check_instances(instances, facts.image_shape)
+    images = [
+        _image(instance, f"instances[{index}]", facts.image_shape)
+        for index, instance in enumerate(instances)
+    ]
+    return Question(np.stack(images).astype("float32"), **parameters)
+
+
+def possible_parameters(facts):
+    """Names of the parameters that a model takes.
+
+    Args:
+        facts: `Facts` of the model.
+
+    Returns:
+        Tuple of strings.
+
+    Example:
+
+    >>> possible_parameters(Facts((28, 28, 1), "Baseline", False))
+    ('refuse_below', 'glimpses')
+    """
+    if facts.stops_early:
+        return PARAMETERS
+    return tuple(name for name in PARAMETERS if name not in BUDGET)
+
+
+def max_images(image_shape):
+    """How many images a request may have: fewer if they are large.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+
+    Returns:
+        Integer.
+
+    Example:
+
+    >>> max_images((100, 100, 1)), max_images((3200, 3200, 1))
+    (64, 6)
+    """
+    return min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(image_shape)))
+
+
+def notes(image, facts):
+    """What is strange about an image, though it can be read.
+
+    Args:
+        image: Array of shape `(H, W, C)` in [0, 255].
+        facts: `Facts` of the model.
+
+    Returns:
+        List of sentences, most often empty.
+
+    Example:
+
+    >>> notes(np.full((28, 28, 1), 9.0), facts)
+    ['This image is of one colour: there is nothing to read']
+    """
+    if image.min() == image.max():
+        return ["This image is of one colour: there is nothing to read"]
+    if image.max() <= 1:
+        return [
+            "The largest number of this image is at most 1, which is black: "
+            "images are numbers in [0, 255]"
+        ]
+    edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    if facts.dark_ground and np.median(edges) > 127:
+        return [EDGES_ARE_LIGHT]
+    return []
+
+
+def _parameters(parameters, facts):
+    """The parameters that are given; null is as if it were not."""
+    if parameters is None:
+        return {}
     _check_keys(parameters, PARAMETERS, "`parameters`")
     parameters = {
         name: value for name, value in parameters.items() if value is not None
@@ -95,122 +202,45 @@ def parse(request, model):
             raise ValueError(
                 f"`{name}` must be {description}. Received: {_short(value)}"
             )
-    budget = {"confidence", "max_glimpses"} & set(parameters)
-    if budget and num_glimpses(model) is None:
+    budget = {*BUDGET} & set(parameters)
+    if budget and not facts.stops_early:
         raise ValueError(
-            f"{type(model).__name__} does not look step by step: there is "
-            f"nothing to stop early. Received: {_short(sorted(budget))}"
+            f"{facts.kind} does not look step by step: there is nothing to "
+            f"stop early. Received: {_short(sorted(budget))}"
         )
-    instances = request.get("instances")
+    return parameters
+
+
+def _check_instances(instances, image_shape):
+    if _is_an_image(instances, image_shape):
+        raise ValueError(
+            "`instances` must be a list with a row for each image: put the "
+            "image into a list, also if it is the only one"
+        )
     if not isinstance(instances, list) or not instances:
         raise ValueError(
             "`instances` must be a list with a row for each image. "
             f"Received: {_short(instances)}"
         )
-    if len(instances) > MAX_IMAGES:
+    most = max_images(image_shape)
+    if len(instances) > most:
         raise ValueError(
-            f"`instances` must have at most {MAX_IMAGES} images. "
+            f"`instances` must have at most {most} images. "
             f"Received: {len(instances)}"
         )
-    images = [
-        _image(instance, f"instances[{index}]", tuple(model.image_shape))
-        for index, instance in enumerate(instances)
-    ]
-    return Question(np.stack(images).astype("float32"), **parameters)
 
 
-def read(model, question):
-    """What a model reads in the images of a question.
-
-    Args:
-        model: A model of this package.
-        question: `Question`.
-
-    Returns:
-        List of dictionaries as of `model.read`. Those of a model that looks
-        step by step have `num_glimpses`. If glimpses were asked for also, in
-        the order of looking: `windows`, four corners each, x and y as
-        fractions of the image's sides, from the left top of the glimpse on
-        clockwise; `patches`, PNG files as data URLs; and `seen`, the name and
-        the probability that each glimpse alone gives, or `None`.
-
-    Example:
-
-    >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
-    3
-    """
-    if num_glimpses(model) is not None:
-        looks = anytime.look_until_sure(
-            model, question.images, question.confidence, question.max_glimpses
-        )
-    else:
-        looks = model.glimpses(question.images)
-    rows = decoding.read_out(
-        {**looks, **model.decode(looks)},
-        model.class_names,
-        question.refuse_below,
-    )
-    if question.glimpses:
-        windows = visualization.steps(looks["transforms"], 2)  # (B, T, 2, 3)
-        patches = visualization.steps(looks["patches"], 3)  # (B, T, g, g, C)
-        logits = visualization.steps(looks["labels"], 1)  # (B, T, K) or fewer
-        # In an image that is 1 wide and high, whose first pixel is at 0.5.
-        corners = geometry.window_corners(windows, (1, 1)) + 0.5
-        corners = ops.convert_to_numpy(corners)
-        for index, row in enumerate(rows):
-            taken = row.get("num_glimpses", windows.shape[1])
-            row["windows"] = corners[index, :taken].tolist()
-            row["patches"] = [
-                _data_url(visualization.patch_picture(model, patch))
-                for patch in patches[index, :taken]
-            ]
-            row["seen"] = None
-            if logits.shape[1] == windows.shape[1]:
-                row["seen"] = _seen(model, logits[index, :taken])
-    return rows
-
-
-def num_glimpses(model):
-    """Glimpses at an image, `None` of a model that cannot stop early.
-
-    Args:
-        model: A model of this package.
-
-    Returns:
-        Integer T, or `None`.
-
-    Example:
-
-    >>> num_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
-    6
-    """
-    if not hasattr(model, "step"):
-        return None
-    num_targets, glimpses_per_target, _ = anytime.count_glimpses(model)
-    return num_targets * glimpses_per_target
-
-
-def _seen(model, logits):
-    """Name and probability of each glimpse's own answer: `(T, K)` -> T."""
-    probabilities = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
-    return [
-        {
-            "name": visualization.label_name(model, int(values.argmax())),
-            "probability": float(values.max()),
-        }
-        for values in probabilities
-    ]
-
-
-def _data_url(picture):
-    from PIL import Image
-
-    if picture.shape[-1] == 1:
-        picture = picture[..., 0]
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    content = base64.b64encode(buffer.getvalue()).decode()
-    return f"data:image/png;base64,{content}"
+def _is_an_image(value, image_shape):
+    """Whether it looks like one image and not like a list of them."""
+    if isinstance(value, dict):
+        return True
+    sides = []
+    while isinstance(value, list) and value and len(sides) < 4:
+        sides.append(len(value))
+        value = value[0]
+    is_number = isinstance(value, (int, float))
+    # A grey image is often without its channel.
+    return is_number and tuple(sides) in (image_shape, image_shape[:2])
 
 
 def _check_keys(value, keys, what):
@@ -227,6 +257,10 @@ def _check_keys(value, keys, what):
 
 def _image(instance, where, image_shape):
     """The image of a row: pixels, or a picture file in base64."""
+    if isinstance(instance, dict) and len(instance) == 1:
+        ((name, value),) = instance.items()
+        if name in INPUTS:
+            instance = value
     if isinstance(instance, dict):
         return _picture(instance, where, image_shape)
     expected = (
@@ -261,7 +295,7 @@ def _picture(instance, where, image_shape):
             f"Received: {_short(instance)}"
         )
     try:
-        content = base64.b64decode(content, validate=True)
+        content = _from_base64(content)
     except ValueError as error:
         raise ValueError(
             f"{where} must have a picture file in base64: {error}"
@@ -276,6 +310,21 @@ def _picture(instance, where, image_shape):
         f"{where} must be a picture of at most {MAX_PIXELS:,} pixels. "
         f"Received: {width} x {height}"
     )
+
+
+def _from_base64(text):
+    """The bytes of base64 in any of the ways in which people write it.
+
+    With line breaks, in the alphabet for URLs, without its padding, or as a
+    data URL.
+    """
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise ValueError("it is a data URL that is not in base64")
+    text = re.sub(r"\s+", "", text).rstrip("=")
+    text = text.translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def _short(value):
