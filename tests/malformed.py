@@ -51,7 +51,24 @@ CASES = {
     "nothing": ({}, "`instances` must be a list .* Received: None"),
     "no images": ({"instances": []}, r"a row for each image. Received: \[\]"),
     "no list": ({"instances": "image"}, "Received: 'image'"),
-    "columns": ({"inputs": [IMAGE]}, r"Received: \['inputs'\]"),
+    "columns": (
+        {"inputs": [IMAGE]},
+        r"Columns, `inputs`, are not read .* `instances`.* \['inputs'\]",
+    ),
+    "one image": ({"instances": IMAGE}, "put the image into a list"),
+    "one file": ({"instances": b64(PICTURE)}, "put the image into a list"),
+    "one grey image": (
+        {"instances": np.zeros(SHAPE[:2]).tolist()},
+        "put the image into a list",
+    ),
+    "a data URL in percents": (
+        {"instances": [{"b64": "data:text/plain,a%20b"}]},
+        "a data URL that is not in base64",
+    ),
+    "named otherwise": (
+        {"instances": [{"pixels": [1]}]},
+        'must be {"b64": "..."}',
+    ),
     "too many": ({"instances": [0] * 65}, "at most 64 images. Received: 65"),
     "turned": (
         {"instances": [np.zeros((50, 40, 1)).tolist()]},

@@ -78,8 +78,8 @@ def test_predict_draws_where_it_looked(pictures, tmp_path, capsys):
 
 def test_serve_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    monkeypatch.delitem(sys.modules, "keras_edram.server", raising=False)
-    monkeypatch.delattr(keras_edram, "server", raising=False)
+    name = "keras_edram.server.application"
+    monkeypatch.delitem(sys.modules, name, raising=False)
     arguments = list(sys.argv)
     line = error_of(capsys, "serve", PRESET)
     assert line.endswith('lacks fastapi: pip install "keras-edram[serve]"')

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import malformed
 import numpy as np
@@ -9,10 +10,19 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import server_requests
+from keras_edram.server import answers
 from keras_edram.models import Baseline, Ensemble
-from keras_edram.server_requests import Question, parse, read
+from keras_edram.server.answers import facts, read
+from keras_edram.server.requests import (
+    Facts,
+    Question,
+    max_images,
+    notes,
+    parse,
+    possible_parameters,
+)
 
+FACTS = Facts(malformed.SHAPE, "EDRAM", stops_early=True)
 READ = {"sequence", "labels", "names", "probability", "boxes"}
 
 
@@ -38,7 +48,7 @@ def test_pixels_and_pictures_are_images(images):
         (images[1] / 2).tolist(),
         malformed.b64(tiny.png(images[2])),
     ]
-    question = parse({"instances": rows}, tiny.reader())
+    question = parse({"instances": rows}, FACTS)
     assert question.images.dtype == np.float32
     np.testing.assert_array_equal(question.images[[0, 2]], images[[0, 2]])
     np.testing.assert_allclose(question.images[1], images[1] / 2)
@@ -49,7 +59,7 @@ def test_a_picture_of_any_size_and_colour_is_stretched():
     buffer = io.BytesIO()
     Image.new("RGB", (90, 70), (100, 100, 100)).save(buffer, "JPEG")
     content = base64.b64encode(buffer.getvalue()).decode()
-    question = parse({"instances": [{"b64": content}]}, tiny.reader())
+    question = parse({"instances": [{"b64": content}]}, FACTS)
     np.testing.assert_allclose(question.images, 100, atol=1)
     assert question.images.shape == (1, 40, 50, 1)
 
@@ -65,7 +75,7 @@ def test_parameters_are_taken_and_null_is_none(images):
         },
         "signature_name": "serving_bytes",
     }
-    question = parse(request, tiny.reader())
+    question = parse(request, FACTS)
     assert question[1:] == (1, 10**12, 0.0, True)
 
 
@@ -73,7 +83,7 @@ def test_parameters_are_taken_and_null_is_none(images):
 def test_a_wrong_request_is_refused_in_one_sentence(case):
     request, words = malformed.CASES[case]
     with pytest.raises(ValueError, match=words) as error:
-        parse(request, tiny.reader())
+        parse(request, FACTS)
     assert len(str(error.value)) < 300 and "\n" not in str(error.value)
 
 
@@ -85,7 +95,7 @@ def test_only_one_model_that_looks_has_a_budget(parameter):
         Ensemble([tiny.reader(), tiny.reader(8)]),
     ):
         with pytest.raises(ValueError, match=f"nothing to stop.*{parameter}"):
-            parse(request, model)
+            parse(request, facts(model))
 
 
 @pytest.mark.parametrize("kind", [*tiny.MODELS, "ensemble", "baseline"])
@@ -99,7 +109,7 @@ def test_it_reads_as_the_model_and_tells_what_it_saw(kind, images):
     rows = read(model, Question(images.astype("float32"), glimpses=True))
     assert_same(rows, model.read(images))
     windows = model.glimpses(images)["transforms"].reshape(3, -1, 2, 3)
-    number = server_requests.num_glimpses(model)
+    number = answers.num_glimpses(model)
     for row, transforms in zip(rows, windows, strict=True):
         assert row.get("num_glimpses") == number
         # The middle of a window, as a fraction of the image.
@@ -141,3 +151,84 @@ def test_patches_are_pictures_of_what_was_seen(images):
 def test_an_unsure_answer_is_refused(images):
     rows = read(tiny.reader(), Question(images * 1.0, refuse_below=1.0))
     assert [row["sequence"] for row in rows] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"images": malformed.IMAGE},
+        {"image_bytes": malformed.b64(malformed.PICTURE)},
+        {"images": malformed.b64(malformed.PICTURE)},
+    ],
+    ids=["pixels", "a file", "a file among images"],
+)
+def test_rows_may_be_named_as_tensorflow_serving_does(row):
+    question = parse({"instances": [row]}, FACTS)
+    np.testing.assert_array_equal(question.images, np.zeros((1, 40, 50, 1)))
+
+
+BASE64 = base64.b64encode(malformed.PICTURE).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        re.sub("(.{20})", r"\1\n", BASE64),
+        base64.urlsafe_b64encode(malformed.PICTURE).decode().rstrip("="),
+        f"data:image/png;base64,{BASE64}",
+        f"DATA:;base64,{BASE64}\r\n",
+        f" {BASE64}",
+    ],
+    ids=["lines", "for URLs", "data URL", "its ending", "space"],
+)
+def test_base64_is_read_however_it_is_written(text):
+    question = parse({"instances": [{"b64": text}]}, FACTS)
+    np.testing.assert_array_equal(question.images, np.zeros((1, 40, 50, 1)))
+
+
+@pytest.mark.parametrize("name", ["parameters", "signature_name"])
+def test_null_is_as_if_it_were_not_given(name):
+    request = {"instances": [malformed.IMAGE], name: None}
+    assert parse(request, FACTS)[1:] == Question(None)[1:]
+
+
+def test_what_cannot_be_stopped_has_no_budget_among_its_parameters():
+    assert set(possible_parameters(FACTS)) == {
+        "confidence",
+        "max_glimpses",
+        "refuse_below",
+        "glimpses",
+    }
+    ensemble = facts(Ensemble([tiny.reader(), tiny.reader(8)]))
+    assert set(possible_parameters(ensemble)) == {"refuse_below", "glimpses"}
+
+
+def test_large_images_are_fewer():
+    assert max_images((100, 100, 3)) == 64
+    assert max_images((3200, 3200, 1)) == 6  # 2**26 / 3200**2 is 6.55
+    assert max_images((10_000, 10_000, 3)) == 1
+    instances = [malformed.b64(malformed.PICTURE)] * 7
+    with pytest.raises(ValueError, match="at most 6 images. Received: 7"):
+        parse(
+            {"instances": instances},
+            FACTS._replace(image_shape=(3200, 3200, 1)),
+        )
+
+
+@pytest.mark.parametrize(
+    "image, dark_ground, words",
+    [
+        (np.full((4, 5, 1), 7.0), True, "of one colour"),
+        (np.zeros((4, 5, 1)), True, "of one colour"),
+        (np.eye(4)[..., None], True, "at most 1, .* numbers in "),
+        (255 - 255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], True, "light at"),
+        (255 - 255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], False, None),
+        (255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], True, None),
+        (255 * np.eye(4)[..., None], True, None),
+    ],
+)
+def test_what_is_strange_about_an_image_is_noted(image, dark_ground, words):
+    found = notes(image, FACTS._replace(dark_ground=dark_ground))
+    assert len(found) == (words is not None)
+    if words:
+        assert re.search(words, found[0])

@@ -221,6 +221,22 @@ def parser():
     added.add_argument(
         "--name", help="in URLs; by default that of the preset, or `model`"
     )
+    added.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name by which the server is asked, as by a proxy; can "
+        "be given more than once",
+    )
+    added.add_argument(
+        "--deadline",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="to wait for a request, and again for its answer; half of that "
+        "to decode its pictures",
+    )
 
     added = command("ensemble", commands.ensemble)
     added.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)

@@ -307,15 +307,23 @@ def serve(options):
     # KServe would take arguments of the command for its own.
     arguments, sys.argv = sys.argv, sys.argv[:1]
     try:
-        from keras_edram import server
+        from keras_edram.server import application
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f'The server lacks {error.name}: pip install "keras-edram[serve]"'
         ) from error
     finally:
         sys.argv = arguments
-    server.serve(
-        options.model, name=options.name, host=options.host, port=options.port
+    limits = application.Limits(
+        seconds=options.deadline, checking=options.deadline / 2
+    )
+    application.serve(
+        options.model,
+        name=options.name,
+        host=options.host,
+        port=options.port,
+        allow_hosts=options.allow_host,
+        limits=limits,
     )
 
 

@@ -229,9 +229,11 @@ def test_the_page_is_there_and_takes_nothing_from_elsewhere(address):
     assert status == 200 and b"<title>" in content
     files = re.findall(r'(?:src|href)="(\w\S*)"', content.decode())
     assert set(files) == {"data:,", "script.js", "style.css"}
-    for file in ("script.js", "style.css"):
+    for file in ("script.js", "drawing.js", "picture.js", "style.css"):
         status, content = ask(address, f"/{file}")
         assert status == 200 and b"//" not in content.replace(b"// ", b"")
+        for other in re.findall(r'from "\./(\S+)"', content.decode()):
+            assert ask(address, f"/{other}")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,20 @@ CHROMIUM, DRIVER = map(shutil.which, ("chromium", "chromedriver"))
 if not (CHROMIUM and DRIVER):
     pytest.skip("needs chromium and chromedriver", allow_module_level=True)
 
-import uvicorn
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from keras_edram import server, server_requests
+from keras_edram.server import answers, application
+from keras_edram.server.checking import Refusal
+from keras_edram.server.guard import Hosts, Limits
+from keras_edram.server.requests import Question
 
 OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--headless=new --window-size=1200,1000 --no-sandbox --disable-gpu "
+    "--disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
 SECONDS = 60  # to wait for anything
@@ -35,8 +38,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:ORJSONResponse is deprecated")
 DROP = """
 const content = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
 const dataTransfer = new DataTransfer();
-if (content.length) {
-  dataTransfer.items.add(new File([content], "p.png", { type: "image/png" }));
+if (arguments[1]) {
+  dataTransfer.items.add(new File([content], "p", { type: arguments[1] }));
 }
 document.getElementById("canvas").dispatchEvent(new DragEvent(
   "drop", { dataTransfer, bubbles: true, cancelable: true }));
@@ -52,17 +55,14 @@ return [canvas.height, canvas.width, Array.from(pixels.data)];
 
 @pytest.fixture(scope="module")
 def reader():
-    return server.Reader(tiny.reader(), "tiny")
+    return application.Reader(tiny.reader(), "tiny", "light digits on dark")
 
 
 @contextlib.contextmanager
 def serving(reader):
     """Serves in a thread; gives the server and the URL."""
-    config = uvicorn.Config(
-        server.application(reader), log_config=None, access_log=False
-    )
-    running = uvicorn.Server(config)
-    with server._bound_socket("127.0.0.1", 0) as listener:
+    running = application.server(reader, Hosts("127.0.0.1"), Limits())
+    with application._bound_socket("127.0.0.1", 0) as listener:
         listener.listen()
         thread = threading.Thread(target=running.run, args=([listener],))
         thread.start()
@@ -100,7 +100,7 @@ def page(browser, url):
     errors = [
         entry["message"]
         for entry in browser.get_log("browser")
-        if entry["level"] == "SEVERE" and "status of 4" not in entry["message"]
+        if entry["level"] == "SEVERE" and "status of" not in entry["message"]
     ]
     assert not errors
 
@@ -122,8 +122,8 @@ def text(browser, name):
     return find(browser, name).text
 
 
-def drop(browser, content):
-    browser.execute_script(DROP, base64.b64encode(content).decode())
+def drop(browser, content, kind="image/png"):
+    browser.execute_script(DROP, base64.b64encode(content).decode(), kind)
 
 
 def pixels(browser):
@@ -168,8 +168,8 @@ def test_a_dropped_picture_is_read_and_stepped_through(page, image):
 def test_the_windows_are_drawn_where_the_model_looked(page, image):
     drop(page, tiny.png(image * 0))
     wait(page, lambda: text(page, "sure"))
-    question = server_requests.Question(image[None] * 0.0, glimpses=True)
-    (row,) = server_requests.read(tiny.reader(), question)
+    question = Question(image[None] * 0.0, glimpses=True)
+    (row,) = answers.read(tiny.reader(), question)
     patches(page)[0].click()
     red = (np.abs(pixels(page) - [0xE5, 0x38, 0x3B]) < 30).all(axis=-1)
     height, width = red.shape
@@ -222,21 +222,87 @@ def test_a_drawing_by_the_keyboard_is_read(page):
 
 
 @pytest.mark.parametrize(
-    "content, words",
+    "content, kind, words",
     [
-        (b"no picture", "it is none of PNG, JPEG"),
-        (malformed.PICTURE[:50], "cannot be read"),
-        (malformed.png_head(8_000, 8_000), "at most 25,000,000 pixels"),
-        (b" " * 13_000_000, "at most 16,777,216 bytes"),
-        (b"", "That is no file"),
+        (b"no picture", "text/plain", "This file cannot be shown"),
+        (malformed.PICTURE[:50], "image/png", "This file cannot be shown"),
+        (malformed.png_head(8_000, 8_000), "image/png", "cannot be shown"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 99, "image/heic", "Save it as JPEG"),
+        (b"", "image/png", "The file is empty"),
+        (b"", None, "That is no file"),
     ],
-    ids=["no picture", "cut short", "a bomb", "too large", "no file"],
+    ids=["no picture", "cut short", "a bomb", "HEIC", "empty", "no file"],
 )
-def test_a_broken_file_shows_the_reason(page, content, words):
-    drop(page, content)
+def test_a_broken_file_shows_the_reason(page, content, kind, words):
+    drop(page, content, kind)
     wait(page, lambda: words in text(page, "status"))
     assert "refused" in find(page, "status").get_attribute("class")
     assert not find(page, "cancel").is_displayed() and not patches(page)
+
+
+@pytest.mark.parametrize(
+    "status, words",
+    [(400, "may be broken"), (413, "Cut out what"), (503, "Try again in a mo")],
+)
+def test_a_refusal_is_in_the_words_of_a_person(
+    page, reader, image, monkeypatch, status, words
+):
+    def refuse(body):
+        raise Refusal(status, "instances[0] must be what a program sends")
+
+    monkeypatch.setattr(reader.checkers, "check", refuse)
+    drop(page, tiny.png(image))
+    wait(page, lambda: words in text(page, "status"))
+    assert "instances" not in text(page, "status")
+
+
+# A photo of the size of a phone's, of a kind that the server does not read,
+# which is asked to be read at once.
+PHOTO = """
+const canvas = Object.assign(
+  document.createElement("canvas"), { width: 8000, height: 4000 });
+const context = canvas.getContext("2d");
+context.fillStyle = "white";
+context.fillRect(0, 0, 8000, 4000);
+context.fillStyle = "black";
+context.fillRect(4000, 0, 4000, 4000);
+canvas.toBlob((blob) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([blob], "p", { type: "image/heic" }));
+  document.body.dispatchEvent(new DragEvent(
+    "drop", { dataTransfer, bubbles: true, cancelable: true }));
+}, "image/jpeg");
+"""
+
+
+def test_a_photo_of_a_phone_is_made_anew_and_read(page, reader, monkeypatch):
+    sizes, check = [], reader.checkers.check
+
+    def watch(body):
+        sizes.append(len(body))
+        question, notes = check(body)
+        sizes.append(question.images)
+        return question, notes
+
+    monkeypatch.setattr(reader.checkers, "check", watch)
+    page.execute_script(PHOTO)
+    wait(page, lambda: text(page, "sure"))
+    size, images = sizes
+    assert size < 2_000_000  # 8,000 x 4,000 pixels are refused by the server
+    np.testing.assert_allclose(images[0, :, :20], 255, atol=3)
+    np.testing.assert_allclose(images[0, :, 30:], 0, atol=3)
+
+
+def test_what_the_model_learnt_and_what_is_strange_are_said(page):
+    assert "light digits on a dark ground" in text(page, "learnt")
+    image = np.full((40, 50, 1), 255, "uint8")
+    image[10:30, 10:30] = 0
+    drop(page, tiny.png(image))
+    wait(page, lambda: text(page, "sure"))
+    assert "exchange light and dark" in text(page, "notes")
+    image = 255 - image
+    drop(page, tiny.png(image))
+    wait(page, lambda: text(page, "sure") and not text(page, "notes"))
 
 
 def test_a_slow_answer_is_seen_to_be_slow_and_can_be_cancelled(
@@ -245,9 +311,9 @@ def test_a_slow_answer_is_seen_to_be_slow_and_can_be_cancelled(
     answered = threading.Event()
     answer = reader.answer
 
-    def late(request):
+    def late(*arguments):
         answered.wait(SECONDS)
-        return answer(request)
+        return answer(*arguments)
 
     monkeypatch.setattr(reader, "answer", late)
     drop(page, tiny.png(image))
@@ -293,9 +359,19 @@ def test_it_fits_a_phone_and_can_be_read(page, image, scheme):
         )
         brightness = int(colour.split("(")[1].split(",")[0])
         assert (brightness > 128) == (scheme == "light")
-        for button in page.find_elements(By.TAG_NAME, "button"):
-            if button.is_displayed():
-                assert button.size["height"] >= 44 and button.accessible_name
+        for control in page.find_elements(
+            By.CSS_SELECTOR, "button, [type=range]"
+        ):
+            if control.is_displayed():
+                assert control.size["height"] >= 44 and control.accessible_name
+        find(page, "draw").click()
+        for y in (0, 10_000):  # wherever the page is scrolled to
+            page.execute_script(f"scrollTo(0, {y})")
+            place = page.execute_script(
+                "return document.getElementById('read')"
+                ".getBoundingClientRect().toJSON()"
+            )
+            assert 370 < place["top"] < place["bottom"] <= 740
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

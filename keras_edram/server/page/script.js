@@ -1,11 +1,9 @@
-"use strict";
 // The page of `keras-edram serve`: sends a picture, shows where the model
-// looked. Points are fractions of the picture's sides, as the server has them.
+// looked.
 
-const SIDE = 640; // pixels of the canvas, the longer side
-const MARGIN = 0.05; // around the picture: a window may reach beyond it
-const WINDOW = "#e5383b";
-const ANSWER = "#2a9d3f";
+import { paint, pointOf, stroke } from "./drawing.js";
+import { blank, dataURL, openPicture, post } from "./picture.js";
+
 const PEN_STEP = 0.02; // of the side, for one press of an arrow key
 const SLOW = 3; // seconds, every so many it says that it still waits
 const PLAY = 700; // milliseconds a glimpse
@@ -13,8 +11,9 @@ const PLAY = 700; // milliseconds a glimpse
 const get = (id) => document.getElementById(id);
 const canvas = get("canvas");
 let model = null; // what the server says of it
-let picture = null; // a canvas or an image, as it is shown
-let file = null; // that it came from; a drawing has none
+let picture = null; // as it is shown
+let content = null; // what is sent: a file, or the picture itself
+let opening = null; // the file that is about to be shown
 let prediction = null;
 let drawing = false;
 let pen = { x: 0.5, y: 0.5, down: false, keys: false };
@@ -34,6 +33,10 @@ async function start() {
   Object.assign(model, { height, width, channels });
   get("model").textContent = `${model.name}, ${model.model}: images of ` +
     `${width} × ${height} pixels, ${channels === 1 ? "grey" : "colour"}`;
+  const learnt = [];
+  if (model.learnt_from) learnt.push(`Its training: ${model.learnt_from}.`);
+  if (model.dark_ground) learnt.push("It reads light digits on a dark ground.");
+  get("learnt").textContent = learnt.join(" ");
   if (model.num_glimpses !== null) {
     get("budget").hidden = false;
     get("glimpses").max = get("glimpses").value = model.num_glimpses;
@@ -60,10 +63,10 @@ function say(text, refused = true) {
 
 function clear() {
   asking?.abort();
-  picture = file = null;
+  picture = content = opening = null;
   if (drawing) {
     const scale = 512 / Math.max(model.width, model.height);
-    picture = blank(model.width * scale, model.height * scale);
+    picture = content = blank(model.width * scale, model.height * scale);
     const context = picture.getContext("2d");
     context.fillStyle = model.channels === 1 ? "black" : "white";
     context.fillRect(0, 0, picture.width, picture.height);
@@ -71,157 +74,76 @@ function clear() {
   forget();
 }
 
-function blank(width, height) {
-  return Object.assign(document.createElement("canvas"), { width, height });
-}
-
 function forget() { // the answer, which is no longer that to the picture
   prediction = null;
   stop();
-  for (const id of ["text", "sure", "patches"]) get(id).replaceChildren();
+  for (const id of ["text", "sure", "notes", "patches"]) get(id).replaceChildren();
   get("steps").hidden = get("seen").hidden = true;
   say("");
-  get("read").disabled = !picture && !file;
+  get("read").disabled = !content;
   get("pens").hidden = !drawing;
   get("draw").setAttribute("aria-pressed", drawing);
+  canvas.className = drawing ? "drawing" : picture ? "" : "empty";
   canvas.setAttribute("role", drawing ? "application" : "img"); // takes keys
   get("hint").textContent = drawing
     ? "Draw with a finger or the mouse; or focus the picture, move with the " +
       "arrow keys, and set the pen down or up with the space bar. Then press Read."
     : picture ? "" : "Drop a picture anywhere here, paste or open one, or draw.";
-  paint();
+  repaint();
 }
 
 async function take(chosen) {
   if (!chosen) {
-    say("That is no file. Drop a picture file: PNG, JPEG, WebP, GIF or BMP.");
+    say("That is no file. Drop a picture file, such as PNG or JPEG.");
     return;
   }
-  asking?.abort();
   drawing = false;
-  file = chosen;
-  picture = await createImageBitmap(chosen).catch(() => null);
-  forget();
-  read(); // also what cannot be shown: the server says what is wrong
+  clear();
+  opening = chosen;
+  say("Opening the picture …", false);
+  try {
+    const opened = await openPicture(chosen, model.limits);
+    if (opening !== chosen) return; // another one has the word
+    ({ picture, content } = opened);
+    forget();
+    read();
+  } catch (error) {
+    if (opening === chosen) say(error.message);
+  }
 }
 
 // --- Drawing: on the picture, and what it shows ---
 
-function paint() {
-  const width = picture?.width ?? 1, height = picture?.height ?? 1;
-  const scale = SIDE / Math.max(width, height);
-  canvas.width = width * scale * (1 + 2 * MARGIN);
-  canvas.height = height * scale * (1 + 2 * MARGIN);
-  canvas.className = drawing ? "drawing" : picture ? "" : "empty";
-  const context = canvas.getContext("2d");
-  if (!picture) return;
-  const place = ([x, y]) => [
-    (x + MARGIN) * width * scale, (y + MARGIN) * height * scale,
-  ];
-  const [left, top] = place([0, 0]);
-  context.fillRect(left, top, width * scale, height * scale); // if transparent
-  context.imageSmoothingEnabled = scale < 1;
-  context.drawImage(picture, left, top, width * scale, height * scale);
-  if (drawing && pen.keys) cross(context, place([pen.x, pen.y]));
-  if (!prediction) return;
-  const step = Number(get("step").value);
-  prediction.windows.slice(0, step).forEach((window, index) => {
-    const current = index === step - 1;
-    context.globalAlpha = current ? 1 : 0.55;
-    outline(context, window.map(place), WINDOW, current ? 4 : 2);
+function repaint() {
+  paint(canvas, {
+    picture,
+    prediction,
+    step: Number(get("step").value),
+    pen: drawing && pen.keys ? pen : null,
   });
-  context.globalAlpha = 1;
-  if (step === prediction.windows.length) {
-    prediction.boxes.forEach(([x0, y0, x1, y1], index) => {
-      const corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]].map(place);
-      outline(context, corners, ANSWER, 4);
-      label(context, corners[3], prediction.names[index], ANSWER, false);
-    });
-  }
-  const corners = prediction.windows.slice(0, step).map(([first]) => place(first));
-  corners.forEach(([x, y], index) => { // unless a later number would hide it
-    const hidden = corners.slice(index + 1).some(
-      ([other, another]) => Math.hypot(other - x, another - y) < labelSize());
-    if (!hidden) label(context, [x, y], String(index + 1), WINDOW, true);
-  });
-}
-
-function outline(context, points, colour, width) {
-  context.beginPath();
-  points.forEach((point) => context.lineTo(...point));
-  context.closePath();
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.stroke();
-}
-
-function labelSize() { // in the canvas's pixels, as large on a phone
-  return 20 * canvas.width / canvas.clientWidth;
-}
-
-function label(context, [x, y], text, colour, above) { // or below the point
-  const size = labelSize();
-  context.font = `bold ${size * 0.75}px system-ui, sans-serif`;
-  context.textBaseline = "middle";
-  const width = context.measureText(text).width + size * 0.4;
-  const inside = (value, most) => Math.min(Math.max(value, 0), most);
-  const left = inside(x, canvas.width - width);
-  const top = inside(above ? y - size : y, canvas.height - size);
-  context.fillStyle = colour;
-  context.fillRect(left, top, width, size);
-  context.fillStyle = "white";
-  context.fillText(text, left + size * 0.2, top + size * 0.55);
-}
-
-function cross(context, [x, y]) {
-  context.strokeStyle = pen.down ? ANSWER : WINDOW;
-  context.lineWidth = 3;
-  context.beginPath();
-  for (const [dx, dy] of [[12, 0], [0, 12]]) {
-    context.moveTo(x - dx, y - dy);
-    context.lineTo(x + dx, y + dy);
-  }
-  context.stroke();
-}
-
-function stroke(x, y) { // from where the pen is
-  const context = picture.getContext("2d");
-  context.lineCap = context.lineJoin = "round";
-  context.lineWidth = get("pen").value / 100 * Math.max(picture.width, picture.height);
-  context.strokeStyle = model.channels === 1 ? "white" : "black";
-  context.beginPath();
-  context.moveTo(pen.x * picture.width, pen.y * picture.height);
-  context.lineTo(x * picture.width, y * picture.height);
-  context.stroke();
 }
 
 function movePen(x, y, down) {
   if (down) {
     asking?.abort();
-    stroke(x, y);
+    const colour = model.channels === 1 ? "white" : "black";
+    stroke(picture, [pen.x, pen.y], [x, y], get("pen").value / 100, colour);
     if (prediction || get("status").textContent) forget();
   }
   Object.assign(pen, { x, y });
-  paint();
-}
-
-function point(event) {
-  const place = canvas.getBoundingClientRect();
-  const fraction = (value, size) => value / size * (1 + 2 * MARGIN) - MARGIN;
-  return [fraction(event.clientX - place.left, place.width),
-    fraction(event.clientY - place.top, place.height)];
+  repaint();
 }
 
 canvas.addEventListener("pointerdown", (event) => {
   if (!drawing) return;
   canvas.setPointerCapture(event.pointerId);
-  [pen.x, pen.y] = point(event);
+  [pen.x, pen.y] = pointOf(canvas, event);
   pen.down = true;
   pen.keys = false;
   movePen(pen.x, pen.y, true); // a dot
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (drawing && pen.down && !pen.keys) movePen(...point(event), true);
+  if (drawing && pen.down && !pen.keys) movePen(...pointOf(canvas, event), true);
 });
 for (const end of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(end, () => { pen.down = false; });
@@ -247,31 +169,6 @@ canvas.addEventListener("keydown", (event) => {
 
 // --- Asking the server ---
 
-async function content() {
-  const url = file ? await new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new Error("The file cannot be read."));
-    reader.readAsDataURL(file);
-  }) : picture.toDataURL("image/png");
-  return url.slice(url.indexOf(",") + 1);
-}
-
-async function post(body, signal) {
-  const reply = await fetch(`${model.url}:predict`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body, signal,
-  }).catch(() => {
-    throw new Error(signal.aborted ? "Cancelled."
-      : "The server does not answer. Is it still running?");
-  });
-  const value = await reply.json().catch(() => {
-    throw new Error(signal.aborted ? "Cancelled."
-      : `The server replied ${reply.status}, and not in JSON.`);
-  });
-  if (!reply.ok) throw new Error(value.error);
-  return value;
-}
-
 async function read() {
   asking?.abort();
   forget();
@@ -293,9 +190,9 @@ async function read() {
   get("cancel").hidden = false;
   document.body.setAttribute("aria-busy", "true");
   try {
-    const instances = [{ b64: await content() }];
-    const body = JSON.stringify({ instances, parameters });
-    const value = await post(body, mine.signal);
+    const instances = [{ b64: await dataURL(content) }];
+    const value = await post(
+      `${model.url}:predict`, { instances, parameters }, mine.signal);
     if (mine === asking) answer(value.predictions[0]);
   } catch (error) {
     if (mine === asking) say(error.message); // else another one has the word
@@ -313,12 +210,13 @@ async function read() {
 
 function answer(given) {
   prediction = given;
-  const { sequence, probability, windows, num_glimpses: taken } = given;
+  const { sequence, probability, windows, num_glimpses: taken, notes } = given;
   say("", false);
   get("text").textContent = sequence ?? "I do not know";
   if (sequence === "") get("text").textContent = "nothing";
   get("sure").textContent = `${(100 * probability).toFixed(1)} % sure` +
     (taken ? `, after ${taken} of ${model.num_glimpses} glimpses` : "");
+  get("notes").textContent = (notes ?? []).join(" ");
   get("patches").replaceChildren(...given.patches.map(patch));
   get("seen").hidden = false;
   get("steps").hidden = windows.length < 2;
@@ -359,7 +257,7 @@ function show(step) {
   });
   get("previous").disabled = step === 1;
   get("next").disabled = step === last;
-  paint();
+  repaint();
 }
 
 function stop() {

@@ -1,0 +1,127 @@
+"""How a server answers a question: with what `model.read` says, and more."""
+
+import base64
+import io
+
+import numpy as np
+from keras import ops
+
+from keras_edram import anytime, decoding, geometry, visualization
+from keras_edram.server import requests
+
+
+def facts(model, *, dark_ground=False):
+    """What one must know of a model to check a request to it.
+
+    Args:
+        model: A model of this package.
+        dark_ground: Boolean, whether it learnt light digits on a dark ground.
+
+    Returns:
+        `keras_edram.server.requests.Facts`.
+
+    Example:
+
+    >>> facts(EDRAM.from_preset("edram_small_cluttered_mnist")).image_shape
+    (100, 100, 1)
+    """
+    return requests.Facts(
+        tuple(model.image_shape),
+        type(model).__name__,
+        hasattr(model, "step"),
+        dark_ground,
+    )
+
+
+def read(model, question):
+    """What a model reads in the images of a question.
+
+    Args:
+        model: A model of this package.
+        question: `Question`.
+
+    Returns:
+        List of dictionaries as of `model.read`. Those of a model that looks
+        step by step have `num_glimpses`. If glimpses were asked for also, in
+        the order of looking: `windows`, four corners each, x and y as
+        fractions of the image's sides, from the left top of the glimpse on
+        clockwise; `patches`, PNG files as data URLs; and `seen`, the name and
+        the probability that each glimpse alone gives, or `None`.
+
+    Example:
+
+    >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
+    3
+    """
+    if num_glimpses(model) is not None:
+        looks = anytime.look_until_sure(
+            model, question.images, question.confidence, question.max_glimpses
+        )
+    else:
+        looks = model.glimpses(question.images)
+    rows = decoding.read_out(
+        {**looks, **model.decode(looks)},
+        model.class_names,
+        question.refuse_below,
+    )
+    if question.glimpses:
+        windows = visualization.steps(looks["transforms"], 2)  # (B, T, 2, 3)
+        patches = visualization.steps(looks["patches"], 3)  # (B, T, g, g, C)
+        logits = visualization.steps(looks["labels"], 1)  # (B, T, K) or fewer
+        # In an image that is 1 wide and high, whose first pixel is at 0.5.
+        corners = geometry.window_corners(windows, (1, 1)) + 0.5
+        corners = ops.convert_to_numpy(corners)
+        for index, row in enumerate(rows):
+            taken = row.get("num_glimpses", windows.shape[1])
+            row["windows"] = corners[index, :taken].tolist()
+            row["patches"] = [
+                _data_url(visualization.patch_picture(model, np.nan_to_num(patch)))
+                for patch in patches[index, :taken]
+            ]
+            row["seen"] = None
+            if logits.shape[1] == windows.shape[1]:
+                row["seen"] = _seen(model, logits[index, :taken])
+    return rows
+
+
+def num_glimpses(model):
+    """Glimpses at an image, `None` of a model that cannot stop early.
+
+    Args:
+        model: A model of this package.
+
+    Returns:
+        Integer T, or `None`.
+
+    Example:
+
+    >>> num_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
+    6
+    """
+    if not hasattr(model, "step"):
+        return None
+    num_targets, glimpses_per_target, _ = anytime.count_glimpses(model)
+    return num_targets * glimpses_per_target
+
+
+def _seen(model, logits):
+    """Name and probability of each glimpse's own answer: `(T, K)` -> T."""
+    probabilities = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
+    return [
+        {
+            "name": visualization.label_name(model, int(values.argmax())),
+            "probability": float(values.max()),
+        }
+        for values in probabilities
+    ]
+
+
+def _data_url(picture):
+    from PIL import Image
+
+    if picture.shape[-1] == 1:
+        picture = picture[..., 0]
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{content}"

@@ -1,0 +1,419 @@
+"""Serves a model on one machine: KServe's V1 REST protocol, and a page.
+
+KServe brings the protocol and the metrics. Here is what it lacks: a request is
+checked before the model sees it, and refused with 4xx and one sentence;
+requests and connections have limits and deadlines; TensorFlow works in a
+thread of its own, so that the server answers others meanwhile; and `/` is a
+page for people.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import math
+import os
+import pathlib
+import re
+import reprlib
+import socket
+import sys
+import time
+import warnings
+
+import fastapi
+import kserve
+import numpy as np
+import uvicorn
+from fastapi.responses import FileResponse, JSONResponse
+from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.rest.server import metrics_handler
+from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
+from starlette.exceptions import HTTPException
+
+from keras_edram import __version__, presets, recipes, serving
+from keras_edram.server import answers, requests
+from keras_edram.server.checking import (
+    Checkers,
+    Refusal,
+    check_encoding,
+)
+from keras_edram.server.connections import Connection, Server
+from keras_edram.server.guard import Guard, Hosts, Limits, refusal_response
+
+PAGE = pathlib.Path(__file__).parent / "page"
+PAGE_FILES = {
+    "/": "index.html",
+    "/style.css": "style.css",
+    "/script.js": "script.js",
+    "/drawing.js": "drawing.js",
+    "/picture.js": "picture.js",
+}
+DECODED = 8  # requests at a time whose images are decoded and wait
+# What the summaries of recipes call digits that are light on a dark ground.
+LIGHT_DIGITS = ("MNIST", "digits")
+
+
+def serve(
+    where,
+    *,
+    name=None,
+    host="127.0.0.1",
+    port=8501,
+    allow_hosts=(),
+    limits=Limits(),  # noqa: B008, it cannot be changed
+):
+    """Serves a model until the process is interrupted.
+
+    Args:
+        where: String or path, the model, see `keras_edram.presets.open_model`.
+        name: String, the model's name in URLs; by default that of the preset,
+            or "model".
+        host: String, the address to listen at. Defaults to this machine alone.
+        port: Integer; 0 takes any free one. Defaults to 8501.
+        allow_hosts: Strings, further hosts that requests may name, see
+            `keras_edram.server.guard.Hosts`.
+        limits: `keras_edram.server.guard.Limits`.
+
+    Raises:
+        ValueError: If the model, the name, the host or the port is none.
+
+    Example:
+
+    >>> serve("edram_small_cluttered_mnist", port=8501)
+    """
+    if name is None:
+        name = str(where) if str(where) in presets.names() else "model"
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise ValueError(
+            "The name stands in URLs: letters, digits and any of `._-`. "
+            f"Received: name={name!r}"
+        )
+    if not 0 < limits.seconds < math.inf:
+        raise ValueError(
+            "The deadline must be a number of seconds above 0. "
+            f"Received: deadline={limits.seconds}"
+        )
+    # First of all: a port that is taken is found at once.
+    with _bound_socket(host, port) as listener:
+        reader = Reader(
+            presets.open_model(where), name, learnt_from(where), limits
+        )
+        with contextlib.closing(reader):
+            reader.warm_up()
+            listener.listen()
+            port = listener.getsockname()[1]
+            address = f"[{host}]" if ":" in host else host
+            print(
+                f"{name} is served at http://{address}:{port}/ until Ctrl+C",
+                flush=True,
+            )
+            running = server(
+                reader, Hosts(host, allow_hosts), limits, reader.checkers.close
+            )
+            # uvicorn ends in order, then lets Ctrl+C go on.
+            with contextlib.suppress(KeyboardInterrupt):
+                running.run([listener])
+
+
+def server(reader, hosts, limits, at_end=None):
+    """The server of a `Reader`.
+
+    Args:
+        reader: `Reader`.
+        hosts: `Hosts`.
+        limits: `Limits`.
+        at_end: See `Server`.
+
+    Returns:
+        `Server`, to be run with the sockets to listen at.
+
+    Example:
+
+    >>> server(reader, Hosts("127.0.0.1"), Limits()).run([listener])
+    """
+    # KServe's way to write JSON; nothing that a user could change.
+    warnings.filterwarnings("ignore", "ORJSONResponse is deprecated")
+    # A stranger must not fill the log with requests that are none.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    guard = Guard(application(reader), hosts, limits)
+    config = uvicorn.Config(
+        guard,
+        http=functools.partial(Connection, limits=limits),
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,  # beside the guard's own
+        server_header=False,
+    )
+    return Server(config, guard, at_end)
+
+
+def application(reader):
+    """The ASGI application that answers by a `Reader`, without limits.
+
+    Args:
+        reader: `Reader`.
+
+    Returns:
+        FastAPI application.
+
+    Example:
+
+    >>> Guard(application(reader), Hosts("127.0.0.1"), Limits())
+    """
+    app = fastapi.FastAPI(openapi_url=None)
+    models = kserve.ModelRepository()
+    models.update(reader)
+    plane = BytesPlane(models)
+    register_v1_endpoints(app, plane, None)
+    app.add_api_route("/metrics", metrics_handler)
+
+    @app.get("/v1/models/{name}/metadata")
+    async def metadata(name: str):
+        return plane.get_model_from_registry(name).metadata()
+
+    # Those of KServe's V2 protocol by which a cluster sees whether it lives.
+    @app.get("/v2/health/live")
+    async def live():
+        return {"live": True}
+
+    @app.get("/v2/health/ready")
+    async def ready():
+        if not await reader.healthy():
+            raise ModelNotReady(reader.name)
+        return {"ready": True}
+
+    @app.get("/v2/models/{name}/ready")
+    async def model_ready(name: str):
+        if not await plane.model_ready(name):
+            raise ModelNotReady(name)
+        return {"name": name, "ready": True}
+
+    for path, file in PAGE_FILES.items():
+        app.add_api_route(path, _page_file(file), response_model=None)
+
+    async def refuse(request, refusal):
+        return refusal_response(refusal)
+
+    async def refuse_input(request, error):
+        return JSONResponse({"error": str(error)}, 400)
+
+    async def refuse_name(request, error):
+        return JSONResponse({"error": str(error)}, 404)
+
+    async def refuse_for_now(request, error):
+        return refusal_response(
+            Refusal(503, "The model is busy with one request: ask again later")
+        )
+
+    app.add_exception_handler(Refusal, refuse)
+    app.add_exception_handler(InvalidInput, refuse_input)
+    app.add_exception_handler(ModelNotFound, refuse_name)
+    app.add_exception_handler(ModelNotReady, refuse_for_now)
+    app.add_exception_handler(HTTPException, _refuse_by_http)
+    app.add_exception_handler(Exception, _confess)
+    return app
+
+
+class Reader(kserve.Model):
+    """A model as KServe wants it: answers requests in the V1 protocol.
+
+    Args:
+        model: `EDRAM`, `RAM`, `Ensemble` or `Baseline`.
+        name: String, its name in URLs.
+        learnt_from: String, what is known of its training, or `None`.
+        limits: `Limits`.
+
+    Example:
+
+    >>> reader = Reader(model, "model")
+    >>> reader.answer(Question(images), notes=[[]])
+    {'predictions': [{'sequence': '7', ...}]}
+    """
+
+    def __init__(
+        self,
+        model,
+        name,
+        learnt_from=None,
+        limits=Limits(),  # noqa: B008
+    ):
+        super().__init__(name)
+        self.model = serving.deployable(model)
+        self.learnt_from = learnt_from
+        self.limits = limits
+        dark_ground = any(
+            word in (learnt_from or "") for word in LIGHT_DIGITS
+        )
+        self.facts = answers.facts(self.model, dark_ground=dark_ground)
+        self.checkers = Checkers(self.facts, limits.checking)
+        # One: TensorFlow uses all cores by itself.
+        self.worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        self._decoded = asyncio.Semaphore(DECODED)
+        self._busy_since = None
+        self.ready = True
+
+    async def healthy(self):
+        """Whether it can answer: not if one request keeps it too long."""
+        since = self._busy_since
+        in_time = since is None or time.monotonic() < since + self.limits.seconds
+        return self.ready and in_time
+
+    async def predict(self, payload, headers=None):
+        """Answers without keeping others waiting for theirs."""
+        check_encoding((headers or {}).get("content-encoding", ""))
+        loop = asyncio.get_running_loop()
+        async with self._decoded:
+            question, notes = await loop.run_in_executor(
+                self.checkers.threads, self.checkers.check, payload
+            )
+            return await loop.run_in_executor(
+                self.worker, self.answer, question, notes
+            )
+
+    async def explain(self, payload, headers=None):
+        """Refuses, for there is no explainer."""
+        raise InvalidInput(
+            'Nothing is explained here: ask `:predict` with "glimpses"'
+        )
+
+    def answer(self, question, notes):
+        """The predictions to a question.
+
+        Args:
+            question: `keras_edram.server.requests.Question`.
+            notes: List of notes for each image.
+
+        Returns:
+            Dictionary with `predictions`, one dictionary an image.
+        """
+        self._busy_since = time.monotonic()
+        try:
+            rows = answers.read(self.model, question)
+        finally:
+            self._busy_since = None
+        for row, of_image in zip(rows, notes, strict=True):
+            if of_image:
+                row["notes"] = of_image
+        return {"predictions": rows}
+
+    def warm_up(self):
+        """Looks at images once, so that the first who asks need not wait."""
+        first = self.checkers.threads.submit(self.checkers.check, b"{}")
+        for number in (1, 3):  # the second teaches that a batch may be of any
+            zeros = np.zeros((number, *self.model.image_shape), "float32")
+            answers.read(self.model, requests.Question(zeros, glimpses=True))
+        first.exception()  # waits; nothing is asked, which is refused
+
+    def close(self):
+        """Ends its processes, and this one if the model does not end."""
+        self.checkers.close()
+        self.worker.shutdown(wait=False, cancel_futures=True)
+        if self._busy_since is not None:
+            # Python would wait for the thread, which cannot be ended.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    def metadata(self):
+        """What one needs to know to ask this model: plain values."""
+        shape = self.model.image_shape
+        return {
+            "name": self.name,
+            "platform": f"keras_edram {__version__}",
+            "model": type(self.model).__name__,
+            "inputs": [
+                {"name": "images", "datatype": "FP32", "shape": [-1, *shape]}
+            ],
+            "class_names": serving.class_names(self.model),
+            "num_glimpses": answers.num_glimpses(self.model),
+            "learnt_from": self.learnt_from,
+            "dark_ground": self.facts.dark_ground,
+            "parameters": requests.possible_parameters(self.facts),
+            "limits": {
+                "images": requests.max_images(shape),
+                "bytes": self.limits.body,
+                "pixels": requests.MAX_PIXELS,
+                "seconds": self.limits.seconds,
+            },
+        }
+
+
+class BytesPlane(DataPlane):
+    """KServe's data plane, for which every body is bytes.
+
+    It is read elsewhere, for that takes long. As in TensorFlow Serving the
+    headers do not matter: many clients name no type, or another one.
+    """
+
+    def decode(self, body, headers, *unused, **also_unused):
+        """The body as it is."""
+        return body, {}
+
+    def encode(self, model_name, response, headers, req_attributes):
+        """The response as it is."""
+        return response, {}
+
+
+def learnt_from(where):
+    """What a model learnt from, in words, as far as its run says so.
+
+    Args:
+        where: As of `keras_edram.presets.open_model`.
+
+    Returns:
+        String, or `None`.
+
+    Example:
+
+    >>> learnt_from("edram_small_cluttered_mnist")
+    'EDRAM, a quarter of the widths, on 100x100 cluttered MNIST'
+    """
+    run = presets.run_of(where) or {}
+    name = run.get("recipe")
+    return recipes.load(name).summary if name in recipes.names() else None
+
+
+def _page_file(name):
+    async def send():
+        return FileResponse(PAGE / name, headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+async def _refuse_by_http(request, error):
+    """The refusals of paths and methods that are none."""
+    reason = error.detail
+    if error.status_code in (404, 405):
+        path = reprlib.repr(request.url.path)
+        reason = f"There is nothing to {request.method} at {path}"
+    return JSONResponse({"error": reason}, error.status_code, error.headers)
+
+
+async def _confess(request, error):
+    """A mistake of ours: uvicorn logs it, the details are not for others."""
+    return JSONResponse({"error": "The server made a mistake"}, 500)
+
+
+def _bound_socket(host, port):
+    """A socket at an address that nobody else listens at."""
+    with contextlib.ExitStack() as opened:
+        try:
+            # Not with the port: it would take 70000 for 4464.
+            ((family, *_, address), *_) = socket.getaddrinfo(
+                host, None, type=socket.SOCK_STREAM
+            )
+            listener = opened.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address[0], port, *address[2:]))
+        except (OSError, OverflowError) as error:
+            raise ValueError(
+                "The server needs an address of this machine and a free port. "
+                f"Received: host={host!r}, port={port}: {error}"
+            ) from error
+        opened.pop_all()
+    return listener
