@@ -14,6 +14,26 @@ def print_run_folder(out):
     )
 
 
+def annotations_summary(annotations, problems):
+    """What a folder has, in numbers."""
+    from keras_edram.datasets.annotation_formats.entries import listed
+    from keras_edram.datasets.annotation_formats.yolo import NO_LABEL_FILE
+
+    pictures = annotations.pictures
+    objects = [len(picture.labels) for picture in pictures]
+    unlabelled = sum(problem.kind == NO_LABEL_FILE for problem in problems)
+    broken = sum(problem.broken for problem in problems)
+    return (
+        f"{objects.count(0):,} pictures without objects, {unlabelled:,} of "
+        "them without a label file\n"
+        f"{len(pictures):,} pictures, {sum(objects):,} objects of "
+        f"{len(annotations.class_names):,} classes "
+        f"({listed(annotations.class_names)}), at most "
+        f"{max(objects, default='-')} in a picture; "
+        f"{broken:,} broken, {len(problems) - broken:,} notes"
+    )
+
+
 def figures_table(figures):
     """Errors in per cent, overlaps and spreads, for people."""
     lines = [
@@ -27,7 +47,7 @@ def figures_table(figures):
         )
         lines += [
             f"by length      {by_length}",
-            f"each object    {figures['label_error']:.2%}",
+            f"each object    {_shown('{:.2%}', figures['label_error'])}",
         ]
     refused = ", ".join(
         f"{error:.2%} in {coverage}"
@@ -37,8 +57,8 @@ def figures_table(figures):
         f"of the surest  {refused}",
         f"calibration    {figures['calibration_error']:.3f}   between how sure "
         "it is and how right",
-        f"overlap        {figures['iou']:.3f}   of the last window with the "
-        "true one",
+        f"overlap        {_shown('{:.3f}', figures['iou'])}   of the last "
+        "window with the true one",
     ]
     if "error_by_glimpse" in figures:
         lines += _glimpse_lines(figures)
@@ -50,6 +70,11 @@ def figures_table(figures):
             for row in figures["anytime"]
         ]
     return "\n".join(lines)
+
+
+def _shown(form, figure):
+    """A figure in some form, or a dash for one of nothing."""
+    return "-" if figure is None else form.format(figure)
 
 
 def _glimpse_lines(figures):
@@ -68,6 +93,6 @@ def _glimpse_lines(figures):
         ("spread", "spread_by_glimpse", "{:8.3f}"),
     ):
         if len(figures[key]) == number:
-            values = "".join(map(form.format, figures[key]))
+            values = "".join(f"{_shown(form, v):>8}" for v in figures[key])
             lines.append(f"{name:19}{values}")
     return lines
