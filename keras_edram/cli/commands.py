@@ -290,6 +290,7 @@ def check_data(options):
     """Lists what is wrong in a folder of pictures, and changes nothing."""
     from keras_edram import visualization
     from keras_edram.datasets import check_pictures, read_folder
+    from keras_edram.datasets.annotation_formats.entries import WHOLE
 
     annotations = read_folder(
         options.directory, annotation_format=options.format
@@ -297,7 +298,8 @@ def check_data(options):
     problems = [*annotations.problems, *check_pictures(annotations)]
     for problem in problems:
         kind = "broken" if problem.broken else "note"
-        file = options.directory if problem.file == "." else problem.file
+        whole = problem.file == WHOLE
+        file = options.directory if whole else problem.file
         print(f"{kind}: {file}: {problem.what}")
     if options.sheet:
         visualization.plot_contact_sheet(annotations, options.sheet)

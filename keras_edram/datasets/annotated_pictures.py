@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_edram import geometry
 from keras_edram.datasets.annotation_formats.entries import (
+    WHOLE,
     Problem,
     relative_name,
 )
@@ -441,10 +442,11 @@ def _warn_of(problems, directory):
         kinds[problem.kind or problem.what].append(problem)
     for kind, found in kinds.items():
         first = found[0]
-        what = f": {first.what}" * (first.what != kind)
+        example = f", as {first.file}" * (first.file != WHOLE)
+        example += f" ({first.what})" * (first.what != kind)
         warnings.warn(
-            f"{len(found):,} {kind}, as {first.file}{what}; "
-            f"{_check_data(directory)} lists all",
+            f"{kind}: {len(found):,}{example}; {_check_data(directory)} lists "
+            "all",
             stacklevel=2,
         )
 

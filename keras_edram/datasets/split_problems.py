@@ -6,12 +6,11 @@ import unicodedata
 
 from keras_edram.datasets.annotated_pictures import most_objects
 from keras_edram.datasets.annotation_formats.entries import (
+    WHOLE,
     Problem,
     relative_name,
 )
 
-# The folder as a whole, where a `Problem` names a file.
-WHOLE = "."
 
 
 def split_problems(parts):
@@ -70,7 +69,7 @@ def _unused_classes(parts):
     }
     for name in parts["train"].class_names if used else ():
         if name not in used:
-            what = f"the class {name!r} has no object"
+            what = f"the class {name!r} has no object that can be used"
             yield Problem(WHOLE, what, False, "classes without objects")
 
 

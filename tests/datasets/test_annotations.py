@@ -182,7 +182,8 @@ def table(*lines):
 
 
 def yolo(*lines, **files):
-    return {"a.txt": "\n".join(lines), "classes.txt": "x\n\ny\n", **files}
+    texts = {"a.txt": "\n".join(lines), "sub/b.txt": ""}
+    return {**texts, "classes.txt": "x\n\ny\n", **files}
 
 
 CASES = {
@@ -298,7 +299,7 @@ CASES = {
     ),
     "coco, another size": (
         {"c.json": COCO_SIZES},
-        [("sub/b.png", "has 30x20 pixels, annotated are 20x30", False)],
+        [("sub/b.png", "has 30x20 pixels, annotated are 20x30", True)],
     ),
     "voc, broken": (
         {"a.xml": "<annotation>\n<object>", "sub/b.xml": VOC},
@@ -326,7 +327,7 @@ CASES = {
             ),
             "sub/b.xml": VOC,
         },
-        [("a.png", "has 30x20 pixels, annotated are 20x30", False)],
+        [("a.png", "has 30x20 pixels, annotated are 20x30", True)],
     ),
     "voc, no file": (
         {"a.xml": VOC},
@@ -477,7 +478,8 @@ def test_names_of_yolo_are_taken_as_they_are_written(tmp_path, file, content):
 
 def test_classes_of_the_same_name_are_one(tmp_path):
     write_picture(tmp_path, "a.png")
-    write(tmp_path, "a.txt", "2 .5 .5 1 1\n1 .5 .5 1 1\n0 .5 .5 1 1")
+    lines = "2 .5 .1 1 .1\n1 .5 .5 1 .1\n0 .5 .9 1 .1"
+    write(tmp_path, "a.txt", lines)
     write(tmp_path, "classes.txt", "x\ny\nx")
     annotations = read_annotations(tmp_path, order="annotated")
     assert annotations.class_names == ("x", "y")
@@ -496,8 +498,15 @@ def test_what_is_no_annotation_is_left_alone(tmp_path):
     write_picture(tmp_path, "a.png")
     for file, content in yolo("0 .5 .5 1 1").items():
         write(tmp_path, file, content)
+    (tmp_path / "sub/b.txt").unlink()
     write(tmp_path, "README.txt", "These are photographs.")
     write(tmp_path, "notes.md", "x")
+    write(tmp_path, "notes.json", '{"categories": []}')
+    write(tmp_path, "losses.csv", "epoch,loss")
+    write(tmp_path, "Thumbs.db", "what Windows leaves")
+    write(tmp_path, "__MACOSX/._a.png", "what a Mac packs")
+    write_picture(tmp_path, ".ipynb_checkpoints/a.png")
+    write_picture(tmp_path, "__MACOSX/b.png")
     write(tmp_path, "._b.png", "what a Mac leaves")
     write(tmp_path, ".cache/c.txt", "0 .5 .5 1 1")
     annotations = read_annotations(tmp_path)
@@ -507,13 +516,13 @@ def test_what_is_no_annotation_is_left_alone(tmp_path):
 def test_a_table_of_a_spreadsheet_is_read(tmp_path):
     write_picture(tmp_path, "a, b.png")
     header = HEADER.replace("\n", "\r\n")
-    content = f'{header}"a, b.png","say ""x""",1,1,2.5,2\r\n'
+    content = f'{header}"a, b.png","say ""x""",1,1,3.5,4\r\n'
     write(tmp_path, "c.csv", content.encode("utf-8-sig"))
     annotations = read_annotations(tmp_path)
     assert annotations.problems == ()
     assert annotations.pictures[0].labels == ('say "x"',)
     np.testing.assert_array_equal(
-        annotations.pictures[0].boxes, [[1, 1, 2.5, 2]]
+        annotations.pictures[0].boxes, [[1, 1, 3.5, 4]]
     )
 
 

@@ -26,6 +26,8 @@ UNREAD_SUFFIXES = frozenset(
 UNREAD = "is there, of a kind that is not read: convert it to JPEG or PNG"
 # What systems leave in folders, beside what is hidden.
 JUNK_FOLDERS = ("__MACOSX", "@eaDir")
+# The folder itself, where a `Problem` names a file in it.
+WHOLE = "."
 # Names in one line, at most.
 LISTED_AT_MOST = 10
 # Categories of letters: control, half of one, the end of a line.
@@ -294,7 +296,7 @@ def add_object(entry, where, label, box, no_label="no label"):
         )
     elif box is None:
         entry.problems.append(f"{where} has no box of 4 numbers")
-    elif not entry.fractions and all(0 <= side <= 1 for side in box):
+    elif not entry.fractions and 0 <= min(box) < max(box) <= 1:
         numbers = ", ".join(f"{side:g}" for side in box)
         entry.problems.append(
             f"{where} must have a box in pixels, but ({numbers}) look like "
@@ -314,8 +316,5 @@ def without_entry(directory, entries):
             what = "has no annotations"
             if path.suffix.lower() in UNREAD_SUFFIXES:
                 what = f"{UNREAD}; it has no annotations"
-            file = relative_name(path, directory)
-            problems.append(
-                Problem(file, what, False, "pictures without annotations")
-            )
+            problems.append(Problem(relative_name(path, directory), what, False))
     return problems
