@@ -12,7 +12,6 @@ from keras_edram.datasets.annotation_formats.entries import (
 )
 
 
-
 def split_problems(parts):
     """What is to be said of the splits of a folder as a whole.
 

@@ -316,5 +316,7 @@ def without_entry(directory, entries):
             what = "has no annotations"
             if path.suffix.lower() in UNREAD_SUFFIXES:
                 what = f"{UNREAD}; it has no annotations"
-            problems.append(Problem(relative_name(path, directory), what, False))
+            problems.append(
+                Problem(relative_name(path, directory), what, False)
+            )
     return problems
