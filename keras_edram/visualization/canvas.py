@@ -10,6 +10,7 @@ from keras_edram import files, geometry
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 # Matplotlib brings a font that has a box for every letter.
 NO_LETTERS = {"Last Resort High-Efficiency"}
+PLAIN = ("normal", 400, "normal")  # style, weight and width of a font
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
 
 
@@ -80,13 +81,16 @@ def written(text):
     """
     from matplotlib import font_manager
 
-    properties = font_manager.FontProperties()
-    families = list(properties.get_family())
-    missing = set(text) - _letters(families[0]) - {"\n"}
-    fonts = font_manager.fontManager.ttflist if missing else ()
-    for name in sorted({font.name for font in fonts} - NO_LETTERS):
-        if found := missing & _letters(name):
-            families.append(name)
+    usual = font_manager.FontProperties()
+    families = list(usual.get_family())
+    missing = set(text) - _letters(font_manager.findfont(usual)) - {"\n"}
+    for font in font_manager.fontManager.ttflist if missing else ():
+        # Others of a family are found only with their style.
+        if (font.style, font.weight, font.stretch) != PLAIN:
+            continue
+        found = missing & _letters(font.fname)
+        if found and font.name not in NO_LETTERS:
+            families.append(font.name)
             missing -= found
     return {
         "s": "".join(
@@ -100,11 +104,10 @@ def written(text):
 
 
 @functools.cache
-def _letters(family):
-    """The letters that the font of a family has."""
+def _letters(path):
+    """The letters that a file of a font has."""
     from matplotlib import font_manager
 
-    path = font_manager.findfont(font_manager.FontProperties(family=[family]))
     return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
 
 

@@ -125,7 +125,7 @@ def _pictures(path, directory):
         for folder in (directory, directory / "images"):
             if (folder / named[1]).is_dir():
                 return Pictures(folder / named[1])
-    return Pictures(directory, directory / "images")
+    return Pictures(directory)
 
 
 def _key(value):
@@ -136,14 +136,7 @@ def _key(value):
 
 
 def _lists(path):
-    try:
-        content = files.read_json(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be a JSON file in UTF-8, but is not ({error}). Save "
-            "it as that."
-        ) from error
-    lists = []
+    content, lists = files.read_json(path), []
     for name in COCO_LISTS:
         values = content.get(name) if isinstance(content, dict) else None
         if not isinstance(values, list) or not all(

@@ -49,7 +49,7 @@ def _read(directory):
             f"{path} must have an <image> for each picture. Export it as 'CVAT "
             f"for images 1.1' or 'COCO 1.0'. Received: {_tags(root)}"
         )
-    pictures = Pictures(directory, directory / "images")
+    pictures = Pictures(directory)
     for image in images:
         entry = pictures.entry(image.get("name") or "")
         size = finite([image.get("width"), image.get("height")], 2)

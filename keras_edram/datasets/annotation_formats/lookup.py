@@ -20,20 +20,19 @@ ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
 class Pictures:
     """The entries of pictures, by the names that annotations call them.
 
-    A name is a path from one of the folders on. Exports bring names of other
+    A name is a path from the folder, or its `images/`, on. Exports bring names of other
     machines: a name with `\\` for `/`, or of folders that are not there, is the
-    picture whose path from a folder on is the end of the name; else the only
+    picture whose path from there on is the end of the name; else the only
     picture with its last part, and then the only one that differs from it in
     case or Unicode's normal form alone, both of which is noted.
 
     Args:
         directory: `pathlib.Path` of the annotated folder.
-        *others: Paths of folders in it where the pictures may be, too.
     """
 
-    def __init__(self, directory, *others):
+    def __init__(self, directory):
         self.directory = directory
-        self._folders = (directory, *others)
+        self._folders = (directory, directory / "images")
         self._entries = {}
 
     def entry(self, name):
