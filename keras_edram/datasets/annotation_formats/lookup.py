@@ -20,11 +20,11 @@ ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
 class Pictures:
     """The entries of pictures, by the names that annotations call them.
 
-    A name is a path from the folder, or its `images/`, on. Exports bring names of other
-    machines: a name with `\\` for `/`, or of folders that are not there, is the
-    picture whose path from there on is the end of the name; else the only
-    picture with its last part, and then the only one that differs from it in
-    case or Unicode's normal form alone, both of which is noted.
+    A name is a path from the folder on, or from its `images/`. Exports bring
+    names of other machines: one with `\\` for `/`, or with folders that are not
+    there, is that of the picture whose path ends it; else of the only picture
+    with its last part, and then of the only one that differs from it in case
+    or Unicode's normal form alone, both of which is noted.
 
     Args:
         directory: `pathlib.Path` of the annotated folder.
@@ -37,8 +37,10 @@ class Pictures:
 
     def entry(self, name):
         """The entry of a name: of one picture always the same."""
-        entry = self.new_entry(name)
-        return self._entries.setdefault(os.path.normpath(entry.path), entry)
+        new = self.new_entry(name)
+        entry = self._entries.setdefault(os.path.normpath(new.path), new)
+        entry.notes.extend(n for n in new.notes if n not in entry.notes)
+        return entry
 
     def entries(self):
         """All that `entry` gave."""
