@@ -1,5 +1,7 @@
 """The figures are files that show what they are given."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tiny
@@ -151,6 +153,26 @@ def test_a_file_name_is_a_title_as_it_is_but_not_wider_than_its_image(
         assert 0 <= extent.x0 < extent.x1 < right
 
 
+def test_letters_of_any_script_are_drawn_or_written_as_numbers(
+    images, tmp_path
+):
+    """And Matplotlib does not warn of those that its font lacks."""
+    names = ["日本", "ไทย", "עברית 12"]
+    model = tiny.reader()
+    model.class_names = tuple(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visualization.plot_glimpses(
+            model,
+            images,
+            tmp_path / "glimpses.png",
+            labels=[[0, 1], [1, 2], [2, 0]],
+            titles=names,
+        )
+        visualization.plot_paths(model, images, tmp_path / "paths.png")
+        visualization.animate_glimpses(model, images, tmp_path / "a.gif")
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -166,10 +188,12 @@ def test_a_long_text_lacks_its_middle(text, expected):
 
 
 def test_many_objects_are_written_on_some_lines():
-    assert glimpses._wrap("reads: nut nut nut") == ["reads: nut nut nut"]
-    lines = glimpses._wrap("reads: " + "washer " * 40)
+    text = "reads: nut nut nut\n99.3% sure"
+    assert glimpses._wrap(text) == text
+    lines = glimpses._wrap("reads: " + "washer " * 40 + "\nsure").splitlines()
     assert len(lines) == 5 and max(map(len, lines)) <= glimpses.COLUMNS
-    assert lines[0] == "reads: washer" and lines[-1].endswith(" …")
+    assert lines[0] == "reads: washer" and lines[3].endswith(" …")
+    assert lines[4] == "sure"
 
 
 @pytest.mark.parametrize(
