@@ -289,7 +289,9 @@ def test_the_examples_run(tmp_path, monkeypatch):
         *("datasets.pictures", "datasets.annotation_formats"),
         "datasets.annotation_formats.entries",
         *("datasets.annotations", "datasets.annotated_pictures"),
-        *("datasets.folder", "visualization.contact_sheet"),
+        *("datasets.folder", "datasets.split_problems"),
+        "datasets.annotation_formats.unread",
+        *("visualization.canvas", "visualization.contact_sheet"),
     ):
         module = importlib.import_module(f"keras_edram.{name}")
         for example in finder.find(module, globs={**shared, **vars(module)}):
