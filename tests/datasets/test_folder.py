@@ -210,8 +210,15 @@ def test_a_split_that_is_unknown_or_empty_is_refused(tmp_path, four):
 
 def test_options_reach_the_annotations(four):
     options = dict(image_size=9, annotation_format="csv", order="annotated")
-    with pytest.warns(UserWarning, match="more objects than any"):
+    with pytest.warns(UserWarning) as said:
         train = folder(four, "train", **options)
+    said = [str(warning.message) for warning in said]
+    assert "more objects than any" in said[0] and len(said) == 2
+    # They are listed with the last one first.
+    assert (
+        "`--set order=lines`) takes: 1, as a.png (is read 2, 1 line"
+        in (said[1])
+    )
     for file in train.pictures:
         _, objects = PICTURES[file.path.relative_to(four).as_posix()]
         assert file.labels == tuple(label for label, _ in objects[::-1])
