@@ -10,7 +10,7 @@ from PIL import Image
 from keras_edram import visualization
 from keras_edram.datasets import mnist
 from keras_edram.models import EDRAM, RAM, Ensemble
-from keras_edram.visualization import glimpses
+from keras_edram.visualization import canvas, glimpses
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +239,21 @@ def test_curves_of_runs_are_drawn(tmp_path):
     assert (pixels(path) != one).any()
     with pytest.raises(ValueError, match="Received: curves"):
         visualization.plot_curves({}, path)
+
+
+def test_letters_are_written_in_a_font_that_has_them():
+    usual = canvas.written("nut 7")
+    assert usual["s"] == "nut 7" and len(usual["fontfamily"]) == 1
+    # Of those that come with Matplotlib one alone has this letter.
+    other = canvas.written("\ue3c4\n")
+    assert other["s"] == "\ue3c4\n"
+    assert other["fontfamily"] == [*usual["fontfamily"], "STIXNonUnicode"]
+    # None has this one, nor the letter of any script.
+    none = canvas.written("a\U000e0fff")
+    assert none == {**usual, "s": "a\\U000e0fff"}
+    figure = canvas.new_figure((2, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number, text in enumerate(("猫", "\ue3c4", "\U000e0fff")):
+            figure.text(0.1, 0.2 * number, **canvas.written(text))
+        figure.canvas.draw()

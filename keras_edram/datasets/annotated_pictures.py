@@ -346,7 +346,7 @@ def _fingerprint(pictures, directory):
     digest = hashlib.sha256()
     for picture in pictures:
         path = picture.path
-        size = path.stat().st_size if picture.image is None else 0
+        size = path.stat().st_size if path.is_file() else 0
         labels, boxes = list(picture.labels), picture.boxes.round(3).tolist()
         name = relative_name(path, directory)
         digest.update(f"{name}\n{size}\n{labels}\n{boxes}\n".encode())
@@ -444,11 +444,8 @@ def _warn_of(problems, directory):
         first = found[0]
         example = f", as {first.file}" * (first.file != WHOLE)
         example += f" ({first.what})" * (first.what != kind)
-        warnings.warn(
-            f"{kind}: {len(found):,}{example}; {_check_data(directory)} lists "
-            "all",
-            stacklevel=2,
-        )
+        rest = f"; {_check_data(directory)} lists all" * (directory is not None)
+        warnings.warn(f"{kind}: {len(found):,}{example}{rest}", stacklevel=2)
 
 
 def _check_data(directory):

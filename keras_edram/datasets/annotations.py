@@ -10,6 +10,7 @@ from keras_edram.datasets.annotation_formats import FORMATS, find_format
 from keras_edram.datasets.annotation_formats.entries import (
     UNREAD,
     UNREAD_SUFFIXES,
+    WHOLE,
     Problem,
     relative_name,
     sorted_names,
@@ -22,6 +23,8 @@ ORDERS = ("lines", "annotated")
 ROUNDING = 1
 # A box of less pixels than this on one side is hardly meant.
 SMALLEST_SIDE = 2
+# So many pictures tell what all have in common.
+MANY = 5
 # The overlap from which on two objects are said to be at the same place.
 SAME_PLACE = 0.9
 
@@ -152,14 +155,21 @@ def look_at_pictures(source, directory, order):
         `Annotations`.
     """
     pictures, problems = [], list(source.problems)
+    ends, sides = [], []  # of boxes, of pictures
     for entry in sorted(source.entries, key=lambda entry: entry.path):
         file = relative_name(entry.path, directory)
         if "\udc80" <= max(str(entry.path)) <= "\udcff":
             entry.problems.append("has a name that is not UTF-8: rename it")
-        picture, found = _look_at(entry, order)
+        picture, size, found = _look_at(entry, order)
         if picture is not None:
             pictures.append(picture)
+            if len(picture.boxes) and not entry.fractions:
+                ends.append(picture.boxes.max())
+                sides.append(min(size))
         problems += [Problem(file, *problem) for problem in found]
+    if len(ends) >= MANY and max(ends) <= 100 < min(sides) / 2:
+        what = "all boxes end at 100 or before: are they per cent, not pixels?"
+        problems.append(Problem(WHOLE, what, False))
     class_names = source.class_names
     if class_names is None:
         class_names = sorted_names(
@@ -298,7 +308,7 @@ def why_unreadable(error, path):
 
 
 def _look_at(entry, order):
-    """The picture of an entry if it can be used, and (what, broken, kind)."""
+    """The picture, if it can be used, its size, and (what, broken, kind)."""
     problems = [(what, True, "") for what in entry.problems]
     problems += [(what, False, kind) for what, kind in entry.notes]
     labels = np.array(entry.labels, object)
@@ -314,11 +324,11 @@ def _look_at(entry, order):
         labels, boxes, notes = _once(labels, boxes)
         problems += notes + box_problems(boxes, size)
     if any(broken for _, broken, _ in problems):
-        return None, problems
+        return None, None, problems
     if order == "lines":
         read = lines_order(boxes)
         labels, boxes = labels[read], boxes[read]
-    return AnnotatedPicture(entry.path, tuple(labels), boxes), problems
+    return AnnotatedPicture(entry.path, tuple(labels), boxes), size, problems
 
 
 def _size_problems(entry, size):

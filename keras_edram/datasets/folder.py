@@ -4,6 +4,8 @@ import hashlib
 import pathlib
 import re
 
+import numpy as np
+
 from keras_edram.datasets.annotated_pictures import (
     AnnotatedPictures,
     most_objects,
@@ -26,6 +28,7 @@ from keras_edram.datasets.annotations import (
     read_annotations,
 )
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
+from keras_edram.datasets.reading_order import lines_order
 from keras_edram.datasets.split_problems import split_problems
 
 # Which hashes of a file name, as fractions, belong to these splits; the others
@@ -100,8 +103,9 @@ def folder(
                 f"{directory} must have a picture for training with an object."
                 f" Received: {len(part.pictures)} pictures without any"
             )
-        problems = (*part.problems, *split_problems(parts))
-        part = part._replace(problems=problems)
+        part = _with_problems(part, split_problems(parts))
+    if order == "annotated":
+        part = _with_problems(part, _other_orders(part))
     return AnnotatedPictures(
         part,
         max_objects=max_objects,
@@ -109,6 +113,26 @@ def folder(
         seed=seed,
         **options,
     )
+
+
+def _with_problems(annotations, problems):
+    problems = (*annotations.problems, *problems)
+    return annotations._replace(problems=problems)
+
+
+def _other_orders(annotations):
+    """Notes of pictures whose objects are listed in no order of reading."""
+    for picture in annotations.pictures:
+        read = lines_order(picture.boxes)
+        if (np.diff(read) < 0).any():
+            file = relative_name(picture.path, annotations.directory)
+            objects = ", ".join(str(index + 1) for index in read)
+            what = f"is read {objects} line by line from the left"
+            kind = (
+                "pictures whose objects are listed in another order than that "
+                "of reading, which `order=lines` (`--set order=lines`) takes"
+            )
+            yield Problem(file, what, False, kind)
 
 
 def read_splits(directory, *, annotation_format=None, order="lines"):
@@ -340,7 +364,7 @@ def _parts_in(folders, whole):
         for picture in rest.pictures
     ]
     return {
-        split: part._replace(problems=(*part.problems, *rest.problems, *lost))
+        split: _with_problems(part, (*rest.problems, *lost))
         for split, part in parts.items()
     }
 

@@ -8,6 +8,7 @@ from keras_edram.datasets.annotated_pictures import most_objects
 from keras_edram.datasets.annotation_formats.entries import (
     WHOLE,
     Problem,
+    listed,
     relative_name,
 )
 
@@ -66,10 +67,11 @@ def _unused_classes(parts):
         for picture in part.pictures
         for label in picture.labels
     }
-    for name in parts["train"].class_names if used else ():
-        if name not in used:
-            what = f"the class {name!r} has no object that can be used"
-            yield Problem(WHOLE, what, False, "classes without objects")
+    names = parts["train"].class_names
+    unused = [name for name in names if name not in used]
+    if used and unused:
+        what = f"no object that can be used has a class of {listed(unused)}"
+        yield Problem(WHOLE, what, False)
 
 
 def _more_objects(parts):

@@ -722,6 +722,19 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path):
     )
 
 
+def test_boxes_in_per_cent_are_noted(tmp_path):
+    rows = [f"{i}.png,x,25,10,{60 + 10 * i},100\n" for i in range(5)]
+    for i in range(5):
+        write_picture(tmp_path, f"{i}.png", (600, 201))
+    write(tmp_path, "c.csv", HEADER + "".join(rows))
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.file == "." and not problem.broken
+    assert "are they per cent" in problem.what
+    # A picture that is no larger, or a box beyond, is reason to doubt it.
+    write(tmp_path, "c.csv", HEADER + "".join(rows[1:] + ["0.png,x,1,1,9,101"]))
+    assert read_annotations(tmp_path).problems == ()
+
+
 def test_names_are_sorted_as_people_do():
     names = ["10", "9", "b2", "b10", "B", "-1", "", "9", "ä1b"]
     assert sorted_names(names) == ["", "9", "10", "-1", "B", "b2", "b10", "ä1b"]

@@ -85,7 +85,7 @@ def test_problems_are_of_the_split_of_their_picture(tmp_path):
     }
     whole, annotations = read_folder(tmp_path), read_annotations(tmp_path)
     # The only object of that class is on a picture that cannot be used.
-    unused = "the class 'y' has no object that can be used"
+    unused = "no object that can be used has a class of y"
     assert {p for p in whole.problems if p.what != unused} == set(
         annotations.problems
     )
@@ -164,7 +164,9 @@ def test_splits_of_yolo_may_be_inside_of_images_and_labels(tmp_path):
     assert [len(parts[split].pictures) for split in parts] == [4, 1, 0]
     assert [len(parts[split].problems) for split in parts] == [0, 0, 1]
     assert parts["test"].problems[0].file == "images/test/a.png"
-    with pytest.warns(UserWarning, match="classes without objects: 1 "):
+    with pytest.warns(
+        UserWarning, match="no object that .* class of unused: 1;"
+    ):
         assert folder(tmp_path, "train", image_size=9).num_pictures == 4
 
 
@@ -208,8 +210,15 @@ def test_a_split_that_is_unknown_or_empty_is_refused(tmp_path, four):
 
 def test_options_reach_the_annotations(four):
     options = dict(image_size=9, annotation_format="csv", order="annotated")
-    with pytest.warns(UserWarning, match="more objects than any"):
+    with pytest.warns(UserWarning) as said:
         train = folder(four, "train", **options)
+    said = [str(warning.message) for warning in said]
+    assert "more objects than any" in said[0] and len(said) == 2
+    # They are listed with the last one first.
+    assert (
+        "`--set order=lines`) takes: 1, as a.png (is read 2, 1 line"
+        in (said[1])
+    )
     for file in train.pictures:
         _, objects = PICTURES[file.path.relative_to(four).as_posix()]
         assert file.labels == tuple(label for label, _ in objects[::-1])
@@ -287,7 +296,9 @@ def test_the_examples_run(tmp_path, monkeypatch):
         *("datasets.pictures", "datasets.annotation_formats"),
         "datasets.annotation_formats.entries",
         *("datasets.annotations", "datasets.annotated_pictures"),
-        *("datasets.folder", "visualization.contact_sheet"),
+        *("datasets.folder", "datasets.split_problems"),
+        "datasets.annotation_formats.unread",
+        *("visualization.canvas", "visualization.contact_sheet"),
     ):
         module = importlib.import_module(f"keras_edram.{name}")
         for example in finder.find(module, globs={**shared, **vars(module)}):

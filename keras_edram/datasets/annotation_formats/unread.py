@@ -69,7 +69,8 @@ def _json_kind(content):
     if not isinstance(first, dict):
         return None
     if isinstance(content, list):
-        if "data" in first and first.keys() & {"annotations", "completions"}:
+        of_studio = {"annotations", "completions", "annotator"}
+        if first.keys() & {"data", "annotator"} and first.keys() & of_studio:
             return "Label Studio's own JSON"
         if "image" in first and "annotations" in first:
             return "JSON of Create ML"
