@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics
+from keras_edram.datasets.annotation_formats.entries import listed
 from keras_edram.datasets.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
@@ -54,6 +55,97 @@ def evaluate(
     """
     looks = look(model, images, glimpses, batch_size=batch_size, crops=crops)
     return figures(model, looks, targets)
+
+
+def arrays_for(model, data, stop, start=0):
+    """Images and targets of named data, as a model counts and orders them.
+
+    What a label is called says which class of the model's it is, in whatever
+    order data and model list their names. Targets are turned round for a model
+    that reads in the other order, and are as many as the model's.
+
+    Args:
+        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+        data: Sequence of images, as of `keras_edram.datasets`.
+        stop: Integer, one after the last image.
+        start: Integer, the first image. Defaults to 0.
+
+    Returns:
+        `(images, targets)`, see `evaluate`.
+
+    Raises:
+        ValueError: If there are objects of a class that the model lacks, or
+            more of them in an image than it can tell.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> images, targets = arrays_for(model, cluttered_mnist("test"), 100)
+    """
+    images, targets = data.arrays(stop, start)
+    names = getattr(data, "class_names", ())
+    if not names:
+        return images, targets
+    labels, windows = targets["labels"], targets["transforms"]
+    objects = (labels >= 0) & (labels < len(names))  # (n, S)
+    counts = objects.sum(axis=1)
+    num_targets, _, _ = anytime.count_glimpses(model)
+    _check_counts(counts, num_targets, model.terminal)
+    classes = _classes_of(model, names, labels[objects])
+    order = getattr(data, "reading_order", model.reading_order)
+    labels, windows = end_sequences(
+        np.where(objects, classes[np.where(objects, labels, 0)], NO_LABEL),
+        windows,
+        counts,
+        model.num_classes - 1 if model.terminal else NO_LABEL,
+        "forward" if order == model.reading_order else "backward",
+    )
+    return images, {
+        "labels": _fitted(labels, num_targets, NO_LABEL),
+        "transforms": _fitted(windows, num_targets, 0),
+    }
+
+
+def _check_counts(counts, num_targets, terminal):
+    """Raises `ValueError` if a model cannot tell so many objects, or so few."""
+    most = num_targets - terminal
+    if not terminal and (counts != most).any():
+        raise ValueError(
+            f"Each image must have as many objects as the model tells, {most}. "
+            f"Received: {(counts != most).sum()} images with "
+            f"{counts.min()} to {counts.max()}"
+        )
+    if counts.max(initial=0) > most:
+        raise ValueError(
+            f"The model can tell at most {most} objects in an image; of a "
+            f"folder, `max_objects={most}` with `skip_broken=True` (`--set`) "
+            f"leaves the others out. Received: {(counts > most).sum()} images "
+            f"with up to {counts.max()}"
+        )
+
+
+def _classes_of(model, names, labels):
+    """The model's classes by the data's, of those that these labels are."""
+    number = model.num_classes - model.terminal
+    known = model.class_names or tuple(map(str, range(number)))
+    named = model.class_names is not None or set(names) <= set(known)
+    if not named and len(names) == number:
+        return np.arange(number)  # the model does not know their names
+    found = {names[label] for label in np.unique(labels)}
+    if unknown := found - set(known):
+        raise ValueError(
+            f"The model knows the classes {listed(known)}. Received: objects "
+            f"of {listed(sorted(unknown))}, which are none of them"
+        )
+    return np.array([known.index(n) if n in found else NO_LABEL for n in names])
+
+
+def _fitted(values, number, filler):
+    """Values `(n, S, ...)` of `number` targets, cut or filled up."""
+    values = values[:, :number]
+    missing = number - values.shape[1]
+    padding = [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)]
+    return np.pad(values, padding, constant_values=filler)
 
 
 def look(model, images, glimpses=None, *, batch_size=250, crops=None):
@@ -244,6 +336,11 @@ def _mean(values):
     return float(values.mean()) if len(values) else None
 
 
+def _means(values):
+    """The mean of each column of (n, N), see `_mean`."""
+    return [_mean(column) for column in values.T]
+
+
 def _glimpses(looks, targets):
     """Figures of the targets, glimpse by glimpse."""
     labels, logits = targets["labels"], looks["labels"]
@@ -264,9 +361,7 @@ def _glimpses(looks, targets):
     )
     return {
         **{
-            name: keras.ops.convert_to_numpy(values)[chosen]
-            .mean(axis=0)
-            .tolist()
+            name: _means(keras.ops.convert_to_numpy(values)[chosen])
             for name, values, chosen in (
                 ("error_by_average", keras.ops.stack(by_average, -1), known),
                 ("error_by_glimpse", by_glimpse, known),

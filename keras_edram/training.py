@@ -2,7 +2,7 @@
 
 A run folder holds:
 
-    run.json        the recipe and its settings
+    run.json        the recipe, its settings, and what the data were
     history.csv     losses and metrics of each epoch
     last.keras      the model and its optimiser after the last epoch
     best.keras      the model with the lowest validation error so far
@@ -16,7 +16,7 @@ name, but no `run.json`, is somebody else's, and refused.
 A run that is killed goes on where its last epoch ended, and ends with the same
 weights as one that was not: `last.keras` holds all that `fit` changes, the
 data are a function of the epoch, and what a callback remembers is learnt again
-from `history.csv`.
+from `history.csv`. So it does not go on with other data.
 """
 
 import ast
@@ -35,7 +35,13 @@ from typing import Any
 import keras
 
 from keras_edram import evaluation, files
+from keras_edram.datasets.annotation_formats.entries import listed
+from keras_edram.datasets.random_sequence import SPLITS
 
+_OTHER_DATA = (
+    "{} holds a run on other data, with which it cannot go on: choose another "
+    "folder, or put the data back as they were. Received:"
+)
 MONITOR = "val_labels_error"
 STRATEGIES = (None, "mirrored")
 # What a run folder may hold beside `run.json`, that of the commands included.
@@ -169,11 +175,12 @@ def train(
         The dictionary that is also written to `results.json`.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, one that
-            another process trains just now, or files that are no run's; the
-            recipe has not that source; or the strategy cannot be had: it is
-            unknown, Keras does not run on TensorFlow, `jit` is asked for too,
-            or the batch cannot be divided among the devices.
+        ValueError: If the folder holds a run with other settings or on other
+            data, one that another process trains just now, or files that are
+            no run's; the data of a split cannot be read; the recipe has not
+            that source; or the strategy cannot be had: it is unknown, Keras
+            does not run on TensorFlow, `jit` is asked for too, or the batch
+            cannot be divided among the devices.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)
@@ -194,17 +201,21 @@ def train(
     }
     _check_folder(out)
     _check_same(out, run)
+    # First of all: data that cannot be read shall leave nothing behind, and
+    # those of tests not be found out after the training.
+    data = {split: recipe.data(settings, split, source) for split in SPLITS}
+    run["data"] = _described(data)
+    _check_same_data(out, run["data"])
     if (out / "results.json").exists():
         return files.read_json(out / "results.json")
-    # First of all: data that cannot be read shall leave nothing behind.
-    data = recipe.data(settings, "train", source)
-    files.write_json(out / "run.json", run)
+    if not (out / "run.json").exists():
+        files.write_json(out / "run.json", run)
 
     policy = keras.config.dtype_policy()
     if mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _fit(recipe, out, data, source, jit, strategy, verbose)
+        _fit(recipe, out, data, jit, strategy, verbose)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -215,11 +226,11 @@ def train(
     history = read_history(out / "history.csv")
     best = min(history, key=lambda row: row[MONITOR])
     epoch_images = settings["steps_per_epoch"] * settings["batch_size"]
-    test = recipe.data(settings, "test", source)
+    number = settings["test_images"] or data["test"].num_pictures
     results = {
         **run,
         **evaluation.evaluate(
-            model, *test.arrays(settings["test_images"] or test.num_pictures)
+            model, *evaluation.arrays_for(model, data["test"], number)
         ),
         "validation_error": best[MONITOR],
         "best_epoch": int(best["epoch"]) + 1,
@@ -239,7 +250,7 @@ def train(
     return results
 
 
-def _fit(recipe, out, train_data, source, jit, strategy, verbose):
+def _fit(recipe, out, data, jit, strategy, verbose):
     settings = recipe.settings
     keras.utils.set_random_seed(settings["seed"])
     last = out / "last.keras"
@@ -248,22 +259,23 @@ def _fit(recipe, out, train_data, source, jit, strategy, verbose):
     with strategy.scope() if strategy else contextlib.nullcontext():
         if last.exists():
             model = keras.models.load_model(last)
+            _check_same_names(out, model, data["train"])
             done = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
             first_epoch = done // settings["steps_per_epoch"]
         else:
-            model = recipe.model(settings, train_data)
+            model = recipe.model(settings, data["train"])
             recipe.compile(model, settings, jit)
     history = read_history(out / "history.csv")[:first_epoch]
     _write_history(out / "history.csv", history)
     if first_epoch >= settings["epochs"]:
         return
 
-    data = train_data.dataset(
+    train_data = data["train"].dataset(
         settings["batch_size"],
         (settings["epochs"] - first_epoch) * settings["steps_per_epoch"],
         first_batch=first_epoch * settings["steps_per_epoch"],
     )
-    validation = recipe.data(settings, "validation", source).arrays(
+    validation = data["validation"].arrays(
         settings["validation_steps"] * settings["batch_size"]
     )
     if verbose == "auto":
@@ -290,7 +302,7 @@ def _fit(recipe, out, train_data, source, jit, strategy, verbose):
         _Checkpoint(last),
     ]
     model.fit(
-        data,
+        train_data,
         epochs=settings["epochs"],
         initial_epoch=first_epoch,
         steps_per_epoch=settings["steps_per_epoch"],
@@ -483,12 +495,64 @@ def _check_same(out, run):
     if not path.exists():
         return
     there = files.read_json(path)
-    if there != run:
-        changed = [key for key in run if there.get(key) != run[key]]
+    changed = [
+        key for key in run if key != "settings" and there.get(key) != run[key]
+    ]
+    # A setting that there was not yet has the value that it stands for.
+    settings = there.get("settings", {})
+    if any(run["settings"].get(name) != settings[name] for name in settings):
+        changed.append("settings")
+    if changed:
         raise ValueError(
             f"{out} must be a new folder, or hold a run of the same recipe "
             "and settings to go on with; choose another folder. "
             f"Received: other values for {changed}"
+        )
+
+
+def _described(data):
+    """What the data of a run are, as far as another must have the same."""
+
+    def of_each(name):
+        values = {s: getattr(part, name, None) for s, part in data.items()}
+        return {s: value for s, value in values.items() if value is not None}
+
+    return {
+        "class_names": list(getattr(data["train"], "class_names", ())),
+        "num_targets": getattr(data["train"], "num_targets", None),
+        "num_pictures": of_each("num_pictures"),
+        "fingerprint": of_each("fingerprint"),
+    }
+
+
+def _check_same_data(out, data):
+    """Raises if the folder holds a run on other data than these."""
+    path = out / "run.json"
+    there = files.read_json(path).get("data") if path.exists() else None
+    if there is None or there == data:  # older runs do not say
+        return
+    _refuse_names(out, there["class_names"], data["class_names"])
+    changed = [
+        f"{name}={data[name]}, before {there[name]}"
+        for name in ("num_targets", "num_pictures")
+        if there[name] != data[name]
+    ]
+    changed = changed or ["other annotations, or other files of pictures"]
+    raise ValueError(f"{_OTHER_DATA.format(out)} {'; '.join(changed)}")
+
+
+def _check_same_names(out, model, data):
+    """Raises if a model that goes on knows other classes than the data."""
+    names = getattr(model, "class_names", None)
+    if names is not None and getattr(data, "class_names", ()):
+        _refuse_names(out, names, data.class_names)
+
+
+def _refuse_names(out, before, now):
+    if list(before) != list(now):
+        raise ValueError(
+            f"{_OTHER_DATA.format(out)} the classes {listed(now)}, before "
+            f"{listed(before)}"
         )
 
 

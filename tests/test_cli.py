@@ -5,6 +5,7 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -14,7 +15,14 @@ import tiny
 from PIL import Image
 
 import keras_edram
-from keras_edram import cli, presets, reading, recipes, visualization
+from keras_edram import (
+    cli,
+    datasets,
+    presets,
+    reading,
+    recipes,
+    visualization,
+)
 from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM
@@ -569,6 +577,86 @@ def test_an_ensemble_is_one_file_of_the_models(
     assert "must have the same" in error
 
 
+def write_yolo(folder, names, texts):
+    """Pictures of 40x30 pixels, of which no two are the same."""
+    folder.mkdir(parents=True)
+    (folder / "classes.txt").write_text("\n".join(names))
+    for index, text in enumerate(texts):
+        pixels = np.full((30, 40, 3), 5 * index, "uint8")
+        pixels[5:20, 3:15] = 255
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        if text is not None:
+            (folder / f"{index}.txt").write_text(text)
+
+
+def test_check_data_counts_and_names_a_few(tmp_path, capsys):
+    names = [f"name{i}" for i in range(5000)]
+    line = "{} 0.5 0.5 0.5 0.5\n"
+    texts = [line.format(i) for i in range(6)] + ["", None, None]
+    write_yolo(tmp_path / "data", names, texts)
+    assert cli.main(["check-data", str(tmp_path / "data")]) == 0
+    *notes, counts, summary = capsys.readouterr().out.splitlines()
+    assert (
+        counts == "3 pictures without objects, 2 of them without a label file"
+    )
+    assert summary == (
+        "9 pictures, 6 objects of 5,000 classes (name0, name1, name2, name3, "
+        "name4, name5, name6, name7, name8, name9, ... and 4,990 more), at "
+        "most 1 in a picture; 0 broken, 3 notes"
+    )
+    nothing = "no object that can be used has a class of name6, name7, "
+    assert notes[0].startswith(f"note: {tmp_path}/data: {nothing}")
+    assert notes[0].endswith("name15, ... and 4,984 more")
+    assert sum("has no label file" in note for note in notes) == 2
+    (tmp_path / "data" / "3.txt").write_text("0 5 5 5 5")
+    assert cli.main(["check-data", str(tmp_path / "data")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("broken: 3.png: line 1 of") for line in lines)
+    write_yolo(tmp_path / "bare", ["x"], ["0 5 5 5 5"])
+    assert cli.main(["check-data", str(tmp_path / "bare")]) == 1
+    assert "at most - in a picture; 1 broken" in capsys.readouterr().out
+
+
+def test_what_pictures_warn_of_are_notes(tmp_path, monkeypatch, capsys):
+    write_yolo(tmp_path / "data", ["x"], ["0 0.5 0.5 0.5 0.5"] * 2)
+
+    def decode(path, *, colour):
+        if path.name == "1.png":
+            warnings.warn(f"{path} has one colour", UserWarning, stacklevel=2)
+        return Image.new("RGB", (40, 30))
+
+    monkeypatch.setattr(datasets.annotations, "decode_picture", decode)
+    assert cli.main(["check-data", str(tmp_path / "data")]) == 0
+    out = capsys.readouterr().out
+    assert "note: 1.png: has one colour\n" in out and "1 notes" in out
+    annotations = datasets.read_annotations(tmp_path / "data")
+    said = "has one colour: 1, as 1.png; `keras-edram check-data"
+    with pytest.warns(UserWarning, match=said):
+        datasets.AnnotatedPictures(annotations, image_size=9)
+
+
+def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):
+    """It says "nut" thrice; the data list their names in another order."""
+    row = " 0.5 0.5 0.2 0.5\n"
+    texts = [f"0{row}", f"0{row}1 .2 .5 .1 .5\n"]
+    write_yolo(tmp_path / "data" / "train", ["nut", "bolt"], texts)
+    write_yolo(tmp_path / "data" / "test", ["nut", "bolt"], ["", texts[0]])
+    arguments = ["evaluate", reader, "--recipe", "house_numbers_edram_forward"]
+    arguments += ["--source", tmp_path / "data", "--json"]
+    for setting in ("image_size=40", "skip_broken=False"):
+        arguments += ["--set", setting]
+    error = error_of(capsys, *arguments)
+    assert "(40, 50, 1)" in error and "(40, 40, 1)" in error
+    arguments += ["--crops", "1", "--set", "image_size=50"]
+    assert cli.main(list(map(str, arguments))) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["label_error"] == 0 and figures["images"] == 2
+    assert figures["error"] == 1  # it never ends
+    (tmp_path / "data" / "test" / "classes.txt").write_text("screw")
+    error = error_of(capsys, *arguments)
+    assert "classes bolt, nut. Received: objects of screw, which" in error
+
+
 @pytest.mark.slow
 def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
     data = tmp_path / "screws"
@@ -576,7 +664,8 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
         (data / split).mkdir(parents=True)
         rows = ["file,label,xmin,ymin,xmax,ymax"]
         for index in range(number):
-            picture = np.full((30, 40, 3), 40 * index, "uint8")
+            # No two are the same.
+            picture = np.full((30, 40, 3), 40 * index + len(split), "uint8")
             picture[5:20, 3:15] = 255
             Image.fromarray(picture).save(data / split / f"{index}.png")
             rows.append(f"{index}.png,bolt,3,5,15,20")

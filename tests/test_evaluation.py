@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from keras_edram import decoding, evaluation
+from keras_edram.cli import printing
+from keras_edram.datasets import end_sequences
 
 
 class FixedAnswers:
@@ -140,3 +142,128 @@ def test_an_ensemble_of_both_orders_has_the_figures_of_whole_answers():
     )
     assert figures["error"] == 0.0 == figures["label_error"]
     assert "error_by_glimpse" not in figures
+
+
+class NamedData:
+    """Images of given sequences of names; each value is its index."""
+
+    def __init__(self, *sequences, order="forward", names="abc", num_objects=2):
+        self.sequences, self.reading_order = sequences, order
+        self.class_names, self.num_objects = tuple(names), num_objects
+
+    def arrays(self, stop, start=0):
+        chosen = self.sequences[start:stop]
+        shape = (len(chosen), self.num_objects)
+        labels = np.zeros(shape, "int32")
+        for row, names in zip(labels, chosen, strict=True):
+            row[: len(names)] = [self.class_names.index(n) for n in names]
+        windows = np.ones((*shape, 2, 3)) * (labels[..., None, None] + 1)
+        labels, windows = end_sequences(
+            labels,
+            windows,
+            [len(names) for names in chosen],
+            len(self.class_names),
+            self.reading_order,
+        )
+        images = np.zeros((len(chosen), 4, 4, 1), "uint8")
+        return images, {"labels": labels, "transforms": windows}
+
+
+class NamedModel:
+    """What of a model says how it counts."""
+
+    image_shape = (4, 4, 1)
+
+    def __init__(self, names, num_targets=4, order="forward", terminal=True):
+        self.class_names = names and tuple(names)
+        self.num_classes = len(names or "abc") + terminal
+        self.num_targets, self.terminal = num_targets, terminal
+        self.reading_order = order
+
+    def compute_output_shape(self, shape):
+        targets = (None, self.num_targets, 1)
+        return {
+            "labels": (*targets, self.num_classes),
+            "transforms": (*targets, 2, 3),
+        }
+
+
+@pytest.mark.parametrize("data_order", ["forward", "backward"])
+@pytest.mark.parametrize("order", ["forward", "backward"])
+def test_labels_of_data_are_those_of_the_same_name_in_the_model(
+    order, data_order
+):
+    data = NamedData("ca", "b", "", order=data_order)
+    model = NamedModel("xcbay", order=order)
+    images, targets = evaluation.arrays_for(model, data, 3)
+    assert len(images) == 3
+    first, last = (1, 3) if order == "forward" else (3, 1)
+    assert targets["labels"].tolist() == [
+        [first, last, 5, -1],
+        [2, 5, -1, -1],
+        [5, -1, -1, -1],
+    ]
+    # c was the third of the data's names, a the first.
+    widths = targets["transforms"][:, :, 0, 0]
+    first, last = (3, 1) if order == "forward" else (1, 3)
+    assert widths.tolist() == [[first, last, 0, 0], [2, 0, 0, 0], [0] * 4]
+    _, some = evaluation.arrays_for(model, data, 3, start=1)
+    np.testing.assert_array_equal(some["labels"], targets["labels"][1:])
+    labels, _ = evaluation.true_answers(model, targets)
+    assert labels.tolist() == [[1, 3, -1, -1], [2, -1, -1, -1], [-1] * 4]
+
+
+def test_data_may_have_places_for_more_objects_than_there_are():
+    data = NamedData("ca", "b", num_objects=7)
+    model = NamedModel("abc", num_targets=3)
+    _, targets = evaluation.arrays_for(model, data, 2)
+    assert targets["labels"].tolist() == [[2, 0, 3], [1, 3, -1]]
+    # A class that no object has may be unknown.
+    data = NamedData("ca", names="wacz")
+    assert evaluation.arrays_for(model, data, 1)[1]["labels"][0, 0] == 2
+
+
+def test_a_model_without_names_has_numbers_or_any():
+    data = NamedData("20", names="210")
+    model = NamedModel(None)
+    _, targets = evaluation.arrays_for(model, data, 1)
+    assert targets["labels"].tolist() == [[2, 0, 3, -1]]
+    data = NamedData("ca", names="cab")
+    _, targets = evaluation.arrays_for(model, data, 1)
+    assert targets["labels"].tolist() == [[0, 1, 3, -1]]
+    with pytest.raises(ValueError, match="classes 0, 1, 2. .* of a, c, which"):
+        evaluation.arrays_for(model, NamedData("ca", names="cabd"), 1)
+
+
+def test_what_a_model_cannot_tell_is_refused():
+    model = NamedModel([f"n{i}" for i in range(30)] + ["a"])
+    known = "n0, n1, .* n9, ... and 21 more. Received: objects of b, c, which"
+    with pytest.raises(ValueError, match=known):
+        evaluation.arrays_for(model, NamedData("ab", "ca"), 2)
+    evaluation.arrays_for(model, NamedData("aa", "ca"), 1)
+    model = NamedModel("abc", num_targets=2)
+    many = "at most 1 objects .*`max_objects=1`.* 2 images with up to 3"
+    with pytest.raises(ValueError, match=many):
+        data = NamedData("abc", "a", "ab", num_objects=3)
+        evaluation.arrays_for(model, data, 3)
+    model = NamedModel("abc", num_targets=1, terminal=False)
+    data = NamedData("a", "c", "ab", "")
+    _, targets = evaluation.arrays_for(model, data, 2)
+    assert targets["labels"].tolist() == [[0], [2]]
+    with pytest.raises(ValueError, match="tells, 1. .* 2 images with 0 to 2"):
+        evaluation.arrays_for(model, data, 4)
+
+
+def test_figures_of_nothing_are_none():
+    labels = np.array([[2, -1, -1]] * 4)
+    figures = evaluation.evaluate(
+        FixedSequences(),
+        np.zeros((4, 4, 4, 1)),
+        {"labels": labels, "transforms": np.zeros((4, 3, 2, 3))},
+    )
+    assert figures["error"] == 0.75
+    assert figures["iou"] is None and figures["label_error"] is None
+    assert figures["iou_by_glimpse"] == [None]
+    table = printing.figures_table(figures)
+    assert "overlap        -   of" in table
+    assert table.splitlines()[-2].split() == ["overlap", "-"]

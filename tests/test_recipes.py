@@ -148,3 +148,36 @@ def test_curves_end_where_the_results_say():
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="Received: recipe='none'"):
         recipes.load("none")
+
+
+def test_a_recipe_of_a_folder_can_be_told_how_to_read_it(tmp_path):
+    recipe = recipes.load("house_numbers_edram_forward")
+    for split, number in (("train", 2), ("valid", 1), ("test", 1)):
+        (tmp_path / split).mkdir()
+        rows = ["file,label,xmin,ymin,xmax,ymax"]
+        for index in range(number):
+            name = f"{split}{index}"
+            pixels = np.full((30, 40), 9 * index + ord(split[1]), "uint8")
+            Image.fromarray(pixels).save(tmp_path / split / f"{name}.png")
+            rows += [f"{name}.png,{i},{2 + 9 * i},2,{9 + 9 * i},9"
+                     for i in range(1 + index)]  # fmt: skip
+            (tmp_path / split / f"{name}.txt").write_text("0 .5 .5 .5 .5")
+        (tmp_path / split / "boxes.csv").write_text("\n".join(rows))
+    (tmp_path / "classes.txt").write_text("digit")
+
+    def data(**settings):
+        settings = recipe.with_settings(settings).settings
+        return recipe.data(settings, "train", str(tmp_path))
+
+    with pytest.raises(ValueError, match="--set annotation_format=NAME"):
+        data()
+    assert data(annotation_format="yolo").class_names == ("digit",)
+    table = dict(annotation_format="csv")
+    assert data(**table).num_targets == 3
+    with pytest.raises(
+        ValueError, match="--set skip_broken.* 2 objects, 1 are"
+    ):
+        data(max_objects="1", **table)
+    with pytest.warns(UserWarning, match="files left out: 1"):
+        few = data(max_objects="1", skip_broken="True", **table)
+    assert few.num_targets == 2 and few.num_pictures == 1

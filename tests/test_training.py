@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from keras_edram import files, training
+from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.models import Baseline
@@ -223,6 +225,108 @@ def test_data_that_cannot_be_read_leave_no_run_behind(tmp_path):
         training.train(recipe, tmp_path / "run", verbose=0)
     # The folder can be used with other data.
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("unreadable", ["train", "validation", "test"])
+def test_all_splits_are_read_before_anything_is_written(tmp_path, unreadable):
+    def data(settings, split, source):
+        if split == unreadable:
+            raise ValueError(f"{split} is broken")
+        return tiny.data(settings, split, source)
+
+    recipe = dataclasses.replace(quick_recipe(), data=data)
+    with pytest.raises(ValueError, match=f"{unreadable} is broken"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def write_folder(directory, *labels):
+    """A picture of each label for training, one for each other split."""
+    for split, number in (("train", len(labels)), ("valid", 1), ("test", 1)):
+        (directory / split).mkdir(parents=True, exist_ok=True)
+        rows = ["file,label,xmin,ymin,xmax,ymax"]
+        for index in range(number):
+            # No two are the same.
+            pixels = np.full((9, 12), 40 * index + ord(split[1]), "uint8")
+            Image.fromarray(pixels).save(directory / split / f"{index}.png")
+            rows.append(f"{index}.png,{labels[index]},2,2,6,6")
+        (directory / split / "boxes.csv").write_text("\n".join(rows))
+
+
+def folder_recipe(**options):
+    def data(settings, split, source):
+        return folder(source, split, image_size=8, **options)
+
+    def model(settings, data):
+        raise Killed
+
+    return dataclasses.replace(
+        quick_recipe(), data=data, model=model, sources=()
+    )
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    out, source = tmp_path / "run", tmp_path / "data"
+    write_folder(source, "cat", "dog", "dgo")
+    options = dict(recipe=folder_recipe(), out=out, source=str(source))
+    with pytest.raises(Killed):
+        train(**options)
+    run = files.read_json(out / "run.json")["data"]
+    assert run["class_names"] == ["cat", "dgo", "dog"]
+    assert run["num_targets"] == 2
+    assert run["num_pictures"] == {"train": 3, "validation": 1, "test": 1}
+    with pytest.raises(Killed):  # it goes on
+        train(**options)
+    write_folder(source, "cat", "dog", "dog")
+    names = "other data, .* classes cat, dog, before cat, dgo, dog"
+    with pytest.raises(ValueError, match=names):
+        train(**options)
+    write_folder(source, "cat", "dgo", "dog")
+    with pytest.raises(ValueError, match="other annotations, or other files"):
+        train(**options)
+    write_folder(source, "cat", "dog", "dgo", "dog")
+    with pytest.raises(ValueError, match="num_pictures={'train': 4, .*'train'"):
+        train(**options)
+    (source / "train" / "3.png").unlink()
+    write_folder(source, "cat", "dog", "dgo")
+    with (source / "train" / "boxes.csv").open("a") as file:
+        file.write("\n0.png,dog,6,2,9,6")
+    with pytest.raises(ValueError, match="num_targets=3, before 2"):
+        train(**options)
+    assert files.read_json(out / "run.json")["data"] == run
+
+
+def test_a_run_that_is_finished_is_not_taken_for_one_on_other_data(tmp_path):
+    out, source = tmp_path / "run", tmp_path / "data"
+    write_folder(source, "cat", "dog")
+    options = dict(recipe=folder_recipe(), out=out, source=str(source))
+    with pytest.raises(Killed):
+        train(**options)
+    files.write_json(out / "results.json", {"error": 0.5})
+    assert train(**options) == {"error": 0.5}
+    write_folder(source, "cat", "cow")
+    with pytest.raises(ValueError, match="cat, cow, before cat, dog"):
+        train(**options)
+
+
+def test_older_runs_go_on_but_not_with_other_classes(tmp_path):
+    out, source = tmp_path / "run", tmp_path / "data"
+    write_folder(source, "cat", "dog")
+    options = dict(recipe=folder_recipe(), out=out, source=str(source))
+    with pytest.raises(Killed):
+        train(**options)
+    run = files.read_json(out / "run.json")
+    # They neither say what the data were nor have all settings of today.
+    del run["data"], run["settings"]["weight_decay"]
+    files.write_json(out / "run.json", run)
+    with pytest.raises(Killed):
+        train(**options)
+    Baseline((8, 8, 3), num_classes=2, class_names=["cat", "cow"]).save(
+        out / "last.keras"
+    )
+    with pytest.raises(ValueError, match="cat, dog, before cat, cow"):
+        train(**options)
+    assert files.read_json(out / "run.json") == run
 
 
 @pytest.mark.slow

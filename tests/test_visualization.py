@@ -1,5 +1,7 @@
 """The figures are files that show what they are given."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tiny
@@ -8,7 +10,7 @@ from PIL import Image
 from keras_edram import visualization
 from keras_edram.datasets import mnist
 from keras_edram.models import EDRAM, RAM, Ensemble
-from keras_edram.visualization import glimpses
+from keras_edram.visualization import canvas, glimpses
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,26 @@ def test_a_file_name_is_a_title_as_it_is_but_not_wider_than_its_image(
         assert 0 <= extent.x0 < extent.x1 < right
 
 
+def test_letters_of_any_script_are_drawn_or_written_as_numbers(
+    images, tmp_path
+):
+    """And Matplotlib does not warn of those that its font lacks."""
+    names = ["日本", "ไทย", "עברית 12"]
+    model = tiny.reader()
+    model.class_names = tuple(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visualization.plot_glimpses(
+            model,
+            images,
+            tmp_path / "glimpses.png",
+            labels=[[0, 1], [1, 2], [2, 0]],
+            titles=names,
+        )
+        visualization.plot_paths(model, images, tmp_path / "paths.png")
+        visualization.animate_glimpses(model, images, tmp_path / "a.gif")
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -166,10 +188,12 @@ def test_a_long_text_lacks_its_middle(text, expected):
 
 
 def test_many_objects_are_written_on_some_lines():
-    assert glimpses._wrap("reads: nut nut nut") == ["reads: nut nut nut"]
-    lines = glimpses._wrap("reads: " + "washer " * 40)
+    text = "reads: nut nut nut\n99.3% sure"
+    assert glimpses._wrap(text) == text
+    lines = glimpses._wrap("reads: " + "washer " * 40 + "\nsure").splitlines()
     assert len(lines) == 5 and max(map(len, lines)) <= glimpses.COLUMNS
-    assert lines[0] == "reads: washer" and lines[-1].endswith(" …")
+    assert lines[0] == "reads: washer" and lines[3].endswith(" …")
+    assert lines[4] == "sure"
 
 
 @pytest.mark.parametrize(
@@ -215,3 +239,21 @@ def test_curves_of_runs_are_drawn(tmp_path):
     assert (pixels(path) != one).any()
     with pytest.raises(ValueError, match="Received: curves"):
         visualization.plot_curves({}, path)
+
+
+def test_letters_are_written_in_a_font_that_has_them():
+    usual = canvas.written("nut 7")
+    assert usual["s"] == "nut 7" and len(usual["fontfamily"]) == 1
+    # Of those that come with Matplotlib one alone has this letter.
+    other = canvas.written("\ue3c4\n")
+    assert other["s"] == "\ue3c4\n"
+    assert other["fontfamily"] == [*usual["fontfamily"], "STIXNonUnicode"]
+    # None has this one, nor the letter of any script.
+    none = canvas.written("a\U000e0fff")
+    assert none == {**usual, "s": "a\\U000e0fff"}
+    figure = canvas.new_figure((2, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number, text in enumerate(("猫", "\ue3c4", "\U000e0fff")):
+            figure.text(0.1, 0.2 * number, **canvas.written(text))
+        figure.canvas.draw()

@@ -247,7 +247,7 @@ def parser():
     added.add_argument("directory", type=pathlib.Path, metavar="DIR")
     added.add_argument(
         "--format",
-        choices=("coco", "yolo", "voc", "csv"),
+        choices=("coco", "yolo", "voc", "cvat", "csv"),
         help="found out by itself if there is only one",
     )
     _add_written(

@@ -96,13 +96,11 @@ def evaluate(options):
         _draw_rollouts(model, options.rollouts)
     recipe, experiment, source = _experiment(options)
     data = experiment.data(experiment.settings, options.split, source)
-    if options.crops is None and data.image_shape != model.image_shape:
-        raise ValueError(
-            f"The model reads images of shape {model.image_shape}, but those "
-            f"of the recipe are of another. Received: recipe={recipe!r} with "
-            f"images of shape {data.image_shape}"
-        )
-    images, targets = data.arrays(options.images or data.num_pictures)
+    if options.crops is None:
+        _check_shape(model, data, recipe)
+    images, targets = evaluation.arrays_for(
+        model, data, options.images or data.num_pictures
+    )
     looks = evaluation.look(
         model, images, options.glimpses, crops=options.crops
     )
@@ -182,6 +180,15 @@ def _experiment(options):
     return recipe, experiment, source
 
 
+def _check_shape(model, data, recipe):
+    if data.image_shape != model.image_shape:
+        raise ValueError(
+            f"The model reads images of shape {model.image_shape}, but those "
+            f"of the recipe are of another. Received: recipe={recipe!r} with "
+            f"images of shape {data.image_shape}"
+        )
+
+
 def _draw_rollouts(model, number):
     if not hasattr(model, "num_rollouts") or number < 0:
         raise ValueError(
@@ -210,6 +217,7 @@ def check_data(options):
     """Lists what is wrong in a folder of pictures, and changes nothing."""
     from keras_edram import visualization
     from keras_edram.datasets import check_pictures, read_folder
+    from keras_edram.datasets.annotation_formats.entries import WHOLE
 
     annotations = read_folder(
         options.directory, annotation_format=options.format
@@ -217,19 +225,12 @@ def check_data(options):
     problems = [*annotations.problems, *check_pictures(annotations)]
     for problem in problems:
         kind = "broken" if problem.broken else "note"
-        print(f"{kind}: {problem.file}: {problem.what}")
+        whole = problem.file == WHOLE
+        file = options.directory if whole else problem.file
+        print(f"{kind}: {file}: {problem.what}")
     if options.sheet:
         visualization.plot_contact_sheet(annotations, options.sheet)
-    pictures = annotations.pictures
-    objects = [len(picture.labels) for picture in pictures]
-    print(
-        f"{len(pictures):,} pictures, {sum(objects):,} objects of "
-        f"{len(annotations.class_names)} classes "
-        f"({', '.join(annotations.class_names)}), at most "
-        f"{max(objects, default=0)} in a picture; "
-        f"{sum(problem.broken for problem in problems)} broken, "
-        f"{sum(not problem.broken for problem in problems)} notes"
-    )
+    print(printing.annotations_summary(annotations, problems))
     return 1 if any(problem.broken for problem in problems) else 0
 
 
@@ -262,7 +263,7 @@ def export(options):
             return _report(options, model)
         images = None
         if options.quantize == "static_int8":
-            images, _ = _data(options, "validation").arrays(100)
+            images, _ = _data(options, model, "validation").arrays(100)
         path = serving.export_tflite(
             model,
             options.out,
@@ -278,16 +279,21 @@ def export(options):
     print(f"{path} was written, loaded again, and agrees with the model.")
 
 
-def _data(options, split):
-    _, experiment, source = _experiment(options)
-    return experiment.data(experiment.settings, split, source)
+def _data(options, model, split):
+    recipe, experiment, source = _experiment(options)
+    data = experiment.data(experiment.settings, split, source)
+    _check_shape(model, data, recipe)
+    return data
 
 
 def _report(options, model):
+    from keras_edram import evaluation
     from keras_edram.serving import report
 
-    images, targets = _data(options, "test").arrays(options.images)
-    others, _ = _data(options, "validation").arrays(100)
+    images, targets = evaluation.arrays_for(
+        model, _data(options, model, "test"), options.images
+    )
+    others, _ = _data(options, model, "validation").arrays(100)
     figures = report.report_tflite(
         model,
         options.out,
@@ -377,14 +383,16 @@ def _draw_run(out, results):
     data = recipes.load(results["recipe"]).data(
         settings, "test", results["source"]
     )
-    images, targets = data.arrays(**DRAWN)
     model = presets.open_model(out)
+    images, targets = evaluation.arrays_for(model, data, **DRAWN)
     visualization.plot_glimpses(
         model, images, out / "glimpses.png", labels=targets["labels"]
     )
     visualization.animate_glimpses(model, images, out / "glimpses.gif")
-    images, targets = data.arrays(
-        min(DRAWN_MANY, settings["test_images"] or data.num_pictures)
+    images, targets = evaluation.arrays_for(
+        model,
+        data,
+        min(DRAWN_MANY, settings["test_images"] or data.num_pictures),
     )
     looks = evaluation.look(model, images)
     visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")

@@ -127,6 +127,26 @@ def print_run_folder(out):
     )
 
 
+def annotations_summary(annotations, problems):
+    """What a folder has, in numbers."""
+    from keras_edram.datasets.annotation_formats.entries import listed
+    from keras_edram.datasets.annotation_formats.yolo import NO_LABEL_FILE
+
+    pictures = annotations.pictures
+    objects = [len(picture.labels) for picture in pictures]
+    unlabelled = sum(problem.kind == NO_LABEL_FILE for problem in problems)
+    broken = sum(problem.broken for problem in problems)
+    return (
+        f"{objects.count(0):,} pictures without objects, {unlabelled:,} of "
+        "them without a label file\n"
+        f"{len(pictures):,} pictures, {sum(objects):,} objects of "
+        f"{len(annotations.class_names):,} classes "
+        f"({listed(annotations.class_names)}), at most "
+        f"{max(objects, default='-')} in a picture; "
+        f"{broken:,} broken, {len(problems) - broken:,} notes"
+    )
+
+
 def figures_table(figures):
     """Errors in per cent, overlaps and spreads, for people; - for what is not.
 

@@ -1,5 +1,8 @@
 """Annotated pictures as images of sequences of objects."""
 
+import collections
+import hashlib
+import warnings
 from typing import NamedTuple
 
 import keras
@@ -7,15 +10,16 @@ import numpy as np
 
 from keras_edram import geometry
 from keras_edram.datasets.annotation_formats.entries import (
+    WHOLE,
     Problem,
     relative_name,
 )
 from keras_edram.datasets.annotations import (
     Annotations,
     box_problems,
+    decode_with_notes,
     why_unreadable,
 )
-from keras_edram.datasets.pictures import decode_picture
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.reading_order import (
     check_reading_order,
@@ -82,8 +86,16 @@ class AnnotatedPictures(RandomSequence):
             out; otherwise they are an error. Defaults to False.
         seed: Non-negative integer.
 
+    Attributes:
+        pictures: Tuple of the `AnnotatedPicture` that are used.
+        fingerprint: String, another one for other files or annotations.
+
     Raises:
         ValueError: If a picture cannot be used, or for options out of range.
+
+    Warns:
+        UserWarning: Once of each kind of what is noted of the pictures, and of
+            those that are left out.
 
     Example:
 
@@ -169,6 +181,7 @@ class AnnotatedPictures(RandomSequence):
     def _load(self, annotations, skip_broken):
         """Keeps what is needed of the pictures, and returns those used."""
         broken = [problem for problem in annotations.problems if problem.broken]
+        notes = [p for p in annotations.problems if not p.broken]
         used, self._kept = [], []
 
         def is_fit(picture, what):
@@ -183,19 +196,26 @@ class AnnotatedPictures(RandomSequence):
             pictures = [p for p in pictures if is_fit(p, self._unfit(p))]
             _refuse(broken, annotations.directory, skip_broken)
         for picture in pictures:
-            if is_fit(picture, self._unfit(picture) or self._keep(picture)):
+            what = self._unfit(picture)
+            found = []
+            if is_fit(picture, what or self._keep(picture, found)):
                 used.append(picture._replace(image=None))
+                file = relative_name(picture.path, annotations.directory)
+                notes += [Problem(file, note, False, note) for note in found]
         _refuse(broken, annotations.directory, skip_broken)
         if not used:
             raise ValueError(
                 "`annotations` must have at least 1 picture that can be used. "
                 f"Received: none, and {len(broken)} problems"
             )
+        left_out = [p._replace(kind="files left out") for p in broken]
+        _warn_of(notes + left_out, annotations.directory)
         self._bases = np.stack([kept.base for kept in self._kept])
         self._outers = np.stack([kept.outer for kept in self._kept])
         self._corners = np.stack([kept.corner for kept in self._kept])
         self._scales = np.stack([kept.scale for kept in self._kept])
         self._labels, self._boxes, self._counts = self._tables(used)
+        self.fingerprint = _fingerprint(used, annotations.directory)
         return tuple(used)
 
     def _unfit(self, picture):
@@ -210,13 +230,14 @@ class AnnotatedPictures(RandomSequence):
             return f"has {len(labels)} labels and {len(picture.boxes)} boxes"
         return None
 
-    def _keep(self, picture):
+    def _keep(self, picture, notes):
         """Keeps of a picture what is needed; what is wrong with it, if any."""
         try:
-            decoded = _decoded(picture, self.colour)
-        except (FileNotFoundError, ValueError) as error:
-            return why_unreadable(error)
-        for what, broken in box_problems(picture.boxes, decoded.size):
+            decoded, found = _decoded(picture, self.colour)
+        except (OSError, ValueError) as error:
+            return why_unreadable(error, picture.path)
+        notes += found
+        for what, broken, _ in box_problems(picture.boxes, decoded.size):
             if broken:
                 return what
         whole = np.array([(0, 0), decoded.size], "float64")
@@ -320,6 +341,18 @@ def most_objects(annotations):
     return max((len(p.labels) for p in annotations.pictures), default=0)
 
 
+def _fingerprint(pictures, directory):
+    """A string that says which pictures these are, and how annotated."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        path = picture.path
+        size = path.stat().st_size if path.is_file() else 0
+        labels, boxes = list(picture.labels), picture.boxes.round(3).tolist()
+        name = relative_name(path, directory)
+        digest.update(f"{name}\n{size}\n{labels}\n{boxes}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 class _Kept(NamedTuple):
     """What is kept of a picture, and where that lies on it."""
 
@@ -331,12 +364,12 @@ class _Kept(NamedTuple):
 
 
 def _decoded(picture, colour):
-    """The picture as `PIL.Image.Image`, in colour or grey."""
+    """The picture as `PIL.Image.Image`, in colour or grey, and notes on it."""
     from PIL import Image
 
     if picture.image is None:
-        return decode_picture(picture.path, colour=colour)
-    return Image.fromarray(picture.image).convert("RGB" if colour else "L")
+        return decode_with_notes(picture.path, colour=colour)
+    return Image.fromarray(picture.image).convert("RGB" if colour else "L"), []
 
 
 def _base(boxes, whole, margin):
@@ -394,9 +427,27 @@ def _refuse(broken, directory, skip_broken):
     named = [f"{file}: {what}" for file, what in files.items()]
     if len(named) > NAMED_AT_MOST:
         named[NAMED_AT_MOST:] = ["..."]
-    where = "DIR" if directory is None else directory
     raise ValueError(
-        "All pictures must be such that they can be used. `keras-edram "
-        f"check-data {where}` lists what is wrong, and `skip_broken=True` "
-        f"leaves those out. Received: {len(files)} broken. {'; '.join(named)}"
+        "All pictures must be such that they can be used. "
+        f"{_check_data(directory)} lists what is wrong, and `skip_broken=True`,"
+        " for commands `--set skip_broken=True`, leaves those out. "
+        f"Received: {len(files)} broken. {'; '.join(named)}"
     )
+
+
+def _warn_of(problems, directory):
+    """Warns once of each kind of problems."""
+    kinds = collections.defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind or problem.what].append(problem)
+    for kind, found in kinds.items():
+        first = found[0]
+        example = f", as {first.file}" * (first.file != WHOLE)
+        example += f" ({first.what})" * (first.what != kind)
+        rest = f"; {_check_data(directory)} lists all" * (directory is not None)
+        warnings.warn(f"{kind}: {len(found):,}{example}{rest}", stacklevel=2)
+
+
+def _check_data(directory):
+    where = "DIR" if directory is None else directory
+    return f"`keras-edram check-data {where}`"

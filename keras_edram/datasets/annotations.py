@@ -1,12 +1,16 @@
 """The user's own pictures and where which objects are on them."""
 
 import pathlib
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_edram.datasets.annotation_formats import FORMATS, find_format
 from keras_edram.datasets.annotation_formats.entries import (
+    UNREAD,
+    UNREAD_SUFFIXES,
+    WHOLE,
     Problem,
     relative_name,
     sorted_names,
@@ -17,6 +21,12 @@ from keras_edram.datasets.reading_order import lines_order
 ORDERS = ("lines", "annotated")
 # Annotators round: what reaches so far beyond a picture, in pixels, is none.
 ROUNDING = 1
+# A box of less pixels than this on one side is hardly meant.
+SMALLEST_SIDE = 2
+# So many pictures tell what all have in common.
+MANY = 5
+# The overlap from which on two objects are said to be at the same place.
+SAME_PLACE = 0.9
 
 
 class AnnotatedPicture(NamedTuple):
@@ -63,14 +73,18 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
     What is wrong with single pictures is listed, all of it, not raised.
 
     The boxes must be those of a picture as it is shown: where a camera noted
-    that it is to be turned (EXIF), in pixels of the turned picture.
+    that it is to be turned (EXIF), in pixels of the turned picture; where the
+    size of the picture is annotated, it must be that. An object that is listed
+    twice, with the same label and box, is one.
 
     Formats, where they lie in the folder, and what is taken from them:
 
     - `"coco"`: one `*.json` there or in `annotations/`, with `images`,
       `annotations` and `categories`; file names relative to the folder or to
-      its `images/`. Boxes are left, top, width, height. The classes are the
-      categories that have objects, in order of their ids.
+      its `images/`. Boxes are left, top, width, height; where there is none,
+      what holds the polygons of `segmentation`. What is marked as a crowd or
+      to be ignored is left out. The classes are the categories that have
+      objects, in order of their ids.
     - `"yolo"`: text files `a.txt` for a picture `a.jpg`, beside it or in
       `labels/` as the picture in `images/`, with a line `class cx cy w h` an
       object, in fractions of the picture's sides; a picture without one has no
@@ -80,10 +94,17 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
       the picture in `JPEGImages/`. Pixels count from 1 and the last belongs to
       the box: left is `xmin - 1` and right is `xmax`. The classes are the
       names that occur, sorted.
+    - `"cvat"`: CVAT's own `annotations.xml` ("CVAT for images 1.1") there,
+      names relative to the folder or to its `images/`; of polygons and turned
+      boxes what holds them. The classes are the labels that occur, sorted.
     - `"csv"`: one `*.csv` there with the header
-      `file,label,xmin,ymin,xmax,ymax` and a line an object; a line with a file
+      `file,label,xmin,ymin,xmax,ymax`, in any order, among others, or called
+      as TensorFlow's tables do, and a line an object; a line with a file
       alone is a picture without objects. Edges count from 0. The classes are
       the labels that occur, sorted.
+
+    Names of files that an export took from another machine are looked up by
+    their ends; see `annotation_formats.lookup`.
 
     Args:
         directory: Path of the folder.
@@ -119,14 +140,36 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
                 f"`{name}` must be one of {known}. Received: {name}={value!r}"
             )
     read = FORMATS[annotation_format or find_format(directory)].read
-    source = read(directory)
+    return look_at_pictures(read(directory), directory, order)
+
+
+def look_at_pictures(source, directory, order):
+    """The annotations of a `Source` together with the heads of its pictures.
+
+    Args:
+        source: `Source` of one of the formats.
+        directory: `pathlib.Path` of the folder.
+        order: See `read_annotations`.
+
+    Returns:
+        `Annotations`.
+    """
     pictures, problems = [], list(source.problems)
-    entries = {relative_name(e.path, directory): e for e in source.entries}
-    for file, entry in sorted(entries.items()):
-        picture, found = _look_at(entry, order)
+    ends, sides = [], []  # of boxes, of pictures
+    for entry in sorted(source.entries, key=lambda entry: entry.path):
+        file = relative_name(entry.path, directory)
+        if "\udc80" <= max(str(entry.path)) <= "\udcff":
+            entry.problems.append("has a name that is not UTF-8: rename it")
+        picture, size, found = _look_at(entry, order)
         if picture is not None:
             pictures.append(picture)
+            if len(picture.boxes) and not entry.fractions:
+                ends.append(picture.boxes.max())
+                sides.append(min(size))
         problems += [Problem(file, *problem) for problem in found]
+    if len(ends) >= MANY and max(ends) <= 100 < min(sides) / 2:
+        what = "all boxes end at 100 or before: are they per cent, not pixels?"
+        problems.append(Problem(WHOLE, what, False))
     class_names = source.class_names
     if class_names is None:
         class_names = sorted_names(
@@ -156,12 +199,49 @@ def check_pictures(annotations):
     """
     problems = []
     for picture in annotations.pictures:
+        file = relative_name(picture.path, annotations.directory)
         try:
-            decode_picture(picture.path, colour=True)
-        except (FileNotFoundError, ValueError) as error:
-            file = relative_name(picture.path, annotations.directory)
-            problems.append(Problem(file, why_unreadable(error), True))
+            _, notes = decode_with_notes(picture.path, colour=True)
+            problems += [Problem(file, note, False, note) for note in notes]
+        except (OSError, ValueError) as error:
+            what = why_unreadable(error, picture.path)
+            problems.append(Problem(file, what, True))
     return problems
+
+
+def decode_with_notes(path, *, colour):
+    """Decodes a picture file, and collects what it warns of.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        colour: Boolean, see `decode_picture`.
+
+    Returns:
+        `(picture, notes)`: what `decode_picture` returns, and strings.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be decoded.
+
+    Example:
+
+    >>> picture, notes = decode_with_notes("digit.png", colour=False)
+    >>> picture.size
+    (100, 100)
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        picture = decode_picture(path, colour=colour)
+    return picture, [
+        _without_name(str(warning.message), path)
+        for warning in caught
+        if issubclass(warning.category, UserWarning)
+    ]
+
+
+def _without_name(message, path):
+    """What a message says of a file, which is named elsewhere."""
+    return message.removeprefix(f"{path} ").removeprefix(f"{path}: ")
 
 
 def box_problems(boxes, size):
@@ -172,12 +252,12 @@ def box_problems(boxes, size):
         size: `(width, height)` of the picture.
 
     Returns:
-        List of `(what, broken)`, see `Problem`.
+        List of `(what, broken, kind)`, see `Problem`.
 
     Example:
 
     >>> box_problems(np.array([[0, 5, 9, 5]]), (20, 10))
-    [('box 1 (0, 5, 9, 5) has no area', True)]
+    [('box 1 (0, 5, 9, 5) has no area', True, '')]
     """
     problems = []
     width, height = size
@@ -186,55 +266,130 @@ def box_problems(boxes, size):
         numbers = ", ".join(f"{side:g}" for side in box)
         name, picture = f"box {number} ({numbers})", f"{width}x{height} pixels"
         if not (right > left and bottom > top):  # nor if it is no number
-            problems.append((f"{name} has no area", True))
+            what = f"{name} has no area"
+            if right < left or bottom < top:
+                what += ": its right is left of its left, or its bottom above"
+            problems.append((what, True, ""))
         elif right <= 0 or bottom <= 0 or left >= width or top >= height:
-            problems.append((f"{name} is outside the {picture}", True))
+            problems.append((f"{name} is outside the {picture}", True, ""))
         elif (
             min(left, top) < -ROUNDING
             or right > width + ROUNDING
             or bottom > height + ROUNDING
         ):
-            problems.append((f"{name} reaches beyond the {picture}", False))
+            what = f"{name} reaches beyond the {picture}"
+            problems.append((what, False, "boxes beyond their picture"))
+        if 0 < min(right - left, bottom - top) < SMALLEST_SIDE:
+            limit = f"less than {SMALLEST_SIDE} pixels wide or high"
+            problems.append((f"{name} is {limit}", False, f"boxes {limit}"))
     return problems
 
 
-def why_unreadable(error):
-    """What `decode_picture` or `picture_size` raised, as a clause.
+def why_unreadable(error, path):
+    """What `decode_picture` or `picture_size` raised of a file, as a clause.
 
     Example:
 
-    >>> why_unreadable(FileNotFoundError("There is no picture file a.png"))
+    >>> error = FileNotFoundError("There is no picture file a.png")
+    >>> why_unreadable(error, pathlib.Path("a.png"))
     'there is no such file'
     """
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if path.suffix.lower() in UNREAD_SUFFIXES:
+        return UNREAD
     if type(error.__cause__).__name__ == "UnidentifiedImageError":
+        if not path.stat().st_size:
+            return "is an empty file"
         return "is no picture that can be read"
+    if isinstance(error, OSError):
+        return f"cannot be opened: {error.strerror}"
     return f"is a picture that cannot be read: {error.__cause__ or error}"
 
 
 def _look_at(entry, order):
-    """The picture of an entry if it can be used, and (what, broken)."""
-    problems = [(what, True) for what in entry.problems]
+    """The picture, if it can be used, its size, and (what, broken, kind)."""
+    problems = [(what, True, "") for what in entry.problems]
+    problems += [(what, False, kind) for what, kind in entry.notes]
+    labels = np.array(entry.labels, object)
     boxes = np.array(entry.boxes, "float64").reshape(-1, 4)
     try:
         size = picture_size(entry.path)
-    except (FileNotFoundError, ValueError) as error:
-        problems.append((why_unreadable(error), True))
+    except (OSError, ValueError) as error:
+        problems.append((why_unreadable(error, entry.path), True, ""))
     else:
+        problems += _size_problems(entry, size)
         if entry.fractions:
             boxes = boxes * np.tile(size, 2)
-        problems += box_problems(boxes, size)
-        if min(entry.size) > 0 and tuple(entry.size) != size:
-            annotated = "x".join(f"{side:g}" for side in entry.size)
-            problems.append(
-                (f"has {size[0]}x{size[1]} pixels, annotated are {annotated}",
-                 False)
-            )  # fmt: skip
-    if any(broken for _, broken in problems):
-        return None, problems
-    labels = np.array(entry.labels, object)
+        labels, boxes, notes = _once(labels, boxes)
+        problems += notes + box_problems(boxes, size)
+    if any(broken for _, broken, _ in problems):
+        return None, None, problems
     if order == "lines":
         read = lines_order(boxes)
         labels, boxes = labels[read], boxes[read]
-    return AnnotatedPicture(entry.path, tuple(labels), boxes), problems
+    return AnnotatedPicture(entry.path, tuple(labels), boxes), size, problems
+
+
+def _size_problems(entry, size):
+    """(what, broken, kind) of a picture whose size is not the annotated one."""
+    problems = []
+    for annotated in dict.fromkeys(entry.sizes):
+        if min(annotated) <= 0 or annotated == size:
+            continue
+        shown = "x".join(map(str, size))
+        what = "x".join(f"{side:g}" for side in annotated)
+        what = f"has {shown} pixels, annotated are {what}"
+        if np.abs(np.subtract(annotated, size)).max() <= ROUNDING:
+            problems.append((what, False, "sizes that are a pixel off"))
+        elif annotated == _stored_size(entry.path):
+            problems.append(
+                (f"{what}, its size before it is turned as its EXIF says: so "
+                 "may be the boxes. Annotate it as it is shown, or take the "
+                 "orientation out of its EXIF if the boxes fit it then",
+                 True, "")
+            )  # fmt: skip
+        else:
+            problems.append(
+                (f"{what}: the boxes may be those of another size. Annotate "
+                 "this file, or put the annotated one here", True, "")
+            )  # fmt: skip
+    return problems
+
+
+def _stored_size(path):
+    """Width and height of a picture without the turn that its EXIF notes."""
+    from PIL import Image
+
+    with Image.open(path) as stored:
+        return stored.size
+
+
+def _once(labels, boxes):
+    """Labels and boxes without those that come again, and what to note."""
+    notes, kept, first = [], [], {}
+    for index, (label, box) in enumerate(zip(labels, boxes, strict=True)):
+        same = first.setdefault((label, *box), index)
+        if same == index:
+            kept.append(index)
+            continue
+        what = f"object {index + 1} is object {same + 1} again, and left out"
+        notes.append((what, False, "objects that are listed twice"))
+    labels, boxes = labels[kept], boxes[kept]
+    for one, other in np.argwhere(np.triu(_overlaps(boxes), 1) >= SAME_PLACE):
+        what = (
+            f"objects {kept[one] + 1} and {kept[other] + 1}, {labels[one]} and "
+            f"{labels[other]}, are at nearly the same place"
+        )
+        notes.append((what, False, "objects at nearly the same place"))
+    return labels, boxes, notes
+
+
+def _overlaps(boxes):
+    """The area that boxes share, by that of both: (n, 4) -> (n, n)"""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)  # (n, n)
+    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=-1)  # (n,)
+    both = area[:, None] + area - shared
+    return shared / np.where(both > 0, both, 1)

@@ -2,19 +2,34 @@
 
 import hashlib
 import pathlib
+import re
+
+import numpy as np
 
 from keras_edram.datasets.annotated_pictures import (
     AnnotatedPictures,
     most_objects,
 )
+from keras_edram.datasets.annotation_formats import FORMATS, coco, formats_in
 from keras_edram.datasets.annotation_formats.entries import (
     ANNOTATION_SUFFIXES,
+    JUNK_FOLDERS,
+    PICTURE_SUFFIXES,
     SPLIT_FOLDERS,
+    Problem,
+    find_files,
     relative_name,
     sorted_names,
+    without_entry,
 )
-from keras_edram.datasets.annotations import read_annotations
+from keras_edram.datasets.annotations import (
+    Annotations,
+    look_at_pictures,
+    read_annotations,
+)
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
+from keras_edram.datasets.reading_order import lines_order
+from keras_edram.datasets.split_problems import split_problems
 
 # Which hashes of a file name, as fractions, belong to these splits; the others
 # are for training.
@@ -41,7 +56,7 @@ def folder(
         annotation_format: String, see `read_annotations`.
         order: `"lines"` or `"annotated"`, see `read_annotations`.
         max_objects: Integer, the most objects of a picture. Defaults to the
-            most that a picture for training has, in all splits.
+            most that a picture of any split has.
         skip_broken: Boolean, whether pictures that cannot be used are left
             out; otherwise they are an error. Defaults to False.
         seed: Non-negative integer.
@@ -53,8 +68,13 @@ def folder(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: For an unknown split, one without pictures, annotations
-            that cannot be read, or options that do not fit.
+        ValueError: For an unknown split, one without pictures, or for training
+            without objects, annotations that cannot be read, or options that
+            do not fit.
+
+    Warns:
+        UserWarning: See `AnnotatedPictures`; for training also of what is odd
+            about all splits together.
 
     Example:
 
@@ -67,7 +87,7 @@ def folder(
         directory, annotation_format=annotation_format, order=order
     )
     if max_objects is None:
-        max_objects = most_objects(parts["train"])
+        max_objects = max(map(most_objects, parts.values()))
     part = parts[split]
     if not part.pictures and not any(
         problem.broken for problem in part.problems
@@ -77,6 +97,15 @@ def folder(
             f"{directory} must have pictures for the split {split!r}: put some "
             f"into folders of their own, or add more. Received: {counts}"
         )
+    if split == "train":
+        if part.pictures and not most_objects(part):
+            raise ValueError(
+                f"{directory} must have a picture for training with an object."
+                f" Received: {len(part.pictures)} pictures without any"
+            )
+        part = _with_problems(part, split_problems(parts))
+    if order == "annotated":
+        part = _with_problems(part, _other_orders(part))
     return AnnotatedPictures(
         part,
         max_objects=max_objects,
@@ -86,13 +115,36 @@ def folder(
     )
 
 
+def _with_problems(annotations, problems):
+    problems = (*annotations.problems, *problems)
+    return annotations._replace(problems=problems)
+
+
+def _other_orders(annotations):
+    """Notes of pictures whose objects are listed in no order of reading."""
+    for picture in annotations.pictures:
+        read = lines_order(picture.boxes)
+        if (np.diff(read) < 0).any():
+            file = relative_name(picture.path, annotations.directory)
+            objects = ", ".join(str(index + 1) for index in read)
+            what = f"is read {objects} line by line from the left"
+            kind = (
+                "pictures whose objects are listed in another order than that "
+                "of reading, which `order=lines` (`--set order=lines`) takes"
+            )
+            yield Problem(file, what, False, kind)
+
+
 def read_splits(directory, *, annotation_format=None, order="lines"):
     """Reads the annotations of a folder, divided into splits.
 
     A folder with sub-folders `train` and `test`, or `train` and one of
-    `validation`, `valid` and `val`, has the pictures and the annotations of
-    each split in there; YOLO's may be `images/train` with `labels/train`, and
-    so on. A split without such a folder is taken out of the training pictures.
+    `validation`, `valid` and `val`, has the pictures of each split in there,
+    and the annotations, too, or they are in the folder itself. The sub-folders
+    may be in `images`, and YOLO's also in `labels`; they may have a year, as
+    `train2017`, and be the only ones. COCO's annotations may be a file a
+    split, named after it, as `annotations/instances_val2017.json`. A split
+    without any of that is taken out of the training pictures.
 
     Without such folders all pictures are divided. Which split a picture
     belongs to depends on its name alone, so that it stays there when others
@@ -118,30 +170,69 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
     ['test', 'train', 'validation']
     """
     directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"There is no folder {directory}")
+    parts = _found_parts(directory, annotation_format, order)
+    given = set(parts)
+    nothing = Annotations((), (), (), directory)
+    whole = parts.setdefault("train", nothing)
+    for split, (low, high) in HASHED_PARTS.items():
+        if split not in given:
+            parts[split] = _hashed_part(whole, low, high)
+    rest = [HASHED_PARTS[split] for split in HASHED_PARTS if split not in given]
+    if rest:
+        low, high = rest[0][0], rest[-1][1]
+        parts["train"] = _hashed_part(whole, low, high, within=False)
+    return _same_classes(parts)
+
+
+def _found_parts(directory, annotation_format, order):
+    """The splits that have folders or files of their own; or all as train."""
     options = dict(annotation_format=annotation_format, order=order)
+    if annotation_format in (None, "coco"):
+        paths = coco.split_files(directory)
+        if paths:
+            return _parts_of_files(directory, paths, order)
     folders = _split_folders(directory)
-    if folders:
-        parts = {
+    if any(_has(path, annotation_format) for path in folders.values()):
+        return {
             split: _seen_from(directory, read_annotations(path, **options))
             for split, path in folders.items()
         }
-    else:
-        whole = read_annotations(directory, **options)
-        if (directory / "labels" / "train").is_dir():
-            folders = _split_folders(directory / "images")
-        parts = {
-            split: _part_in(path.name, whole) for split, path in folders.items()
-        } or {"train": whole}
-    for split, (low, high) in HASHED_PARTS.items():
-        if split not in folders:
-            parts[split] = _hashed_part(parts["train"], low, high)
-    rest = [
-        HASHED_PARTS[split] for split in HASHED_PARTS if split not in folders
-    ]
-    if rest:
-        low, high = rest[0][0], rest[-1][1]
-        parts["train"] = _hashed_part(parts["train"], low, high, within=False)
-    return _same_classes(parts)
+    inner = _only_folder(directory)
+    if inner and not _has(directory, annotation_format):
+        parts = _found_parts(inner, annotation_format, order)
+        return {
+            split: _seen_from(directory, part) for split, part in parts.items()
+        }
+    whole = read_annotations(directory, **options)
+    folders = folders or _split_folders(directory / "images")
+    if not folders:
+        return {"train": whole}
+    return _parts_in(folders, whole)
+
+
+def _has(directory, annotation_format):
+    """Whether there are annotations, of a format or of any, in a folder."""
+    if annotation_format is None:
+        return bool(formats_in(directory))
+    if annotation_format not in FORMATS:
+        return True  # an error that reading them says
+    return bool(FORMATS[annotation_format].find(directory))
+
+
+def _parts_of_files(directory, paths, order):
+    """The splits of files of COCO."""
+    sources = {
+        split: coco.read_file(path, directory) for split, path in paths.items()
+    }
+    first = sources[min(sources, key=SPLITS.index)]
+    every = [entry for part in sources.values() for entry in part.entries]
+    first.problems.extend(without_entry(directory, every))
+    return {
+        split: look_at_pictures(source, directory, order)
+        for split, source in sources.items()
+    }
 
 
 def read_folder(directory, *, annotation_format=None, order="lines"):
@@ -166,10 +257,11 @@ def read_folder(directory, *, annotation_format=None, order="lines"):
     """
     parts = read_splits(
         directory, annotation_format=annotation_format, order=order
-    ).values()
-    pictures = [picture for part in parts for picture in part.pictures]
-    problems = [problem for part in parts for problem in part.problems]
-    return next(iter(parts))._replace(
+    )
+    pictures = [p for part in parts.values() for p in part.pictures]
+    problems = [p for part in parts.values() for p in part.problems]
+    problems += split_problems(parts)
+    return parts["train"]._replace(
         pictures=tuple(sorted(pictures, key=lambda picture: picture.path)),
         problems=tuple(dict.fromkeys(sorted(problems))),
     )
@@ -188,19 +280,49 @@ def hash_fraction(name):
 
 
 def _split_folders(directory):
-    """The folders of the splits, if there is one for training and another."""
+    """The folders of the splits: for training and another, or no others."""
     found = {}
-    for split, names in SPLIT_FOLDERS.items():
-        paths = [directory / name for name in names]
-        paths = [path for path in paths if path.is_dir()]
+    inner = _folders_in(directory)
+    for path in inner:
+        name = re.fullmatch(r"(\D+)(\d{4})?", path.name.lower())
+        for split, names in SPLIT_FOLDERS.items():
+            if name and name[1] in names:
+                found.setdefault(split, []).append(path)
+    for split, paths in found.items():
         if len(paths) > 1:
             raise ValueError(
                 f"{directory} must have one folder for the split {split!r}. "
                 f"Received: {', '.join(path.name for path in paths)}"
             )
-        if paths:
-            found[split] = paths[0]
-    return found if "train" in found and len(found) > 1 else {}
+    alone = len(found) == len(inner) and not find_files(
+        directory, PICTURE_SUFFIXES, deep=False
+    )
+    if alone or "train" in found and len(found) > 1:
+        return {split: path for split, (path,) in found.items()}
+    return {}
+
+
+def _folders_in(directory):
+    """The folders in a folder that are not hidden."""
+    if not directory.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(directory.iterdir())
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name not in JUNK_FOLDERS
+    ]
+
+
+def _only_folder(directory):
+    """The folder that an archive was packed with, if there is nothing else."""
+    folders = _folders_in(directory)
+    if len(folders) == 1 and not find_files(
+        directory, PICTURE_SUFFIXES, deep=False
+    ):
+        return folders[0]
+    return None
 
 
 def _seen_from(directory, annotations):
@@ -214,14 +336,37 @@ def _seen_from(directory, annotations):
     return annotations._replace(problems=problems, directory=directory)
 
 
-def _part_in(name, annotations):
-    """The part in `images/<name>` and `labels/<name>`."""
+def _parts_in(folders, whole):
+    """The splits of pictures that lie in folders, annotated together."""
+    of_folder = {path.name: split for split, path in folders.items()}
 
-    def belongs(file):
-        top, sub, *_ = *pathlib.PurePath(file).parts, ""
-        return top in ("images", "labels") and sub == name
+    def split_of(file):
+        for name in pathlib.PurePath(file).parts[:2]:
+            if name in of_folder:
+                return of_folder[name]
+        return None
 
-    return _part(annotations, belongs, belongs)
+    parts = {}
+    for split in folders:
+
+        def belongs(file, split=split):
+            return split_of(file) == split
+
+        parts[split] = _part(whole, belongs, belongs)
+    rest = _part(whole, lambda f: not split_of(f), lambda f: not split_of(f))
+    lost = [
+        Problem(
+            relative_name(picture.path, whole.directory),
+            "is in no folder of a split, and left out",
+            False,
+            "pictures in no folder of a split, left out",
+        )
+        for picture in rest.pictures
+    ]
+    return {
+        split: _with_problems(part, (*rest.problems, *lost))
+        for split, part in parts.items()
+    }
 
 
 def _hashed_part(annotations, low, high, within=True):
@@ -256,8 +401,8 @@ def _part(annotations, belongs, problem_belongs):
 
 def _same_classes(parts):
     """Gives all parts the classes of all."""
-    lists = [part.class_names for part in parts.values()]
-    class_names = lists[0]
+    lists = [part.class_names for part in parts.values() if part.class_names]
+    class_names = lists[0] if lists else ()
     if any(names != class_names for names in lists):
         class_names = tuple(sorted_names(sum(lists, ())))
     return {

@@ -39,7 +39,10 @@ def _data(settings, split, source):
     return folder(
         source,
         split,
+        annotation_format=settings["annotation_format"] or None,
         order=settings["order"],
+        max_objects=settings["max_objects"] or None,
+        skip_broken=settings["skip_broken"],
         image_size=settings["image_size"],
         colour=settings["colour"],
         reading_order=settings["reading_order"],
@@ -59,7 +62,10 @@ def _recipe(reading_order):
         f"{reading_order}",
         published="-",
         settings=dict(
-            # Data
+            # Data; no format, and 0 objects: as they are found in the folder
+            annotation_format="",
+            max_objects=0,
+            skip_broken=False,
             image_size=54,
             base_size=64,
             colour=False,

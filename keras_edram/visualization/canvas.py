@@ -1,5 +1,6 @@
 """What all pictures have in common: figures, images, windows, files."""
 
+import functools
 import io
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from keras_edram import files, geometry
 
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
+# Matplotlib brings a font that has a box for every letter.
+NO_LETTERS = {"Last Resort High-Efficiency"}
+PLAIN = ("normal", 400, "normal")  # style, weight and width of a font
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
 
 
@@ -52,10 +56,59 @@ def number_windows(axis, image, transforms, names):
         zip(corners[:, 0], names, strict=True), start=1
     ):
         axis.text(
-            *corner, f"{number}: {name}", fontsize=6, color="white",
+            *corner, **written(f"{number}: {name}"), fontsize=6, color="white",
             va="top", parse_math=False, clip_on=True,
             bbox=dict(boxstyle="square,pad=0.1", fc=ANSWER_COLOUR, lw=0),
         )  # fmt: skip
+
+
+def written(text):
+    """Text as it can be drawn, and the fonts that have its letters.
+
+    Letters that the usual font lacks, as those of many scripts, are taken from
+    the installed fonts; those that none has are written as their numbers.
+
+    Args:
+        text: String.
+
+    Returns:
+        Dictionary of `s` and `fontfamily`, arguments of `Axes.text`.
+
+    Example:
+
+    >>> written("nut")["s"]
+    'nut'
+    """
+    from matplotlib import font_manager
+
+    usual = font_manager.FontProperties()
+    families = list(usual.get_family())
+    missing = set(text) - _letters(font_manager.findfont(usual)) - {"\n"}
+    for font in font_manager.fontManager.ttflist if missing else ():
+        # Others of a family are found only with their style.
+        if (font.style, font.weight, font.stretch) != PLAIN:
+            continue
+        found = missing & _letters(font.fname)
+        if found and font.name not in NO_LETTERS:
+            families.append(font.name)
+            missing -= found
+    return {
+        "s": "".join(
+            letter.encode("unicode_escape").decode()
+            if letter in missing
+            else letter
+            for letter in text
+        ),
+        "fontfamily": families,
+    }
+
+
+@functools.cache
+def _letters(path):
+    """The letters that a file of a font has."""
+    from matplotlib import font_manager
+
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
 
 
 def save(figure, path):

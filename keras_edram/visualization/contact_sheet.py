@@ -13,6 +13,7 @@ from keras_edram.visualization.canvas import (
     number_windows,
     save,
     show,
+    written,
 )
 
 PIXELS = 400  # the longer side of a picture
@@ -74,9 +75,10 @@ def _tiles(annotations, number):
 
 def _draw_broken(axis, name, what):
     show(axis, np.full((3, 4, 3), 200))
-    axis.set_title(name[-36:], fontsize=7, parse_math=False)
+    _set_title(axis, name)
     axis.text(
-        0.5, 0.5, textwrap.fill(what, 32), fontsize=7, parse_math=False,
+        0.5, 0.5, **written(textwrap.fill(what, 32)), fontsize=7,
+        parse_math=False,
         ha="center", va="center", transform=axis.transAxes,
     )  # fmt: skip
 
@@ -96,4 +98,12 @@ def _draw_annotated(axis, picture):
     show(axis, image)
     draw_windows(axis, image, transforms, ANSWER_COLOUR)
     number_windows(axis, image, transforms, picture.labels)
-    axis.set_title(name[-36:], fontsize=7, parse_math=False)
+    _set_title(axis, name)
+
+
+def _set_title(axis, name):
+    title = written(name[-36:])
+    axis.set_title(
+        title["s"], fontfamily=title["fontfamily"], fontsize=7,
+        parse_math=False,
+    )  # fmt: skip

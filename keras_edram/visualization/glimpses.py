@@ -1,5 +1,6 @@
 """Where a model looked, and what it saw there."""
 
+import itertools
 import textwrap
 from unicodedata import east_asian_width
 
@@ -15,6 +16,7 @@ from keras_edram.visualization.canvas import (
     save,
     show,
     to_picture,
+    written,
 )
 
 MILLISECONDS_A_GLIMPSE = 700
@@ -72,17 +74,19 @@ def plot_glimpses(
         draw_windows(above[0], image, found, ANSWER_COLOUR)
         if model.terminal:
             number_windows(above[0], image, found, answer["names"])
-        title = _clip(titles[row], COLUMNS) if titles else "image"
-        above[0].set_title(title, fontsize=9, parse_math=False)
-        lines = _wrap(f"reads: {answer['sequence'] or NOTHING}")
-        lines.append(f"{answer['probability']:.1%} sure")
+        _set_title(above[0], titles[row] if titles else "image")
+        lines = [
+            f"reads: {answer['sequence'] or NOTHING}",
+            f"{answer['probability']:.1%} sure",
+        ]
         if labels is not None:
-            truth = _true_sequence(model, labels[row])
-            lines += _wrap(f"truth: {truth}")
+            lines.append(f"truth: {_true_sequence(model, labels[row])}")
+        text = written("\n".join(lines))
         below[0].text(
             0.5,
             0.6,
-            "\n".join(lines),
+            _wrap(text["s"]),
+            fontfamily=text["fontfamily"],
             ha="center",
             va="center",
             fontsize=10,
@@ -100,8 +104,7 @@ def plot_glimpses(
             show(below, patch_picture(model, patches[row, member, t]))
             if seen.shape[2] == number:
                 name = label_name(model, seen[row, member, t])
-                name = _clip(f"sees {name}", COLUMNS)
-                below.set_title(name, fontsize=9, parse_math=False)
+                _set_title(below, f"sees {name}")
     for axis in axes.flat:
         axis.axis("off")
     save(figure, path)
@@ -149,12 +152,9 @@ def animate_glimpses(model, images, path):
             show(below, patch_picture(model, patches[column, t]))
             if given:
                 best = int(np.argmax(so_far[column]))
-                below.set_title(
-                    f"{_clip(label_name(model, best), 20)}  "
-                    f"({so_far[column, best]:.0%})",
-                    fontsize=11,
-                    parse_math=False,
-                )
+                name = label_name(model, best)
+                title = f"{name}  ({so_far[column, best]:.0%})"
+                _set_title(below, title, 24, fontsize=11)
             above.axis("off")
             below.axis("off")
         title = f"glimpse {t + 1}"
@@ -226,8 +226,7 @@ def plot_paths(model, images, path, *, labels=None):
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
         sequence = read[index]["sequence"] or NOTHING
-        title = _clip(f"reads {sequence}{truth}", 36)
-        axis.set_title(title, fontsize=9, parse_math=False)
+        _set_title(axis, f"reads {sequence}{truth}", 28)
     save(figure, path)
 
 
@@ -331,6 +330,17 @@ def patch_picture(model, patch):
     return np.clip(picture, 0, 255).astype("uint8")
 
 
+def _set_title(axis, text, columns=COLUMNS, fontsize=9):
+    """A title of any letters, no wider than so many columns."""
+    title = written(text)
+    axis.set_title(
+        _clip(title["s"], columns),
+        fontfamily=title["fontfamily"],
+        fontsize=fontsize,
+        parse_math=False,
+    )
+
+
 def _clip(text, columns):
     """The text in so many columns at most; a longer one lacks its middle."""
     if _columns(text) <= columns:
@@ -350,8 +360,12 @@ def _columns(text):
 
 
 def _wrap(text):
-    """The lines of a text beside an image, not too many."""
-    return textwrap.wrap(text, COLUMNS, max_lines=5, placeholder=" …")
+    """Lines as wide as an image, some for each of the text."""
+    wrapped = (
+        textwrap.wrap(line, COLUMNS, max_lines=4, placeholder=" …")
+        for line in text.splitlines()
+    )
+    return "\n".join(itertools.chain.from_iterable(wrapped))
 
 
 def _read(model, glimpses):

@@ -115,10 +115,9 @@ def write_yolo(folder, apart):
                 (bottom - top) / height,
             )
             lines.append(f"{NAMES.index(label)} {' '.join(map(repr, numbers))}")
-        if lines:
-            path = folder / "labels" / name if apart else folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+        path = folder / "labels" / name if apart else folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
     if apart:
         names = "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES))
         (folder / "data.yaml").write_text(f"nc: 4\nnames:\n{names}")

@@ -398,9 +398,10 @@ def test_more_objects_make_longer_sequences(four):
     assert labels.shape == (4, 6) and (labels[:, 4:] == -1).all()
     with pytest.raises(ValueError, match="b.bmp: has 3 objects, 2 are allowed"):
         AnnotatedPictures(annotations, image_size=9, max_objects=2)
-    data = AnnotatedPictures(
-        annotations, image_size=9, max_objects=2, skip_broken=True
-    )
+    with pytest.warns(UserWarning, match="files left out: 1, as b.bmp "):
+        data = AnnotatedPictures(
+            annotations, image_size=9, max_objects=2, skip_broken=True
+        )
     assert data.num_pictures == 3 and data.num_targets == 3
     assert [p.path.name for p in data.pictures] == ["a.png", "c.png", "d.png"]
 
@@ -479,7 +480,8 @@ def test_broken_pictures_are_an_error_or_left_out(tmp_path):
     without = annotations._replace(problems=())
     with pytest.raises(ValueError, match="1 broken. 5.png: is a picture that"):
         AnnotatedPictures(without, image_size=9)
-    data = AnnotatedPictures(annotations, image_size=9, skip_broken=True)
+    with pytest.warns(UserWarning, match="files left out: 3, as 3.png "):
+        data = AnnotatedPictures(annotations, image_size=9, skip_broken=True)
     assert data.num_pictures == 8
     names = [int(file.path.stem) for file in data.pictures]
     assert names == [0, 1, 2, 4, 6, 7, 8, 9]
@@ -487,15 +489,22 @@ def test_broken_pictures_are_an_error_or_left_out(tmp_path):
 
 def test_only_the_first_few_are_named(one):
     problems = [Problem(f"{i}.png", "bad", True) for i in range(9)]
-    problems += [Problem("0.png", "worse", True), Problem("w.png", "", False)]
+    problems += [Problem("0.png", "worse", True), Problem("w.png", "w", False)]
     annotations = Annotations(tuple(one), ("0",), tuple(problems), None)
     with pytest.raises(ValueError) as error:
         AnnotatedPictures(annotations, image_size=9)
     assert str(error.value).endswith(
         "Received: 9 broken. 0.png: bad; 1.png: bad; 2.png: bad; ..."
     )
-    warned = annotations._replace(problems=tuple(problems[-1:]))
-    assert AnnotatedPictures(warned, image_size=9).num_pictures == 1
+    notes = [Problem(f"{i}.png", f"odd {i}", False, "odd ones") for i in "abc"]
+    notes += [Problem("d.png", "is new", False)]
+    with pytest.warns(UserWarning) as said:
+        warned = annotations._replace(problems=tuple(notes))
+        assert AnnotatedPictures(warned, image_size=9).num_pictures == 1
+    assert [str(warning.message) for warning in said] == [
+        "odd ones: 3, as a.png (odd a)",
+        "is new: 1, as d.png",
+    ]
 
 
 def test_what_does_not_fit_is_refused(tmp_path, one):

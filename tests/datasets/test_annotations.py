@@ -182,7 +182,20 @@ def table(*lines):
 
 
 def yolo(*lines, **files):
-    return {"a.txt": "\n".join(lines), "classes.txt": "x\n\ny\n", **files}
+    texts = {"a.txt": "\n".join(lines), "sub/b.txt": ""}
+    return {**texts, "classes.txt": "x\n\ny\n", **files}
+
+
+CVAT_BOX = '<box label="x" xtl="2" ytl="2" xbr="9" ybr="9"/>'
+
+
+def cvat(shapes, width=30, height=20):
+    size = f'width="{width}" height="{height}"'
+    return {
+        "annotations.xml": "<annotations><version>1.1</version>"
+        f'<image id="0" name="a.png" {size}>{shapes}</image>'
+        '<image id="1" name="sub/b.png" width="30" height="20"/></annotations>'
+    }
 
 
 CASES = {
@@ -298,7 +311,7 @@ CASES = {
     ),
     "coco, another size": (
         {"c.json": COCO_SIZES},
-        [("sub/b.png", "has 30x20 pixels, annotated are 20x30", False)],
+        [("sub/b.png", "has 30x20 pixels, annotated are 20x30", True)],
     ),
     "voc, broken": (
         {"a.xml": "<annotation>\n<object>", "sub/b.xml": VOC},
@@ -326,7 +339,7 @@ CASES = {
             ),
             "sub/b.xml": VOC,
         },
-        [("a.png", "has 30x20 pixels, annotated are 20x30", False)],
+        [("a.png", "has 30x20 pixels, annotated are 20x30", True)],
     ),
     "voc, no file": (
         {"a.xml": VOC},
@@ -346,6 +359,152 @@ CASES = {
             ("a.png", f"line {i} of a.txt must be 5 numbers", True)
             for i in (1, 3, 4, 5)
         ],
+    ),
+    "yolo, pixels": (
+        yolo("0 15 10 6 4", "0 50 50 25 50", "0 .5 .5 1.0005 .3"),
+        [
+            (
+                "a.png",
+                "line 1 of a.txt must be fractions .* 0 to 1, .*15",
+                True,
+            ),
+            ("a.png", "line 2 of a.txt must be fractions", True),
+        ],
+    ),
+    "yolo, polygons": (
+        yolo("0 .1 .1 .5 .1 .5 .5", "0 .1 .1 .5 .1 .5 .5 .1 .5"),
+        [
+            ("a.png", f"line {i} of a.txt .* a polygon: export boxes", True)
+            for i in (1, 2)
+        ],
+    ),
+    "yolo, no label file": (
+        {"a.txt": "0 .5 .5 1 1", "classes.txt": "x"},
+        [("sub/b.png", "has no label file, and is taken to have no", False)],
+    ),
+    "csv, fractions": (
+        table("a.png,x,0.25,0.25,0.5,0.75", "a.png,x,0,0,1,1"),
+        [
+            ("a.png", rf"line {i} of c.csv .* \({box}\) look like", True)
+            for i, box in ((3, "0.25, 0.25, 0.5, 0.75"), (4, "0, 0, 1, 1"))
+        ],
+    ),
+    "coco, fractions": (
+        coco({"bbox": [0.25, 0.25, 0.25, 0.5]}),
+        [("a.png", r"annotation 0 .*\(0.25, 0.25, 0.5, 0.75\) look", True)],
+    ),
+    "voc, fractions": (
+        {
+            "a.xml": VOC.replace(">1<", ">0.25<").replace(">9<", ">0.75<"),
+            "sub/b.xml": VOC,
+        },
+        [("a.png", r"object 1 .*\(0.25, 0.25, 0.75, 0.75\) look", True)],
+    ),
+    "cvat, fractions": (
+        cvat(CVAT_BOX.replace('"2"', '"0.2"').replace('"9"', '"0.9"')),
+        [("a.png", r"box 1 of image 0 .*\(0.2, 0.2, 0.9, 0.9\) look", True)],
+    ),
+    "csv, twice": (
+        table("a.png,x,2,2,9,9", "a.png,x,2.0,2,9,9.0", "a.png,y,2,2,9,19"),
+        [("a.png", "object 2 is object 1 again, and left out", False)],
+    ),
+    "coco, twice": (
+        coco({"bbox": [2, 2, 9, 9]}, {"bbox": [2, 2, 9, 9]}),
+        [("a.png", "object 2 is object 1 again, and left out", False)],
+    ),
+    "yolo, twice": (
+        yolo("0 .5 .5 .5 .5", "0 0.50 0.5 0.5 0.5"),
+        [("a.png", "object 2 is object 1 again, and left out", False)],
+    ),
+    "voc, twice": (
+        {
+            "a.xml": VOC.replace(OBJECT.format(BOX), 2 * OBJECT.format(BOX)),
+            "sub/b.xml": VOC,
+        },
+        [("a.png", "object 2 is object 1 again, and left out", False)],
+    ),
+    "cvat, twice": (
+        cvat(2 * CVAT_BOX),
+        [("a.png", "object 2 is object 1 again, and left out", False)],
+    ),
+    "nearly twice": (
+        table("a.png,x,2,2,22,18", "a.png,y,2,2,22,17.5", "a.png,x,2,2,9,9"),
+        [("a.png", "1 and 2, x and y, are at nearly the same", False)],
+    ),
+    "coco, a crowd": (
+        coco(
+            {"bbox": [2, 2, 9, 9]},
+            {"bbox": [0, 0, 30, 20], "iscrowd": 1},
+            {"bbox": [0, 0, 20, 20], "ignore": 1},
+        ),
+        [
+            ("a.png", f"annotation {i} .* marked as a crowd .*left out", False)
+            for i in (1, 2)
+        ],
+    ),
+    "coco, tables make floats and strings of ids": (
+        coco({"bbox": [2, 2, 9, 9], "image_id": 1.0, "category_id": "5"}),
+        [],
+    ),
+    "hardly a pixel": (
+        table("a.png,x,1,1,2.9,9", "a.png,x,1,1,9,2.5", "a.png,x,1,1,3,3"),
+        [
+            ("a.png", f"box {i} .* is less than 2 pixels wide or high", False)
+            for i in (1, 2)
+        ],
+    ),
+    "corners the other way round": (
+        table("a.png,x,9,1,2,9"),
+        [("a.png", "box 1 .* no area: its right is left of its left", True)],
+    ),
+    "another size in a table": (
+        {
+            "c.csv": "filename,width,height,class,xmin,ymin,xmax,ymax\n"
+            "a.png,300,200,x,1,1,9,9\nsub/b.png,30,20,x,1,1,9,9\n"
+        },
+        [("a.png", "has 30x20 pixels, annotated are 300x200", True)],
+    ),
+    "another size in CVAT's": (
+        cvat(CVAT_BOX, width=60, height=40),
+        [("a.png", "has 30x20 pixels, annotated are 60x40", True)],
+    ),
+    "a size that is rounded": (
+        cvat(CVAT_BOX, width=29, height=20),
+        [("a.png", "has 30x20 pixels, annotated are 29x20", False)],
+    ),
+    "labels that cannot be seen": (
+        table("a.png,x\x00y,2,2,9,9", "a.png,x\u200b,2,9,9,19"),
+        [
+            ("a.png", r"line 3 .* cannot be seen, 'x\\x00y'", True),
+            ("a.png", r"line 4 .* cannot be seen, 'x\\x200b'", True),
+        ],
+    ),
+    "a kind that is not read": (
+        yolo("0 .5 .5 1 1", **{"c.HEIC": b"ftypheic", "c.txt": "0 .5 .5 1 1"}),
+        [("c.HEIC", "is there, of a kind that is not read: convert", True)],
+    ),
+    "a listed kind that is not read": (
+        {**table("c.HEIC,x,1,1,9,9", "a.png,,,,,"), "c.HEIC": b"ftypheic"},
+        [("c.HEIC", "is there, of a kind that is not read: convert", True)],
+    ),
+    "a kind that is not read, and no annotations": (
+        {**table("a.png,,,,,"), "c.heif": b"ftypheic"},
+        [("c.heif", "a kind that is not read.* no annotations", False)],
+    ),
+    "no bytes": (
+        {**table("a.png,x,1,1,9,9"), "a.png": b""},
+        [("a.png", "is an empty file", True)],
+    ),
+    "another suffix": (
+        table("a.png,,,,,", "a.jpg,x,1,1,9,9"),
+        [
+            ("a.jpg", "a.png is there", True),
+            ("a.jpg", "there is no such file", True),
+        ],
+    ),
+    "a name that no file can have": (
+        coco(images=[{"id": 3, "file_name": "n" * 300 + ".png"}]),
+        [("n" * 300 + ".png", "cannot be opened: File name too long", True)],
     ),
     "yolo, no text": (
         {**yolo(), "a.txt": b"\xff\xfe0 1"},
@@ -426,6 +585,40 @@ def test_a_picture_that_is_cut_short_is_found_by_decoding_it(tmp_path):
         ),
         ({"c.csv": f"{HEADER}{'x' * 200_000}"}, "c.csv must be a CSV .*line 2"),
         (
+            {"c.csv": f'{HEADER}a.png,"x,1,1,9,9\na.png,y",1,1,9,9\n'},
+            r'a cell of line 2 goes on to line 3: a quote \("\) in line 2',
+        ),
+        (
+            {"c.csv": f'{HEADER}a.png,x,1,1,9,9\na.png,"x,1,1,9,9'},
+            "c.csv must be a CSV .*line 3",
+        ),
+        (
+            {"annotations.xml": "<annotations>"},
+            "annotations.xml must be an XML",
+        ),
+        (
+            {"annotations.xml": "<annotations><track/></annotations>"},
+            "an <image> for each .* 'CVAT for images 1.1'.*<track>",
+        ),
+        (
+            {"a.json": '{"shapes": [], "imagePath": "a.png"}', "b.json": "{}"},
+            "Received: a.json is JSON of LabelMe, which is not read: export it",
+        ),
+        (
+            {f"{i}.json": '{"shapes": []}' for i in range(3)},
+            "Received: 0.json and 2 more is JSON of LabelMe",
+        ),
+        ({"c.json": '{"_via_settings": {}}'}, "VGG Image Annotator, which"),
+        ({"c.json": '{"a.png1": {"regions": []}}'}, "VGG Image Annotator"),
+        ({"c.json": '[{"data": {}, "annotations": []}]'}, "Label Studio's own"),
+        ({"c.json": '[{"image": "", "annotations": []}]'}, "Create ML, which"),
+        ({"c.json": '[{"image_id": 1, "score": 1}]'}, "a list of predictions"),
+        ({"ann/a.png.json": '{"objects": [], "size": {}}'}, "Supervisely"),
+        ({"train.tfrecord": b"\x00"}, "train.tfrecord is TFRecord, which"),
+        ({"x.zip": b"PK"}, "Received: x.zip is packed: unpack it"),
+        ({"x.xlsx": b"PK"}, "Received: x.xlsx is a table .* save it as CSV"),
+        ({"sub/c.csv": HEADER}, "Received: sub/c.csv"),
+        (
             {"c.csv": HEADER, "d.csv": HEADER},
             "one CSV .*Received: c.csv, d.csv",
         ),
@@ -434,7 +627,11 @@ def test_a_picture_that_is_cut_short_is_found_by_decoding_it(tmp_path):
             "one JSON .*Received: c.json, d.json",
         ),
         ({"c.json": "{"}, "c.json must be a JSON file, but it is broken"),
-        ({"c.json": b'{"\xff": 1}'}, "c.json must be a JSON file in UTF-8"),
+        ({"c.json": b'{"\xff": 1}'}, "c.json must be a JSON file"),
+        (
+            {"c.json": '{"images": [{"id": 1, "file_name": "a.png"}], "ann'},
+            "c.json must be a JSON file, but it is broken",
+        ),
         ({"c.json": "[]"}, "Received: no list of objects 'images'"),
         ({"c.json": '{"images": []}'}, "no list of objects 'annotations'"),
         ({"c.json": '{"images": [1]}'}, "no list of objects 'images'"),
@@ -477,7 +674,8 @@ def test_names_of_yolo_are_taken_as_they_are_written(tmp_path, file, content):
 
 def test_classes_of_the_same_name_are_one(tmp_path):
     write_picture(tmp_path, "a.png")
-    write(tmp_path, "a.txt", "2 .5 .5 1 1\n1 .5 .5 1 1\n0 .5 .5 1 1")
+    lines = "2 .5 .1 1 .1\n1 .5 .5 1 .1\n0 .5 .9 1 .1"
+    write(tmp_path, "a.txt", lines)
     write(tmp_path, "classes.txt", "x\ny\nx")
     annotations = read_annotations(tmp_path, order="annotated")
     assert annotations.class_names == ("x", "y")
@@ -496,8 +694,15 @@ def test_what_is_no_annotation_is_left_alone(tmp_path):
     write_picture(tmp_path, "a.png")
     for file, content in yolo("0 .5 .5 1 1").items():
         write(tmp_path, file, content)
+    (tmp_path / "sub/b.txt").unlink()
     write(tmp_path, "README.txt", "These are photographs.")
     write(tmp_path, "notes.md", "x")
+    write(tmp_path, "notes.json", '{"categories": []}')
+    write(tmp_path, "losses.csv", "epoch,loss")
+    write(tmp_path, "Thumbs.db", "what Windows leaves")
+    write(tmp_path, "__MACOSX/._a.png", "what a Mac packs")
+    write_picture(tmp_path, ".ipynb_checkpoints/a.png")
+    write_picture(tmp_path, "__MACOSX/b.png")
     write(tmp_path, "._b.png", "what a Mac leaves")
     write(tmp_path, ".cache/c.txt", "0 .5 .5 1 1")
     annotations = read_annotations(tmp_path)
@@ -507,14 +712,27 @@ def test_what_is_no_annotation_is_left_alone(tmp_path):
 def test_a_table_of_a_spreadsheet_is_read(tmp_path):
     write_picture(tmp_path, "a, b.png")
     header = HEADER.replace("\n", "\r\n")
-    content = f'{header}"a, b.png","say ""x""",1,1,2.5,2\r\n'
+    content = f'{header}"a, b.png","say ""x""",1,1,3.5,4\r\n'
     write(tmp_path, "c.csv", content.encode("utf-8-sig"))
     annotations = read_annotations(tmp_path)
     assert annotations.problems == ()
     assert annotations.pictures[0].labels == ('say "x"',)
     np.testing.assert_array_equal(
-        annotations.pictures[0].boxes, [[1, 1, 2.5, 2]]
+        annotations.pictures[0].boxes, [[1, 1, 3.5, 4]]
     )
+
+
+def test_boxes_in_per_cent_are_noted(tmp_path):
+    rows = [f"{i}.png,x,25,10,{60 + 10 * i},100\n" for i in range(5)]
+    for i in range(5):
+        write_picture(tmp_path, f"{i}.png", (600, 201))
+    write(tmp_path, "c.csv", HEADER + "".join(rows))
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.file == "." and not problem.broken
+    assert "are they per cent" in problem.what
+    # A picture that is no larger, or a box beyond, is reason to doubt it.
+    write(tmp_path, "c.csv", HEADER + "".join(rows[1:] + ["0.png,x,1,1,9,101"]))
+    assert read_annotations(tmp_path).problems == ()
 
 
 def test_names_are_sorted_as_people_do():

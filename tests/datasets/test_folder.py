@@ -40,7 +40,10 @@ def many(directory, count, prefix=""):
     """Pictures in a table, one of them with more objects than the others."""
     lines = [HEADER]
     for i in range(count):
-        picture(directory / f"{prefix}{i}.png", counted((9, 7)))
+        # No two are the same.
+        pixels = counted((9, 7))
+        pixels[0, 0] = i % 256, i // 256, sum(map(ord, prefix))
+        picture(directory / f"{prefix}{i}.png", pixels)
         lines.append(f"{prefix}{i}.png,{prefix}x,1,1,5,5")
     lines.append(f"{prefix}0.png,{prefix}y,5,1,9,5")
     (directory / "boxes.csv").write_text("\n".join(lines))
@@ -81,7 +84,12 @@ def test_problems_are_of_the_split_of_their_picture(tmp_path):
         "test": {"boxes.csv", min(TEST_OF_60)},
     }
     whole, annotations = read_folder(tmp_path), read_annotations(tmp_path)
-    assert whole.problems == tuple(sorted(annotations.problems))
+    # The only object of that class is on a picture that cannot be used.
+    unused = "no object that can be used has a class of y"
+    assert {p for p in whole.problems if p.what != unused} == set(
+        annotations.problems
+    )
+    assert len(whole.problems) == len(annotations.problems) + 1
     assert [p.path for p in whole.pictures] == [
         p.path for p in annotations.pictures
     ]
@@ -136,7 +144,7 @@ def test_without_a_folder_for_tests_they_are_taken_out_of_training(tmp_path):
     assert not names(parts["test"]) & names(parts["train"])
     assert len(parts["test"].pictures) + len(parts["train"].pictures) == 50
     many(tmp_path / "valid", 4, "w")
-    with pytest.raises(ValueError, match="Received: valid, val"):
+    with pytest.raises(ValueError, match="Received: val, valid"):
         read_splits(tmp_path)
 
 
@@ -156,7 +164,10 @@ def test_splits_of_yolo_may_be_inside_of_images_and_labels(tmp_path):
     assert [len(parts[split].pictures) for split in parts] == [4, 1, 0]
     assert [len(parts[split].problems) for split in parts] == [0, 0, 1]
     assert parts["test"].problems[0].file == "images/test/a.png"
-    assert folder(tmp_path, "train", image_size=9).num_pictures == 4
+    with pytest.warns(
+        UserWarning, match="no object that .* class of unused: 1;"
+    ):
+        assert folder(tmp_path, "train", image_size=9).num_pictures == 4
 
 
 def test_all_splits_have_sequences_and_classes_alike(tmp_path):
@@ -171,13 +182,20 @@ def test_all_splits_have_sequences_and_classes_alike(tmp_path):
     assert train.seed != test.seed and train.jitter == 0.1
     assert test.num_pictures == 3
     with (tmp_path / "test" / "boxes.csv").open("a") as file:
-        file.write("\nt0.png,ty,1,1,5,5")
-    with pytest.raises(ValueError, match="test/t0.png: has 3 objects, 2 are"):
-        folder(tmp_path, "test", image_size=9)
-    test = folder(tmp_path, "test", image_size=9, max_objects=3)
+        file.write("\nt0.png,ty,1,3,5,7")
+    # The most of all splits, which is more than in training: that is said.
+    test = folder(tmp_path, "test", image_size=9)
     assert test.num_targets == 4
-    test = folder(tmp_path, "test", image_size=9, skip_broken=True)
-    assert test.num_pictures == 2
+    what = "more objects than any for training: 1, as test/t0.png "
+    with pytest.warns(UserWarning, match=what):
+        train = folder(tmp_path, "train", image_size=9)
+    assert train.num_targets == 4
+    few = dict(image_size=9, max_objects=2)
+    with pytest.raises(ValueError, match="test/t0.png: has 3 objects, 2 are"):
+        folder(tmp_path, "test", **few)
+    with pytest.warns(UserWarning, match="files left out: 1, as test/t0.png "):
+        test = folder(tmp_path, "test", skip_broken=True, **few)
+    assert test.num_pictures == 2 and test.num_targets == 3
 
 
 def test_a_split_that_is_unknown_or_empty_is_refused(tmp_path, four):
@@ -192,7 +210,15 @@ def test_a_split_that_is_unknown_or_empty_is_refused(tmp_path, four):
 
 def test_options_reach_the_annotations(four):
     options = dict(image_size=9, annotation_format="csv", order="annotated")
-    train = folder(four, "train", **options)
+    with pytest.warns(UserWarning) as said:
+        train = folder(four, "train", **options)
+    said = [str(warning.message) for warning in said]
+    assert "more objects than any" in said[0] and len(said) == 2
+    # They are listed with the last one first.
+    assert (
+        "`--set order=lines`) takes: 1, as a.png (is read 2, 1 line"
+        in (said[1])
+    )
     for file in train.pictures:
         _, objects = PICTURES[file.path.relative_to(four).as_posix()]
         assert file.labels == tuple(label for label, _ in objects[::-1])
@@ -259,7 +285,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [HEADER]
     for i in range(12):
-        picture(pathlib.Path("my_photos", f"{i}.png"), counted((30, 20)))
+        pixels = counted((30, 20)) + np.uint8(i)
+        picture(pathlib.Path("my_photos", f"{i}.png"), pixels)
         lines += [f"{i}.png,0,12,2,19,9", f"{i}.png,7,2,2,9,9"]
     pathlib.Path("my_photos", "boxes.csv").write_text("\n".join(lines))
     Image.new("L", (100, 100)).save("digit.png")
@@ -269,7 +296,9 @@ def test_the_examples_run(tmp_path, monkeypatch):
         *("datasets.pictures", "datasets.annotation_formats"),
         "datasets.annotation_formats.entries",
         *("datasets.annotations", "datasets.annotated_pictures"),
-        *("datasets.folder", "visualization.contact_sheet"),
+        *("datasets.folder", "datasets.split_problems"),
+        "datasets.annotation_formats.unread",
+        *("visualization.canvas", "visualization.contact_sheet"),
     ):
         module = importlib.import_module(f"keras_edram.{name}")
         for example in finder.find(module, globs={**shared, **vars(module)}):

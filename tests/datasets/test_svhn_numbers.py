@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import warnings
 
 import h5py
 import numpy as np
@@ -513,12 +514,17 @@ def test_splits_of_svhn_are_apart_and_leave_out_six_digits(
     fractions = sorted(hash_fraction(f"train/{i}.png") for i in (1, 2, 3))
     monkeypatch.setattr(svhn_module, "VALIDATION_FRACTION", fractions[1])
     options = dict(image_size=(12, 16), margin=0.0)
-    names = {}
+    names, said = {}, []
     for split in ("train", "validation", "test"):
-        data = svhn(split, **options)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            data = svhn(split, **options)
+        said += [str(warning.message) for warning in caught]
         assert data.num_targets == 6 and data.num_classes == 11
         names[split] = [picture.path.as_posix() for picture in data.pictures]
         assert all(picture.image is None for picture in data.pictures)
+    left_out = "files left out: 1, as train/10.png (has 6 objects, 5 are"
+    assert [text.startswith(left_out) for text in said] == [True]
     assert sorted(names["train"] + names["validation"]) == [
         "train/1.png",
         "train/2.png",

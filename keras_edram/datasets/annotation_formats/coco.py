@@ -1,14 +1,18 @@
 """Annotations as COCO JSON."""
 
+import itertools
 import os
+import re
 
 from keras_edram import files
 from keras_edram.datasets.annotation_formats.entries import (
-    Entry,
+    SPLIT_FOLDERS,
     Format,
     Problem,
     Source,
     add_object,
+    box_around,
+    clean_label,
     find_files,
     finite,
     only,
@@ -16,11 +20,39 @@ from keras_edram.datasets.annotation_formats.entries import (
     sorted_names,
     without_entry,
 )
+from keras_edram.datasets.annotation_formats.lookup import Pictures
 
 COCO_LISTS = ("images", "annotations", "categories")
+# Marks of what is no single object, and what they then are.
+LEFT_OUT = ("iscrowd", "ignore")
+MARKED = (1, "1", "true")
+CROWD = "marked as a crowd or to be ignored: left out"
+# What names of files say of their split, as instances_val2017.json.
+SPLIT_IN_NAME = re.compile(
+    r"(?:^|[^a-z])((train|validation|valid|val|test)(?:\d{4})?)(?![a-z\d])",
+    re.IGNORECASE,
+)
 
 
-def _find(directory):
+def is_coco(path):
+    """Whether a JSON file has a list of images; most others have not."""
+    return re.search(rb'"images"\s*:\s*\[', path.read_bytes()) is not None
+
+
+def split_files(directory):
+    """The files of the splits, if there is one for each: split -> path."""
+    found = {}
+    for path in _find(directory):
+        named = SPLIT_IN_NAME.search(path.stem)
+        for split, names in SPLIT_FOLDERS.items():
+            if named and named[2].lower() in names:
+                found.setdefault(split, []).append(path)
+    if len(found) < 2 or any(len(paths) > 1 for paths in found.values()):
+        return {}
+    return {split: path for split, (path,) in found.items()}
+
+
+def _jsons(directory):
     return [
         path
         for folder in (directory, directory / "annotations")
@@ -28,49 +60,83 @@ def _find(directory):
     ]
 
 
+def _find(directory):
+    found = [path for path in _jsons(directory) if is_coco(path)]
+    # COCO's own archive has captions and key points, too.
+    return [p for p in found if p.name.startswith("instances_")] or found
+
+
 def _read(directory):
-    path = only(_find(directory), directory, "JSON")
+    paths = _find(directory) or _jsons(directory)
+    source = read_file(only(paths, directory, "JSON"), directory)
+    lost = without_entry(directory, source.entries)
+    return source._replace(problems=source.problems + lost)
+
+
+def read_file(path, directory):
+    """Reads one file of the annotations in a folder.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        directory: `pathlib.Path` of the folder; the pictures are in it, in its
+            `images/`, or in either's folder of the split that the file is
+            named after, as `train2017/` of `instances_train2017.json`.
+
+    Returns:
+        `Source`, without the pictures that nothing is said about.
+    """
     file = relative_name(path, directory)
     images, annotations, categories = _lists(path)
     names = {
-        str(category.get("id")): str(category.get("name", "")).strip()
+        _key(category.get("id")): clean_label(str(category.get("name", "")))
         for category in categories
     }
-    by_id, problems = _entries(directory, images)
+    by_id, problems = _entries(_pictures(path, directory), images)
     used = set()
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {annotation.get('id', number)}"
-        key = str(annotation.get("image_id"))
+        key = _key(annotation.get("image_id"))
         if key not in by_id:
             problems.append(f"{where} is of image {key}, which is not listed")
             continue
-        category = str(annotation.get("category_id"))
+        if any(annotation.get(mark) in MARKED for mark in LEFT_OUT):
+            what = f"{where} of {file} is no single object, but {CROWD}"
+            by_id[key].notes.append((what, f"objects {CROWD}"))
+            continue
+        category = _key(annotation.get("category_id"))
         used.add(category)
         add_object(
             by_id[key],
             f"{where} of {file}",
             names.get(category),
-            _box(annotation.get("bbox")),
+            _box(annotation),
             f"a category without a name, {category}",
         )
     entries = _merge_same_files(by_id.values())
     problems = [Problem(file, what, True) for what in problems]
-    return Source(
-        entries,
-        [names[key] for key in sorted_names(used) if names.get(key)],
-        problems + without_entry(directory, entries),
-    )
+    class_names = [names[key] for key in sorted_names(used) if names.get(key)]
+    return Source(entries, class_names, problems)
+
+
+def _pictures(path, directory):
+    """Where the pictures of a file are: in the folder of its split, if any."""
+    named = SPLIT_IN_NAME.search(path.stem)
+    if named:
+        for folder in (directory, directory / "images"):
+            if (folder / named[1]).is_dir():
+                return Pictures(folder / named[1])
+    return Pictures(directory)
+
+
+def _key(value):
+    """An id as a string; tables make floats of whole numbers."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def _lists(path):
-    try:
-        content = files.read_json(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} must be a JSON file in UTF-8, but is not ({error}). Save "
-            "it as that."
-        ) from error
-    lists = []
+    content, lists = files.read_json(path), []
     for name in COCO_LISTS:
         values = content.get(name) if isinstance(content, dict) else None
         if not isinstance(values, list) or not all(
@@ -84,17 +150,15 @@ def _lists(path):
     return lists
 
 
-def _entries(directory, images):
+def _entries(pictures, images):
     """The entries by the ids of the images, and what is wrong with others."""
     by_id, problems = {}, []
     for number, image in enumerate(images, start=1):
-        name, key = image.get("file_name"), str(image.get("id"))
+        name, key = image.get("file_name"), _key(image.get("id"))
         if not isinstance(name, str) or not name or image.get("id") is None:
             problems.append(f"image {number} must have a file_name and an id")
             continue
-        picture = directory / name
-        if not picture.is_file() and (directory / "images" / name).is_file():
-            picture = directory / "images" / name
+        entry = pictures.new_entry(name)
         if key in by_id:
             what = (
                 f"shares its id {key} with image {number} of the list, {name}"
@@ -102,14 +166,22 @@ def _entries(directory, images):
             by_id[key].problems.append(what)
             # Whose the objects are is not known: neither can be used.
             key = f"{key} of image {number}"
-            by_id[key] = Entry(picture, [], [], [what])
-            continue
+            entry.problems.append(what)
         size = finite((image.get("width"), image.get("height")), 2)
-        by_id[key] = Entry(picture, [], [], [], size=size or (0, 0))
+        if size:
+            entry.sizes.append(tuple(size))
+        by_id[key] = entry
     return by_id, problems
 
 
-def _box(bbox):
+def _box(annotation):
+    """Its box; without one, what holds its polygons."""
+    bbox, polygons = annotation.get("bbox"), annotation.get("segmentation")
+    if not bbox and isinstance(polygons, list):
+        try:
+            return box_around([*map(float, itertools.chain(*polygons))])
+        except (TypeError, ValueError):
+            return None
     numbers = finite(bbox, 4) if isinstance(bbox, list) else None
     if numbers is None:
         return None
@@ -128,4 +200,4 @@ def _merge_same_files(entries):
     return list(merged.values())
 
 
-FORMAT = Format("a *.json in it or in annotations/", _find, _read)
+FORMAT = Format("a *.json in it or in annotations/", _find, _read, _jsons)

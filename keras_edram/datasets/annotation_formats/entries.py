@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import re
+import unicodedata
 from typing import NamedTuple
 
 ANNOTATION_SUFFIXES = frozenset((".csv", ".json", ".txt", ".xml"))
@@ -14,6 +15,23 @@ PICTURE_SUFFIXES = frozenset(
         *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
+# Pictures, too, but of kinds that Pillow does not read, or only in part.
+UNREAD_SUFFIXES = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".pdf", ".eps"),
+        *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
+        *(".exr", ".hdr", ".tga", ".dcm"),
+    )
+)
+UNREAD = "is there, of a kind that is not read: convert it to JPEG or PNG"
+# What systems leave in folders, beside what is hidden.
+JUNK_FOLDERS = ("__MACOSX", "@eaDir")
+# The folder itself, where a `Problem` names a file in it.
+WHOLE = "."
+# Names in one line, at most.
+LISTED_AT_MOST = 10
+# Categories of letters: control, half of one, the end of a line.
+INVISIBLE = ("Cc", "Cs", "Zl", "Zp")
 # The names of the folders of each split.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -27,15 +45,18 @@ class Problem(NamedTuple):
 
     Attributes:
         file: String, the file relative to the folder; the picture, unless what
-            is wrong belongs to no picture.
+            is wrong belongs to no picture; `"."` for the folder as a whole.
         what: String, what is wrong.
         broken: Boolean, whether the file cannot be used; otherwise this is a
             warning.
+        kind: String, what warnings of one kind are called together. Defaults
+            to what is wrong.
     """
 
     file: str
     what: str
     broken: bool
+    kind: str = ""
 
 
 class Entry(NamedTuple):
@@ -46,17 +67,19 @@ class Entry(NamedTuple):
         labels: List of strings.
         boxes: List of left, top, right, bottom.
         problems: List of strings, for which the picture cannot be used.
+        notes: List of `(what, kind)`, for which it can, see `Problem`.
+        sizes: List of widths and heights that are annotated, if any.
         fractions: Boolean, whether boxes are in fractions of the picture's
             sides; otherwise in pixels.
-        size: Width and height that are annotated; 0 if they are not.
     """
 
     path: pathlib.Path
     labels: list
     boxes: list
     problems: list
+    notes: list
+    sizes: list
     fractions: bool = False
-    size: tuple = (0, 0)
 
 
 class Source(NamedTuple):
@@ -80,11 +103,19 @@ class Format(NamedTuple):
         looks_like: String, what to look for in a folder.
         find: Function of the folder, returns what is there, if anything.
         read: Function of the folder, returns `Source`.
+        files: Function of the folder, returns files that may be meant so, of
+            which reading says what they lack.
     """
 
     looks_like: str
     find: collections.abc.Callable
     read: collections.abc.Callable
+    files: collections.abc.Callable = lambda directory: []
+
+
+def new_entry(path, fractions=False):
+    """An `Entry` of a picture that nothing is known about yet."""
+    return Entry(path, [], [], [], [], [], fractions)
 
 
 def sorted_names(names):
@@ -105,6 +136,44 @@ def sorted_names(names):
     return sorted(set(names), key=parts)
 
 
+def printable(text):
+    """The text on one line: what cannot be shown is written as its number.
+
+    Example:
+
+    >>> print(printable("a" + chr(10) + "b.png"))
+    a\\x0ab.png
+    """
+    # A name that is not UTF-8 has its bytes as single surrogates.
+    text = text.encode("utf-8", "surrogateescape")
+    text = text.decode("utf-8", "backslashreplace")
+    return "".join(
+        letter if is_visible(letter) else f"\\x{ord(letter):02x}"
+        for letter in text
+    )
+
+
+def listed(names):
+    """Names in one line, of many the first few and how many more.
+
+    Example:
+
+    >>> listed(["bolt", "nut"])
+    'bolt, nut'
+    """
+    names = [printable(name) for name in names]
+    if len(names) > LISTED_AT_MOST:
+        more = len(names) - LISTED_AT_MOST
+        names[LISTED_AT_MOST:] = [f"... and {more:,} more"]
+    return ", ".join(names) or "-"
+
+
+def is_visible(letter):
+    """Whether a letter can be told from nothing, and stays on its line."""
+    category = unicodedata.category(letter)
+    return category not in INVISIBLE and letter not in "\u200b\ufeff"
+
+
 def relative_name(path, directory):
     """The path as a string, from the folder on if it lies in there.
 
@@ -114,23 +183,48 @@ def relative_name(path, directory):
     'new/a.png'
     """
     try:
-        return pathlib.Path(path).relative_to(directory).as_posix()
+        name = pathlib.Path(path).relative_to(directory).as_posix()
     except (TypeError, ValueError):  # no folder, or another one
-        return str(path)
+        name = str(path)
+    return printable(name)
+
+
+def folded(name):
+    """What names share that differ in case or Unicode's normal form alone."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def find_files(directory, suffixes, *, deep=True):
-    """All files with one of the suffixes that are not hidden, sorted."""
-    found = directory.rglob("*") if deep else directory.glob("*")
+    """All files with one of the suffixes that are not hidden, sorted.
+
+    Links to folders are followed, and no folder is looked at twice.
+    """
+    if not directory.is_dir():
+        return []
     return sorted(
         path
-        for path in found
+        for folder in (_folders(directory) if deep else [directory])
+        for path in folder.iterdir()
         if path.suffix.lower() in suffixes
-        and not any(
-            part.startswith(".") for part in path.relative_to(directory).parts
-        )
+        and not path.name.startswith(".")
         and path.is_file()
     )
+
+
+def _folders(directory):
+    """The folder and all in it, links last: a loop ends where it began."""
+    seen, folders, links = set(), [directory], []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        yield folder
+        for path in sorted(folder.iterdir()):
+            hidden = path.name.startswith(".") or path.name in JUNK_FOLDERS
+            if path.is_dir() and not hidden:
+                (links if path.is_symlink() else folders).append(path)
 
 
 def only(paths, directory, kind):
@@ -166,12 +260,48 @@ def finite(values, count):
     return numbers
 
 
+def box_around(numbers):
+    """The box around points, x and y in turns; `None` if they have none.
+
+    Example:
+
+    >>> box_around([3, 4, 9, 1, 5, 8])
+    [3, 1, 9, 8]
+    """
+    if not numbers or len(numbers) < 4 or len(numbers) % 2:
+        return None
+    x, y = numbers[::2], numbers[1::2]
+    return [min(x), min(y), max(x), max(y)]
+
+
+def clean_label(text):
+    """A label without the white space, or the byte order mark, around it.
+
+    Example:
+
+    >>> clean_label(" dog ")
+    'dog'
+    """
+    return text.strip().strip("\ufeff").strip()
+
+
 def add_object(entry, where, label, box, no_label="no label"):
     """Adds an object, or notes what is wrong `where` it stands."""
     if not label:
         entry.problems.append(f"{where} has {no_label}")
+    elif not all(map(is_visible, label)):
+        entry.problems.append(
+            f"{where} has a label with a character that cannot be seen, "
+            f"'{printable(label)}'"
+        )
     elif box is None:
         entry.problems.append(f"{where} has no box of 4 numbers")
+    elif not entry.fractions and 0 <= min(box) < max(box) <= 1:
+        numbers = ", ".join(f"{side:g}" for side in box)
+        entry.problems.append(
+            f"{where} must have a box in pixels, but ({numbers}) look like "
+            "fractions of the picture's sides"
+        )
     else:
         entry.labels.append(label)
         entry.boxes.append(box)
@@ -179,9 +309,14 @@ def add_object(entry, where, label, box, no_label="no label"):
 
 def without_entry(directory, entries):
     """Warnings of the pictures in the folder that nothing is said about."""
-    known = {os.path.normpath(entry.path) for entry in entries}
-    return [
-        Problem(relative_name(path, directory), "has no annotations", False)
-        for path in find_files(directory, PICTURE_SUFFIXES)
-        if os.path.normpath(path) not in known
-    ]
+    known = {os.path.realpath(entry.path) for entry in entries}
+    problems = []
+    for path in find_files(directory, PICTURE_SUFFIXES | UNREAD_SUFFIXES):
+        if os.path.realpath(path) not in known:
+            what = "has no annotations"
+            if path.suffix.lower() in UNREAD_SUFFIXES:
+                what = f"{UNREAD}; it has no annotations"
+            problems.append(
+                Problem(relative_name(path, directory), what, False)
+            )
+    return problems

@@ -4,14 +4,20 @@ import collections
 
 from keras_edram.datasets.annotation_formats.entries import (
     PICTURE_SUFFIXES,
+    UNREAD,
+    UNREAD_SUFFIXES,
+    Problem,
     find_files,
+    folded,
+    relative_name,
 )
-
-NO_PICTURE = "there is no picture of its name"
 
 
 def pair(pictures_folder, texts_folder, suffix):
     """Pictures and annotation files by what they share of their paths.
+
+    What differs in case or Unicode's normal form alone is shared, too, where
+    no other is meant.
 
     Returns:
         `(pictures, texts)`, dictionaries of the path without its suffix ->
@@ -19,13 +25,24 @@ def pair(pictures_folder, texts_folder, suffix):
     """
     pictures = collections.defaultdict(list)
     for path in find_files(pictures_folder, PICTURE_SUFFIXES):
-        stem = path.relative_to(pictures_folder).with_suffix("")
-        pictures[stem].append(path)
+        pictures[_stem(path, pictures_folder)].append(path)
     texts = {
-        path.relative_to(texts_folder).with_suffix(""): path
+        _stem(path, texts_folder): path
         for path in find_files(texts_folder, {suffix})
     }
+    paired = pictures.keys() & texts.keys()
+    lonely = collections.defaultdict(lambda: ([], []))
+    for place, stems in enumerate((pictures, texts)):
+        for stem in stems.keys() - paired:
+            lonely[folded(stem)][place].append(stem)
+    for of_pictures, of_texts in lonely.values():
+        if len(of_pictures) == len(of_texts) == 1:
+            texts[of_pictures[0]] = texts.pop(of_texts[0])
     return pictures, texts
+
+
+def _stem(path, folder):
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def paired_folders(directory, pictures, texts):
@@ -45,3 +62,25 @@ def note_same_stem(entries, pictures):
             entries[path].problems.append(
                 f"has the name of {others}, too: whose are the annotations?"
             )
+
+
+def without_picture(texts, directory, pictures_folder, texts_folder):
+    """Problems of annotation files that belong to no picture that is read.
+
+    Args:
+        texts: Paths of these files.
+        directory: `pathlib.Path` of the folder.
+        pictures_folder: Path of the folder of the pictures.
+        texts_folder: Path of the folder of the annotation files.
+    """
+    unread = {
+        folded(_stem(path, pictures_folder)): path
+        for path in find_files(pictures_folder, UNREAD_SUFFIXES)
+    }
+    problems = []
+    for text in texts:
+        path = unread.get(folded(_stem(text, texts_folder)))
+        what = "there is no picture of its name" if path is None else UNREAD
+        file = relative_name(path or text, directory)
+        problems.append(Problem(file, what, True))
+    return problems

@@ -2,22 +2,22 @@
 
 from xml.etree import ElementTree
 
+from keras_edram.datasets.annotation_formats import cvat
 from keras_edram.datasets.annotation_formats.entries import (
-    Entry,
     Format,
-    Problem,
     Source,
     add_object,
+    clean_label,
     find_files,
     finite,
-    relative_name,
+    new_entry,
     without_entry,
 )
 from keras_edram.datasets.annotation_formats.paired_files import (
-    NO_PICTURE,
     note_same_stem,
     pair,
     paired_folders,
+    without_picture,
 )
 
 VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -28,28 +28,27 @@ def _folders(directory):
 
 
 def _find(directory):
-    return find_files(_folders(directory)[1], {".xml"})
+    paths = find_files(_folders(directory)[1], {".xml"})
+    return [path for path in paths if not cvat.is_cvat(path)]
 
 
 def _read(directory):
-    pictures, texts = pair(*_folders(directory), ".xml")
+    folders = _folders(directory)
+    pictures, texts = pair(*folders, ".xml")
     entries = {
         path: _entry(path, text)
         for stem, text in texts.items()
         for path in pictures.get(stem, ())
     }
     note_same_stem(entries, [pictures.get(stem, ()) for stem in texts])
-    problems = [
-        Problem(relative_name(text, directory), NO_PICTURE, True)
-        for stem, text in texts.items()
-        if stem not in pictures
-    ]
+    alone = [text for stem, text in texts.items() if stem not in pictures]
+    problems = without_picture(alone, directory, *folders)
     entries = list(entries.values())
     return Source(entries, None, problems + without_entry(directory, entries))
 
 
 def _entry(path, text):
-    entry = Entry(path, [], [], [])
+    entry = new_entry(path)
     try:
         root = ElementTree.fromstring(text.read_bytes())
     except (ElementTree.ParseError, LookupError, ValueError) as error:
@@ -61,13 +60,14 @@ def _entry(path, text):
         )
     for number, element in enumerate(root.findall("object"), start=1):
         sides = _numbers(element, "bndbox", VOC_SIDES)
-        if sides is not None:
-            # Pixels count from 1, and the box holds the last one.
-            sides = [sides[0] - 1, sides[1] - 1, *sides[2:]]
-        label = (element.findtext("name") or "").strip()
+        label = clean_label(element.findtext("name") or "")
         add_object(entry, f"object {number} of {text.name}", label, sides)
+    # Pixels count from 1, and the box holds the last one.
+    entry.boxes[:] = [[x - 1, y - 1, *rest] for x, y, *rest in entry.boxes]
     size = _numbers(root, "size", ("width", "height"))
-    return entry._replace(size=size or (0, 0))
+    if size:
+        entry.sizes.append(tuple(size))
+    return entry
 
 
 def _numbers(element, parent, names):

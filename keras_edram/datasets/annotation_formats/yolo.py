@@ -2,21 +2,28 @@
 
 from keras_edram.datasets.annotation_formats.entries import (
     SPLIT_FOLDERS,
-    Entry,
     Format,
-    Problem,
     Source,
     add_object,
+    clean_label,
+    find_files,
     finite,
+    new_entry,
     read_text,
-    relative_name,
 )
 from keras_edram.datasets.annotation_formats.paired_files import (
-    NO_PICTURE,
     note_same_stem,
     pair,
     paired_folders,
+    without_picture,
 )
+
+# Where the names of the classes are: one a line, or as `names`.
+NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
+YAML_SUFFIXES = frozenset((".yaml", ".yml"))
+NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
+# Fractions are rounded: what is so little beyond 0 to 1 is still one.
+ROUNDING = 1e-3
 
 
 def _folders(directory):
@@ -33,26 +40,32 @@ def _find(directory):
 
 def _read(directory):
     names = _names(directory)
-    pictures, texts = pair(*_folders(directory), ".txt")
+    folders = _folders(directory)
+    pictures, texts = pair(*folders, ".txt")
     entries = {
         path: _entry(path, texts.get(stem), names)
         for stem, same in pictures.items()
         for path in same
     }
     note_same_stem(entries, pictures.values())
-    problems = [
-        Problem(relative_name(text, directory), NO_PICTURE, True)
+    alone = [
+        text
         for stem, text in texts.items()
         if stem not in pictures and _is_yolo(text)
     ]
+    problems = without_picture(alone, directory, *folders)
     class_names = [name for name in names.values() if name]
     return Source(list(entries.values()), class_names, problems)
 
 
 def _entry(path, text, names):
-    entry = Entry(path, [], [], [], fractions=True)
+    entry = new_entry(path, fractions=True)
+    if text is None:
+        what = "has no label file, and is taken to have no objects"
+        entry.notes.append((what, NO_LABEL_FILE))
+        return entry
     try:
-        lines = read_text(text).split("\n") if text else []
+        lines = read_text(text).split("\n")
     except ValueError:
         entry.problems.append(f"{text.name} is no text in UTF-8")
         return entry
@@ -64,13 +77,22 @@ def _entry(path, text, names):
 
 
 def _add_line(entry, where, line, names):
-    values = finite(line.split(), 5)
+    cells = line.split()
+    values = finite(cells, 5)
     if values is None:
+        what = f"{where} must be 5 numbers, class cx cy w h, but is "
+        if len(cells) > 6 and len(cells) % 2 and finite(cells, len(cells)):
+            what += "a polygon: export boxes, not segments or turned boxes. "
+        entry.problems.append(f"{what}{line[:40]!r}")
+        return
+    index, *sides = values
+    if not all(-ROUNDING <= side <= 1 + ROUNDING for side in sides):
         entry.problems.append(
-            f"{where} must be 5 numbers, class cx cy w h, but is {line[:40]!r}"
+            f"{where} must be fractions of the picture's sides, 0 to 1, but is "
+            f"{line[:40]!r}"
         )
         return
-    index, x, y, width, height = values
+    x, y, width, height = sides
     box = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
     no_name = f"a class without a name, {index:g}"
     add_object(entry, where, names.get(index), box, no_name)
@@ -88,14 +110,17 @@ def _is_yolo(path):
 def _names(directory):
     """The names of the classes by their index."""
     folders = [directory, directory / "labels"]
-    if directory.resolve().name in sum(SPLIT_FOLDERS.values(), ()):
+    if directory.resolve().name.lower() in sum(SPLIT_FOLDERS.values(), ()):
         folders.append(directory / "..")  # all splits may have one list
     for folder in folders:
-        if (folder / "data.yaml").is_file():
-            return _yaml_names(folder / "data.yaml")
-        if (folder / "classes.txt").is_file():
-            lines = read_text(folder / "classes.txt").split("\n")
-            return {index: line.strip() for index, line in enumerate(lines)}
+        yamls = find_files(folder, YAML_SUFFIXES, deep=False)
+        for path in sorted(yamls, key=lambda path: path.stem != "data"):
+            if path.stem == "data" or b"names:" in path.read_bytes():
+                return _yaml_names(path)
+        for name in NAME_LISTS:
+            if (folder / name).is_file():
+                lines = map(clean_label, read_text(folder / name).split("\n"))
+                return dict(enumerate(lines))
     raise ValueError(
         f"{directory} must have the names of the classes, as `names: [...]` in "
         "data.yaml or one a line in classes.txt. Received: neither file"
@@ -112,7 +137,7 @@ def _yaml_names(path):
         if isinstance(names, list):
             names = dict(enumerate(names))
         indices = sorted(names, key=int)
-        return {int(index): names[index].strip() for index in indices}
+        return {int(index): clean_label(names[index]) for index in indices}
     except Exception as error:  # whatever is missing or of another kind
         raise ValueError(
             f"{path} must have the names of the classes as `names`, a list or "

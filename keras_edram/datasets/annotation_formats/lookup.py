@@ -1,0 +1,112 @@
+"""The picture files that annotations name, wherever an export put them."""
+
+import collections
+import functools
+import os
+
+from keras_edram.datasets.annotation_formats.entries import (
+    PICTURE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    find_files,
+    folded,
+    new_entry,
+    printable,
+    relative_name,
+)
+
+ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
+
+
+class Pictures:
+    """The entries of pictures, by the names that annotations call them.
+
+    A name is a path from the folder on, or from its `images/`. Exports bring
+    names of other machines: one with `\\` for `/`, or with folders that are not
+    there, is that of the picture whose path ends it; else of the only picture
+    with its last part, and then of the only one that differs from it in case
+    or Unicode's normal form alone, both of which is noted.
+
+    Args:
+        directory: `pathlib.Path` of the annotated folder.
+    """
+
+    def __init__(self, directory):
+        self.directory = directory
+        self._folders = (directory, directory / "images")
+        self._entries = {}
+
+    def entry(self, name):
+        """The entry of a name: of one picture always the same."""
+        new = self.new_entry(name)
+        entry = self._entries.setdefault(os.path.normpath(new.path), new)
+        entry.notes.extend(n for n in new.notes if n not in entry.notes)
+        return entry
+
+    def entries(self):
+        """All that `entry` gave."""
+        return list(self._entries.values())
+
+    def new_entry(self, name):
+        """An entry of a name, with what is odd about it."""
+        name = name.replace("\\", "/")
+        for folder in self._folders:
+            if _is_file(folder / name):
+                return new_entry(folder / name)
+        parts = [part for part in name.split("/") if part]
+        last = parts[-1] if parts else ""
+        same = self._by_name[last]
+        ends = [path for path in same if self._ends(path, parts)]
+        if len(ends) == 1:
+            return new_entry(ends[0])
+        alike = same or self._by_folded_name[folded(last)]
+        if len(alike) == 1:
+            entry = new_entry(alike[0])
+            what = f"is taken for {printable(name)}, which is not there"
+            entry.notes.append((what, ELSEWHERE))
+            return entry
+        entry = new_entry(self.directory / name)
+        alike = alike or self._by_stem[folded(os.path.splitext(last)[0])]
+        for path in alike:
+            what = f"{relative_name(path, self.directory)} is there"
+            if path.suffix.lower() in UNREAD_SUFFIXES:
+                what += ", of a kind that is not read: convert it"
+            entry.problems.append(what)
+        return entry
+
+    def _ends(self, path, parts):
+        """Whether the path from a folder on is the end of a name."""
+        for folder in self._folders:
+            if path.is_relative_to(folder):
+                found = path.relative_to(folder).parts
+                if tuple(parts[-len(found) :]) == found:
+                    return True
+        return False
+
+    @functools.cached_property
+    def _by_name(self):
+        return self._pictures_by(lambda path: path.name)
+
+    @functools.cached_property
+    def _by_folded_name(self):
+        return self._pictures_by(lambda path: folded(path.name))
+
+    @functools.cached_property
+    def _by_stem(self):
+        return self._pictures_by(lambda path: folded(path.stem))
+
+    @functools.cached_property
+    def _files(self):
+        return find_files(self.directory, PICTURE_SUFFIXES | UNREAD_SUFFIXES)
+
+    def _pictures_by(self, key):
+        found = collections.defaultdict(list)
+        for path in self._files:
+            found[key(path)].append(path)
+        return found
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

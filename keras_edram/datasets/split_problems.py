@@ -1,0 +1,111 @@
+"""What is odd about the splits of a folder together, and with no one file."""
+
+import collections
+import hashlib
+import unicodedata
+
+from keras_edram.datasets.annotated_pictures import most_objects
+from keras_edram.datasets.annotation_formats.entries import (
+    WHOLE,
+    Problem,
+    listed,
+    relative_name,
+)
+
+
+def split_problems(parts):
+    """What is to be said of the splits of a folder as a whole.
+
+    Args:
+        parts: Dictionary of split -> `Annotations`, see `read_splits`.
+
+    Returns:
+        List of `Problem`: classes that are hardly meant to be two, or have no
+        objects; more objects in a picture than any for training has; the same
+        picture in two splits; no object at all.
+
+    Example:
+
+    >>> split_problems(read_splits("my_photos"))
+    []
+    """
+    return [
+        *_without_objects(parts),
+        *_like_classes(parts["train"].class_names),
+        *_unused_classes(parts),
+        *_more_objects(parts),
+        *_same_pictures(parts),
+    ]
+
+
+def _without_objects(parts):
+    counts = [len(part.pictures) for part in parts.values()]
+    if sum(counts) and not max(map(most_objects, parts.values())):
+        yield Problem(WHOLE, "no picture has an object", True)
+
+
+def _like_classes(class_names):
+    """Classes whose names are read as the same by people."""
+    alike = collections.defaultdict(list)
+    for name in class_names:
+        # Full-width letters are the same as others in this form.
+        form = unicodedata.normalize("NFKC", name).casefold()
+        alike["".join(form.split())].append(repr(name))
+    for names in alike.values():
+        if len(names) > 1:
+            what = (
+                f"the classes {', '.join(names)} differ in case, white space "
+                "or width alone: are they one?"
+            )
+            yield Problem(WHOLE, what, False)
+
+
+def _unused_classes(parts):
+    used = {
+        label
+        for part in parts.values()
+        for picture in part.pictures
+        for label in picture.labels
+    }
+    names = parts["train"].class_names
+    unused = [name for name in names if name not in used]
+    if used and unused:
+        what = f"no object that can be used has a class of {listed(unused)}"
+        yield Problem(WHOLE, what, False)
+
+
+def _more_objects(parts):
+    most = most_objects(parts["train"])
+    for split, part in parts.items():
+        for picture in part.pictures if split != "train" and most else ():
+            count = len(picture.labels)
+            if count > most:
+                file = relative_name(picture.path, part.directory)
+                what = (
+                    f"has {count} objects, no picture for training more than "
+                    f"{most}: no model learns to read so many"
+                )
+                kind = "pictures with more objects than any for training"
+                yield Problem(file, what, False, kind)
+
+
+def _same_pictures(parts):
+    """Pictures that have the content of one in another split."""
+    by_size = collections.defaultdict(list)
+    for split, part in parts.items():
+        for picture in part.pictures:
+            size = picture.path.stat().st_size
+            by_size[size].append((split, picture.path, part.directory))
+    for files in by_size.values():
+        if len({split for split, *_ in files}) == 1:
+            continue
+        first = {}
+        for split, path, directory in files:
+            digest = hashlib.sha256(path.read_bytes()).digest()
+            of_first, other = first.setdefault(digest, (split, path))
+            if of_first != split:
+                name = relative_name(other, directory)
+                what = f"is the same picture as {name}, which is for {of_first}"
+                file = relative_name(path, directory)
+                kind = "pictures that are in another split, too"
+                yield Problem(file, what, False, kind)

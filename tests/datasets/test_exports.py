@@ -1,0 +1,346 @@
+"""Folders as the tools of others export them."""
+
+import json
+import os
+import unicodedata
+import zlib
+
+import numpy as np
+import pytest
+from annotated_folders import HEADER, counted, picture
+from PIL import Image
+
+from keras_edram.datasets import read_annotations, read_folder, read_splits
+
+SIZE = (30, 20)  # of all pictures
+BOX = [2, 2, 7, 5]  # left, top, width, height
+
+
+def write_pictures(folder, *names):
+    """Pictures of which no two are the same."""
+    for name in names:
+        seed = zlib.crc32(str(folder / name).encode())
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3))
+        picture(folder / name, pixels.astype("uint8"))
+
+
+def write_coco(path, *names, categories=("cat",)):
+    """COCO's annotations, an object on each picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = range(len(names))
+    content = {
+        "images": [
+            {"id": i, "file_name": names[i], "width": 30, "height": 20}
+            for i in rows
+        ],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 0, "bbox": BOX}
+            for i in rows
+        ],
+        "categories": [
+            {"id": i, "name": name} for i, name in enumerate(categories)
+        ],
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def names(annotations):
+    return [file.path.name for file in annotations.pictures]
+
+
+def counts(directory):
+    parts = read_splits(directory)
+    assert all(part.directory == directory for part in parts.values())
+    return {split: len(part.pictures) for split, part in parts.items()}
+
+
+# Names of pictures
+
+
+@pytest.mark.parametrize(
+    "name, place, noted",
+    [
+        ("images\\a.png", "images/a.png", False),
+        ("images/a.png", "a.png", False),
+        ("../../label-studio/data/media/upload/4/a.png", "images/a.png", False),
+        ("/data/upload/4/a.png", "a.png", False),
+        ("C:\\photos\\new\\a.png", "new/a.png", False),
+        ("old/a.png", "new/a.png", True),
+        ("A.PNG", "a.png", True),
+        (
+            unicodedata.normalize("NFD", "é.png"),
+            unicodedata.normalize("NFC", "é.png"),
+            True,
+        ),
+    ],
+)
+def test_pictures_are_found_by_the_names_of_other_machines(
+    tmp_path, name, place, noted
+):
+    coco, table = tmp_path / "coco", tmp_path / "table"
+    for folder in (coco, table):
+        write_pictures(folder, place)
+    write_coco(coco / "result.json", name)
+    (table / "c.csv").write_text(f"{HEADER}\n{name},cat,2,2,9,7\n", "utf-8")
+    for folder in (coco, table):
+        annotations = read_annotations(folder)
+        (file,) = annotations.pictures
+        assert file.path == folder / place
+        assert file.labels == ("cat",)
+        np.testing.assert_array_equal(file.boxes, [[2, 2, 9, 7]])
+        said = [problem.what for problem in annotations.problems]
+        assert len(said) == noted
+        assert all("is taken for " in what for what in said)
+
+
+def test_of_two_pictures_of_the_name_none_is_taken(tmp_path):
+    write_pictures(tmp_path, "x/a.png", "y/a.png", "z/b.png")
+    write_coco(tmp_path / "c.json", "old/a.png", "/upload/y/a.png", "z/b.png")
+    annotations = read_annotations(tmp_path)
+    assert names(annotations) == ["a.png", "b.png"]
+    assert annotations.pictures[0].path == tmp_path / "y" / "a.png"
+    broken = [p for p in annotations.problems if p.broken]
+    assert {p.file for p in broken} == {"old/a.png"}
+    assert [p.what for p in broken] == [
+        "x/a.png is there",
+        "y/a.png is there",
+        "there is no such file",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".xml"])
+def test_pairs_may_differ_in_case_or_form(tmp_path, suffix):
+    text = {
+        ".txt": "0 .5 .5 .5 .5",
+        ".xml": "<annotation><object><name>x</name><bndbox><xmin>9</xmin><ymin>"
+        "6</ymin><xmax>22</xmax><ymax>15</ymax></bndbox></object></annotation>",
+    }[suffix]
+    composed, apart = (unicodedata.normalize(f, "é") for f in ("NFC", "NFD"))
+    write_pictures(tmp_path, "IMG.JPG", f"{composed}.png", "b.png", "B.png")
+    for stem in ("img", apart, "b", "B"):
+        (tmp_path / f"{stem}{suffix.upper()}").write_text(text)
+    (tmp_path / "classes.txt").write_text("x")
+    annotations = read_annotations(tmp_path)
+    assert annotations.problems == ()
+    assert len(annotations.pictures) == 4
+    assert all(file.labels == ("x",) for file in annotations.pictures)
+
+
+def test_a_name_that_is_not_utf_8_is_said(tmp_path):
+    write_pictures(tmp_path, "a.png", "b.png")
+    for stem in "ab":
+        (tmp_path / f"{stem}.txt").write_text("0 .5 .5 .5 .5")
+    (tmp_path / "classes.txt").write_text("x")
+    for suffix in (".png", ".txt"):
+        other = os.fsencode(tmp_path) + b"/\xe9" + suffix.encode()
+        try:
+            os.rename(tmp_path / f"a{suffix}", other)
+        except OSError:
+            pytest.skip("the file system wants UTF-8")
+    annotations = read_folder(tmp_path)  # which hashes the names
+    assert names(annotations) == ["b.png"]
+    (problem,) = annotations.problems
+    assert problem.broken and problem.file == "\\xe9.png"
+    assert problem.what == "has a name that is not UTF-8: rename it"
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    write_pictures(tmp_path / "elsewhere", "a.png", "b.png")
+    data = tmp_path / "data"
+    (data / "images").mkdir(parents=True)
+    (data / "labels" / "more").mkdir(parents=True)
+    (data / "images" / "more").symlink_to(tmp_path / "elsewhere")
+    (data / "images" / "loop").symlink_to(data / "images")
+    for stem in "ab":
+        (data / "labels" / "more" / f"{stem}.txt").write_text("0 .5 .5 .5 .5")
+    (data / "classes.txt").write_text("x")
+    annotations = read_annotations(data)
+    assert annotations.problems == ()
+    assert [file.path for file in annotations.pictures] == [
+        data / "images" / "more" / f"{stem}.png" for stem in "ab"
+    ]
+
+
+# Formats
+
+
+def test_tables_of_tensorflow_are_read_with_any_separator(tmp_path):
+    lines = [
+        "filename,width,height,class,xmin,ymin,xmax,ymax",
+        "a.png,30,20,cat,2,2,9,7",
+        "a.png,30,20,dog,12,2,19,7",
+    ]
+    for number, separator in enumerate(",;\t"):
+        folder = tmp_path / str(number)
+        write_pictures(folder, "a.png")
+        text = "\n".join(lines).replace(",", separator)
+        (folder / "_annotations.csv").write_text(text)
+        annotations = read_annotations(folder)
+        assert annotations.problems == ()
+        (file,) = annotations.pictures
+        assert file.labels == ("cat", "dog")
+        np.testing.assert_array_equal(
+            file.boxes, [[2, 2, 9, 7], [12, 2, 19, 7]]
+        )
+
+
+def test_cvat_has_boxes_turned_ones_and_polygons(tmp_path):
+    write_pictures(tmp_path / "images", "a.png", "sub/b.png")
+    (tmp_path / "annotations.xml").write_text(
+        '<annotations><image id="0" name="a.png" width="30" height="20">'
+        '<box label="cat" xtl="2" ytl="3" xbr="9.5" ybr="8" occluded="0">'
+        '<attribute name="old">yes</attribute></box>'
+        '<polygon label="dog" points="12,4;20,3;15,9"/>'
+        '<tag label="street"/></image>'
+        '<image id="1" name="sub/b.png" width="30" height="20">'
+        '<box label="cat" xtl="5" ytl="8" xbr="15" ybr="12" rotation="90"/>'
+        '<ellipse label="cat" cx="5" cy="5" rx="2" ry="2"/></image>'
+        "</annotations>"
+    )
+    annotations = read_annotations(tmp_path)
+    assert annotations.class_names == ("cat", "dog")
+    (file,) = annotations.pictures
+    assert file.labels == ("cat", "dog")
+    np.testing.assert_allclose(file.boxes, [[2, 3, 9.5, 8], [12, 3, 20, 9]])
+    (problem,) = annotations.problems
+    assert problem.file == "images/sub/b.png" and problem.broken
+    where = "ellipse 2 of image 1 in annotations.xml"
+    assert problem.what == f"{where} has no box of 4 numbers"
+    text = (tmp_path / "annotations.xml").read_text()
+    text = text.replace(
+        '<ellipse label="cat" cx="5" cy="5" rx="2" ry="2"/>', ""
+    )
+    (tmp_path / "annotations.xml").write_text(text)
+    _, file = read_annotations(tmp_path).pictures
+    # A quarter turn about the middle, (10, 10).
+    np.testing.assert_allclose(file.boxes, [[8, 5, 12, 15]])
+
+
+def test_without_a_box_coco_has_that_of_its_polygons(tmp_path):
+    write_pictures(tmp_path, "a.png", "b.png")
+    write_coco(tmp_path / "c.json", "a.png", "b.png")
+    content = json.loads((tmp_path / "c.json").read_text())
+    first, second = content["annotations"]
+    first.update(bbox=[], segmentation=[[3, 4, 9, 1, 5, 8], [2, 6, 3, 7]])
+    second.update(bbox=None, segmentation={"counts": [0, 9], "size": [3, 3]})
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    annotations = read_annotations(tmp_path)
+    (file,) = annotations.pictures
+    np.testing.assert_array_equal(file.boxes, [[2, 1, 9, 8]])
+    (problem,) = annotations.problems
+    assert problem.file == "b.png" and "has no box of 4" in problem.what
+
+
+def test_a_mark_at_the_beginning_of_json_is_none_of_it(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    write_coco(tmp_path / "c.json", "a.png")
+    text = (tmp_path / "c.json").read_text()
+    (tmp_path / "c.json").write_text(text, encoding="utf-8-sig")
+    assert names(read_annotations(tmp_path)) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("obj.names", "x\ny\n"),
+        ("_darknet.labels", "x\ny"),
+        ("dataset.yaml", "path: ..\nnames: [x, y]"),
+        ("data.yml", "names:\n  0: x\n  1: y"),
+    ],
+)
+def test_names_of_yolo_are_in_other_files_too(tmp_path, file, text):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "a.txt").write_text("1 .5 .5 .5 .5")
+    (tmp_path / file).write_text(text)
+    annotations = read_annotations(tmp_path)
+    assert annotations.class_names == ("x", "y")
+    assert annotations.pictures[0].labels == ("y",)
+
+
+def test_boxes_of_a_picture_before_it_was_turned_are_told_apart(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(counted(SIZE)).save(tmp_path / "a.jpg", exif=exif)
+    Image.fromarray(counted(SIZE)).save(tmp_path / "b.jpg")
+    write_coco(tmp_path / "c.json", "a.jpg", "b.jpg")  # 30x20, as stored
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.file == "a.jpg" and problem.broken
+    assert "has 20x30 pixels, annotated are 30x20, its size before" in (
+        problem.what
+    )
+    content = json.loads((tmp_path / "c.json").read_text())
+    content["images"][0].update(width=20, height=30)
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    assert read_annotations(tmp_path).problems == ()
+
+
+# Layouts
+
+
+def test_roboflow_has_a_file_of_coco_in_each_folder(tmp_path):
+    for split, number in (("train", 3), ("valid", 2), ("test", 1)):
+        files = [f"{split}{i}_jpg.rf.0a.jpg" for i in range(number)]
+        write_pictures(tmp_path / split, *files)
+        write_coco(tmp_path / split / "_annotations.coco.json", *files)
+    (tmp_path / "README.roboflow.txt").write_text("x")
+    assert counts(tmp_path) == {"train": 3, "validation": 2, "test": 1}
+    for split in ("valid", "test"):
+        (tmp_path / split).rename(tmp_path / f".{split}")
+    assert sum(counts(tmp_path).values()) == 3  # train alone is divided
+    (tmp_path / ".test").rename(tmp_path / "test")
+    (tmp_path / "train").rename(tmp_path / ".train")
+    assert counts(tmp_path) == {"train": 0, "validation": 0, "test": 1}
+
+
+@pytest.mark.parametrize("images", ["", "images"])
+def test_coco_2017_has_a_file_for_each_split(tmp_path, images):
+    for split, number in (("train", 3), ("val", 2)):
+        files = [f"{i:03}.jpg" for i in range(number)]  # the same names
+        write_pictures(tmp_path / images / f"{split}2017", *files)
+        folder = tmp_path / "annotations"
+        write_coco(folder / f"instances_{split}2017.json", *files)
+        write_coco(folder / f"person_keypoints_{split}2017.json", *files)
+    (tmp_path / "annotations" / "captions_val2017.json").write_text("{}")
+    parts = read_splits(tmp_path)
+    assert names(parts["validation"]) == ["000.jpg", "001.jpg"]
+    place = tmp_path / images / "val2017"
+    assert parts["validation"].pictures[0].path.parent == place
+    assert len(parts["train"].pictures) + len(parts["test"].pictures) == 3
+    assert read_folder(tmp_path).problems == ()
+    write_pictures(place, "more.jpg")
+    (problem,) = read_folder(tmp_path).problems
+    assert problem.file.endswith("val2017/more.jpg")
+    # A picture of another split is none of this one.
+    (place / "001.jpg").unlink()
+    write_pictures(tmp_path / images / "train2017", "only.jpg")
+    files = ("000.jpg", "only.jpg")
+    write_coco(tmp_path / "annotations" / "instances_val2017.json", *files)
+    assert names(read_splits(tmp_path)["validation"]) == ["000.jpg"]
+
+
+def test_one_file_may_annotate_folders_of_splits(tmp_path):
+    files = [f"{split}/{i}.png" for split in ("train", "val") for i in "ab"]
+    write_pictures(tmp_path, *files, "other/c.png")
+    write_coco(tmp_path / "all.json", *files, "other/c.png")
+    parts = read_splits(tmp_path)
+    assert len(parts["validation"].pictures) == 2
+    assert len(parts["train"].pictures) + len(parts["test"].pictures) == 2
+    (problem,) = read_folder(tmp_path).problems
+    assert problem.file == "other/c.png" and "left out" in problem.what
+
+
+def test_other_json_is_no_second_format(tmp_path):
+    write_pictures(tmp_path / "images", "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .5 .5")
+    (tmp_path / "classes.txt").write_text("x")
+    (tmp_path / "notes.json").write_text('{"categories": [], "info": {}}')
+    assert read_annotations(tmp_path).problems == ()
+
+
+def test_the_folder_of_an_archive_is_looked_into(tmp_path):
+    inner = tmp_path / "export-1" / "data"
+    write_pictures(inner, "a.png", "b.png")
+    write_coco(inner / "c.json", "a.png", "b.png")
+    (tmp_path / "__MACOSX").mkdir()
+    assert sum(counts(tmp_path).values()) == 2
