@@ -143,6 +143,7 @@ def server(reader, hosts, limits, at_end=None):
         guard,
         http=functools.partial(Connection, limits=limits),
         ws="none",
+        lifespan="off",  # nothing is begun or ended with the application
         proxy_headers=False,
         log_config=None,
         access_log=False,
