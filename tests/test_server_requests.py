@@ -10,8 +10,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram.server import answers
 from keras_edram.models import Baseline, Ensemble
+from keras_edram.server import answers
 from keras_edram.server.answers import facts, read
 from keras_edram.server.requests import (
     Facts,

@@ -67,6 +67,7 @@ def read(model, question):
     if question.glimpses:
         windows = visualization.steps(looks["transforms"], 2)  # (B, T, 2, 3)
         patches = visualization.steps(looks["patches"], 3)  # (B, T, g, g, C)
+        patches = np.nan_to_num(patches)  # a picture has no such values
         logits = visualization.steps(looks["labels"], 1)  # (B, T, K) or fewer
         # In an image that is 1 wide and high, whose first pixel is at 0.5.
         corners = geometry.window_corners(windows, (1, 1)) + 0.5
@@ -75,7 +76,7 @@ def read(model, question):
             taken = row.get("num_glimpses", windows.shape[1])
             row["windows"] = corners[index, :taken].tolist()
             row["patches"] = [
-                _data_url(visualization.patch_picture(model, np.nan_to_num(patch)))
+                _data_url(visualization.patch_picture(model, patch))
                 for patch in patches[index, :taken]
             ]
             row["seen"] = None

@@ -143,6 +143,7 @@ def server(reader, hosts, limits, at_end=None):
         guard,
         http=functools.partial(Connection, limits=limits),
         ws="none",
+        lifespan="off",  # nothing is begun or ended with the application
         proxy_headers=False,
         log_config=None,
         access_log=False,
@@ -246,9 +247,7 @@ class Reader(kserve.Model):
         self.model = serving.deployable(model)
         self.learnt_from = learnt_from
         self.limits = limits
-        dark_ground = any(
-            word in (learnt_from or "") for word in LIGHT_DIGITS
-        )
+        dark_ground = any(word in (learnt_from or "") for word in LIGHT_DIGITS)
         self.facts = answers.facts(self.model, dark_ground=dark_ground)
         self.checkers = Checkers(self.facts, limits.checking)
         # One: TensorFlow uses all cores by itself.
@@ -260,8 +259,8 @@ class Reader(kserve.Model):
     async def healthy(self):
         """Whether it can answer: not if one request keeps it too long."""
         since = self._busy_since
-        in_time = since is None or time.monotonic() < since + self.limits.seconds
-        return self.ready and in_time
+        ends = math.inf if since is None else since + self.limits.seconds
+        return self.ready and time.monotonic() < ends
 
     async def predict(self, payload, headers=None):
         """Answers without keeping others waiting for theirs."""

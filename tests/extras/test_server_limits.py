@@ -1,6 +1,5 @@
 """What the server holds against: slow clients, floods, hosts, signals."""
 
-import base64
 import concurrent.futures
 import contextlib
 import gzip
@@ -216,8 +215,10 @@ def test_other_hosts_are_allowed_by_name(host, allowed, name, origin, right):
     headers = [(b"host", name.encode())]
     if origin:
         headers.append((b"origin", origin.encode()))
-    with contextlib.nullcontext() if right else pytest.raises(
-        application.Refusal
+    with (
+        contextlib.nullcontext()
+        if right
+        else pytest.raises(application.Refusal)
     ):
         Hosts(host, allowed).check(headers)
 
@@ -450,7 +451,9 @@ def test_long_json_leaves_others_their_turn(reader):
 # --- Clients that leave, and signals ---
 
 READY = "-- ready --"
-APART = f"READY = {READY!r}" + """
+APART = (
+    f"READY = {READY!r}"
+    + """
 import os, sys, threading, time
 import tiny
 from keras_edram.server import answers, application
@@ -465,6 +468,7 @@ answers.read = slow
 print(READY, file=sys.stderr, flush=True)  # after TensorFlow's notes
 application.serve(sys.argv[1], name="tiny", port=0, limits=Limits(grace=1))
 """
+)
 
 
 @contextlib.contextmanager
