@@ -783,6 +783,78 @@ def test_the_default_has_the_parameters_of_mnih_et_al():
     assert RAM().count_params() == what_and_where + lstm + decisions
 
 
+# Inside another model, and on images of another size
+
+
+def around(model, *before):
+    inputs = keras.Input(model.image_shape)
+    outputs = inputs
+    for layer in before:
+        outputs = layer(outputs)
+    return keras.Model(inputs, model(outputs))
+
+
+def test_a_model_around_it_gets_answers_and_trains_them(images):
+    model = shake(make_model())
+    flipped = keras.layers.RandomFlip("horizontal", seed=1)
+    outer = around(model, flipped)
+    for name, expected in model(images).items():
+        np.testing.assert_allclose(outer(images)[name], expected, rtol=1e-5)
+    outer.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    with pytest.warns(UserWarning, match="learnt by RAM's own `fit` alone"):
+        outer.train_on_batch(images, LABELS)
+    changed = {
+        weight.path.split("/")[-2]
+        for old, weight in zip(before, model.trainable_weights, strict=True)
+        if (weight.numpy() != old).any()
+    }
+    assert "action" in changed and not {"location", "baseline"} & changed
+
+
+def test_a_frozen_one_looks_by_its_mean_in_training(images):
+    model = shake(make_model(glimpse_network="convolution"))
+    expected = model(images)
+    model.trainable = False
+    head = keras.layers.Dense(4)
+    inputs = keras.Input(model.image_shape)
+    outer = keras.Model(inputs, head(model(inputs)["labels"][:, 0, 0]))
+    outer.compile("sgd", "mse", run_eagerly=True)
+    before = model.get_weights()
+    outer.train_on_batch(images, np.ones((B, 4)))
+    for old, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, old)
+    for name, value in model(images, training=True).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_a_loss_of_another_call_is_refused(images):
+    model = make_model()
+    model.compile("sgd", {"labels": LabelLoss()})
+    first = model(images, training=True)
+    second = model(images, training=True)
+    with pytest.raises(ValueError, match="Received: y_pred of another call"):
+        model.compute_loss(images, LABELS, first)
+    second = model(images, training=True)
+    assert np.isfinite(model.compute_loss(images, LABELS, second))
+    with pytest.raises(ValueError, match="must be computed once"):
+        model.compute_loss(images, LABELS, second)
+
+
+@pytest.mark.parametrize("size", [(20, 14), (40, 70), (9, 5)])
+def test_windows_are_those_of_the_image_that_is_seen(size):
+    model = shake(make_model())
+    images = np.random.default_rng(1).integers(0, 256, (B, *size, 2), "uint8")
+    zooms = model(images)["transforms"][..., :2]
+    expected = np.diag([4 / size[1], 4 / size[0]])
+    np.testing.assert_allclose(
+        zooms, np.broadcast_to(expected, zooms.shape), rtol=1e-6
+    )
+    sure = model.read(images, max_glimpses=3)
+    for one, other in zip(model.read(images), sure, strict=True):
+        np.testing.assert_allclose(one["boxes"], other["boxes"], atol=1e-5)
+
+
 # Several paths
 
 

@@ -14,7 +14,9 @@ B, K = 4, 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 40, 50, 1), "uint8")
 LABELS = np.array([[0], [3], [1], [2]])
 MAKERS = {
-    "EDRAM": lambda: tiny.reader(terminal=False, num_targets=1),
+    "EDRAM": lambda: tiny.reader(
+        terminal=False, num_targets=1, detach_transforms=False
+    ),
     "RAM": lambda: RAM(
         (40, 50, 1), K, num_glimpses=2, units=8, hidden_units=8, seed=1
     ),
