@@ -20,6 +20,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_edram.checks import check_images, check_pixels
+
 
 class Looks(NamedTuple):
     """Glimpses of B images, of which each had as many as it needed.
@@ -58,7 +60,8 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
         Also `num_glimpses` `(B,)`, int32, how many were taken.
 
     Raises:
-        ValueError: For a model without glimpses, or a budget that is none.
+        ValueError: For a model without glimpses, a budget that is none, images
+            of another shape, or pixels that are no numbers.
 
     Example:
 
@@ -68,6 +71,10 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     >>> answers = model.decode(looks)
     """
     check_budget(confidence, max_glimpses)
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)
+    check_images(images, model.image_shape[-1])
+    check_pixels(images)
     looks = take_glimpses(model, images, confidence, max_glimpses)
     return answers_of(model, looks)
 
@@ -113,6 +120,9 @@ def take_glimpses(model, images, confidence=None, max_glimpses=None):
     num_targets, glimpses_per_target, _ = count_glimpses(model)
     number = num_targets * glimpses_per_target
     budget = min(number, max_glimpses or number)
+    if not len(images):  # Keras' layers cannot do with none
+        looks = take_glimpses(model, np.zeros((1, *images.shape[1:])))
+        return Looks(*(values[:0] for values in looks))
     pyramid, state = model.start(ops.convert_to_tensor(images))
     looks = None
     rows = np.arange(len(images))  # of the images that are not done
@@ -124,7 +134,7 @@ def take_glimpses(model, images, confidence=None, max_glimpses=None):
         looks.patches[rows, t] = ops.convert_to_numpy(glimpse.patches)
         looks.transforms[rows, t] = ops.convert_to_numpy(glimpse.transforms)
         if t + 1 < number:
-            following = ops.convert_to_numpy(model.next_windows(state))
+            following = ops.convert_to_numpy(model.next_windows(pyramid, state))
             looks.transforms[rows, t + 1] = following
         looks.taken[rows] = t + 1
         if confidence is None or t + 1 == budget:
@@ -191,11 +201,11 @@ def answers_of(model, looks):
     images = np.arange(len(taken))
     following = transforms[images, np.minimum(taken, len(t) - 1)]  # (B, 2, 3)
     windows = np.where(seen[..., None, None], transforms, following[:, None])
-    if num_answers == 1:
+    if num_answers < glimpses_per_target:  # RAM's, after the last glimpse
         labels = logits[images, last][:, None, None]  # (B, 1, 1, K)
     else:
         seen = seen.reshape(targets)[..., None]  # (B, S, N, 1)
-        labels = logits.reshape(*targets, -1)
+        labels = logits.reshape(*targets, logits.shape[-1])
         average = (_softmax(labels) * seen).sum(axis=2)
         average /= np.maximum(seen.sum(axis=2), 1)  # (B, S, K)
         target = last // glimpses_per_target

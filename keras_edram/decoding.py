@@ -197,7 +197,7 @@ def decode(outputs, *, terminal=False, num_forward=None):
             lengths[:, None] - 1 - position,
             position,
         )
-        turn = ops.one_hot(read_as, len(position))  # (B, S, S)
+        turn = ops.one_hot(read_as, len(position), dtype="float32")  # (B, S, S)
         total = total + ops.matmul(turn, backward)
         turned = ops.sum(windows[:, forward:], axis=1)
         window = window + ops.matmul(turn, turned)

@@ -21,6 +21,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_edram.checks import check_labels, check_targets, check_weights
+
 # The paper's β: zooms and centre count, skew counts half.
 PAPER_BETA = (1.0, 0.5, 1.0, 0.5, 1.0, 1.0)
 # Where only boxes are known, skew is left free (section 4.2).
@@ -32,14 +34,16 @@ def label_losses(labels, logits):
 
     Args:
         labels: Integer tensor of shape `(B, S)`. A negative label means that
-            there is no such target: its loss is 0.
+            there is no such target: its loss is 0. One of K or more is
+            refused where it can be seen; in a graph its loss is not a number.
         logits: Tensor of shape `(B, S, N, K)`.
 
     Returns:
         Tensor of shape `(B, S, N)`.
 
     Raises:
-        ValueError: For shapes that do not belong together.
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
 
     Example:
 
@@ -50,14 +54,17 @@ def label_losses(labels, logits):
         ops.convert_to_tensor(labels),
         ops.convert_to_tensor(logits),
     )
-    _check_shapes(labels, 2, logits, 4, "labels", "logits")
+    check_targets(labels, 2, logits, 4, "labels", "logits")
+    num_classes = logits.shape[-1]
+    check_labels(labels, num_classes)
     labels = ops.cast(labels, "int32")[..., None]  # (B, S, 1)
     known = labels >= 0
     log_p = ops.log_softmax(logits, axis=-1)
     chosen = ops.one_hot(
-        ops.maximum(labels, 0), logits.shape[-1], dtype=log_p.dtype
+        ops.maximum(labels, 0), num_classes, dtype=log_p.dtype
     )  # (B, S, 1, K)
-    return ops.where(known, -ops.sum(chosen * log_p, axis=-1), 0.0)
+    losses = ops.where(known, -ops.sum(chosen * log_p, axis=-1), 0.0)
+    return ops.where(labels < num_classes, losses, np.nan)
 
 
 def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
@@ -85,7 +92,7 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     """
     true_transforms = ops.convert_to_tensor(true_transforms)
     transforms = ops.convert_to_tensor(transforms)
-    _check_shapes(
+    check_targets(
         true_transforms, 4, transforms, 5, "true_transforms", "transforms"
     )
     if tuple(transforms.shape[3:]) != (2, 3):
@@ -101,8 +108,19 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     return ops.where(placed, ops.sum(squares, axis=(-2, -1)), 0.0)
 
 
+class _BatchLoss(keras.losses.Loss):
+    """A loss of images, with a weight for each of them, if any."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        check_weights(sample_weight, y_pred)
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        if tuple(loss.shape) == (0,) and self.reduction not in (None, "none"):
+            return ops.sum(loss)  # 0, which Keras forgets without images
+        return loss
+
+
 @keras.saving.register_keras_serializable(package="keras_edram")
-class LabelLoss(keras.losses.Loss):
+class LabelLoss(_BatchLoss):
     """ "What": mean over the glimpses and sum over the targets of Eq. 8.
 
     `L^y = 1/N Σ_i Σ_j -log p_ij,y`, averaged over the batch.
@@ -119,7 +137,8 @@ class LabelLoss(keras.losses.Loss):
         Scalar.
 
     Raises:
-        ValueError: For shapes that do not belong together.
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
 
     Example:
 
@@ -139,7 +158,7 @@ class LabelLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class TransformLoss(keras.losses.Loss):
+class TransformLoss(_BatchLoss):
     """ "Where": mean over the glimpses and sum over the targets of Eq. 9.
 
     `L^A = 1/N Σ_i Σ_j Σ_k β_k (θ_kij - θ_k^true)²`, averaged over the batch.
@@ -192,19 +211,3 @@ def _check_beta(beta):
             f"Received: beta={beta!r}"
         )
     return weights.reshape(2, 3)
-
-
-def _check_shapes(true, true_rank, predicted, rank, true_name, name):
-    """Targets (B, S, ...) against predictions (B, S, N, ...)."""
-    if (
-        len(true.shape) != true_rank
-        or len(predicted.shape) != rank
-        or true.shape[1] != predicted.shape[1]
-        or true.shape[2:] != predicted.shape[3 : 3 + true_rank - 2]
-    ):
-        raise ValueError(
-            f"`{name}` must have one axis more than `{true_name}`, the "
-            "glimpses after the targets: (batch, targets, glimpses, ...). "
-            f"Received: {true_name} of shape {tuple(true.shape)}, {name} of "
-            f"shape {tuple(predicted.shape)}"
-        )

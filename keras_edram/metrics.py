@@ -2,7 +2,7 @@
 
 Pure functions give a value for each element; the Keras metrics average them
 over all targets that exist (their label is not negative, their transform is
-not all zeros).
+not all zeros), with the weights of their images, if there are any.
 
 Letters in shapes: B batch, S targets, N glimpses a target, K classes.
 """
@@ -12,6 +12,12 @@ import numpy as np
 from keras import ops
 
 from keras_edram import geometry
+from keras_edram.checks import (
+    check_labels,
+    check_same_batch,
+    check_targets,
+    check_weights,
+)
 
 
 def label_errors(labels, probabilities):
@@ -26,14 +32,15 @@ def label_errors(labels, probabilities):
         Float32 tensor of shape `(B, S, ...)`.
 
     Raises:
-        ValueError: If the shapes do not begin alike.
+        ValueError: If the shapes do not begin alike, or for labels that are
+            none of the classes.
 
     Example:
 
     >>> label_errors(np.array([[1]]), np.array([[[0.2, 0.7, 0.1]]]))
     [[0.0]]
     """
-    labels = ops.cast(ops.convert_to_tensor(labels), "int32")
+    labels = ops.convert_to_tensor(labels)
     probabilities = ops.convert_to_tensor(probabilities)
     if (
         len(labels.shape) != 2
@@ -46,7 +53,10 @@ def label_errors(labels, probabilities):
             f"shape {tuple(labels.shape)}, probabilities of shape "
             f"{tuple(probabilities.shape)}"
         )
+    check_same_batch(labels, probabilities, ("labels", "probabilities"))
+    check_labels(labels, probabilities.shape[-1])
     answers = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+    labels = ops.cast(labels, "int32")
     while len(labels.shape) < len(answers.shape):
         labels = labels[..., None]
     return ops.cast(answers != labels, "float32")
@@ -167,8 +177,35 @@ def _answers(probabilities, errors):
 
 def _average_errors(labels, logits):
     """`label_errors` of the mean prediction of the glimpses: (B, S)."""
+    labels, logits = map(ops.convert_to_tensor, (labels, logits))
+    check_targets(labels, 2, logits, 4, "labels", "logits")
     probabilities = ops.mean(ops.softmax(logits, axis=-1), axis=2)
     return label_errors(labels, probabilities)
+
+
+def _of_glimpse(glimpse, y_true, true_rank, y_pred, rank):
+    """Targets and the predictions of one glimpse: (B, S, ...)."""
+    y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
+    check_targets(y_true, true_rank, y_pred, rank, "y_true", "y_pred")
+    number = y_pred.shape[2]
+    if not -number <= glimpse < number:
+        raise ValueError(
+            f"There must be such a glimpse among the {number}. "
+            f"Received: glimpse={glimpse}"
+        )
+    return y_true, y_pred[:, :, glimpse]
+
+
+def _weights(known, sample_weight):
+    """The weight of each target that exists: (B, S), or (B,)."""
+    check_weights(sample_weight, known)
+    known = ops.cast(known, "float32")
+    if sample_weight is None:
+        return known
+    weights = ops.cast(sample_weight, "float32")
+    if len(weights.shape):
+        weights = ops.reshape(weights, (-1,) + (1,) * (len(known.shape) - 1))
+    return known * weights
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -205,7 +242,10 @@ class SequenceError(keras.metrics.Mean):
     def update_state(self, y_true, y_pred, sample_weight=None):
         errors = _average_errors(y_true, y_pred)  # (B, S)
         known = ops.convert_to_tensor(y_true) >= 0
-        super().update_state(ops.max(ops.where(known, errors, 0.0), axis=1))
+        # Not `ops.max`, which TensorFlow refuses for no images.
+        wrong = ops.any(known & (errors > 0), axis=1)  # (B,)
+        weights = _weights(ops.ones_like(wrong), sample_weight)
+        super().update_state(wrong, weights)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -240,7 +280,41 @@ class AverageError(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         errors = _average_errors(y_true, y_pred)  # (B, S)
-        super().update_state(errors, ops.convert_to_tensor(y_true) >= 0)
+        known = ops.convert_to_tensor(y_true) >= 0
+        super().update_state(errors, _weights(known, sample_weight))
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class Accuracy(keras.metrics.Mean):
+    """Part of the targets that are read rightly, `1 - AverageError`, in [0, 1].
+
+    What the models take `"accuracy"` for.
+
+    Args:
+        name: String.
+        **kwargs: Arguments of `keras.metrics.Mean`.
+
+    Call arguments:
+        y_true: Integer labels of shape `(B, S)`; negative ones do not count.
+        y_pred: Logits of shape `(B, S, N, K)`.
+
+    Returns:
+        Scalar.
+
+    Example:
+
+    >>> accuracy = Accuracy()
+    >>> accuracy(np.array([[0], [1]]), np.array([[[[2.0, 0]]], [[[2.0, 0]]]]))
+    0.5
+    """
+
+    def __init__(self, name="accuracy", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = _average_errors(y_true, y_pred)  # (B, S)
+        known = ops.convert_to_tensor(y_true) >= 0
+        super().update_state(1 - errors, _weights(known, sample_weight))
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -272,11 +346,12 @@ class GlimpseError(keras.metrics.Mean):
 
     def __init__(self, glimpse=-1, name="glimpse_error", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.glimpse = glimpse
+        self.glimpse = int(glimpse)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        errors = label_errors(y_true, y_pred[:, :, self.glimpse])  # (B, S)
-        super().update_state(errors, ops.convert_to_tensor(y_true) >= 0)
+        labels, logits = _of_glimpse(self.glimpse, y_true, 2, y_pred, 4)
+        errors = label_errors(labels, logits)  # (B, S)
+        super().update_state(errors, _weights(labels >= 0, sample_weight))
 
     def get_config(self):
         return {**super().get_config(), "glimpse": self.glimpse}
@@ -310,12 +385,13 @@ class WindowIoU(keras.metrics.Mean):
 
     def __init__(self, glimpse=-1, name="iou", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.glimpse = glimpse
+        self.glimpse = int(glimpse)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        y_true = ops.convert_to_tensor(y_true)
-        overlap = geometry.window_iou(y_true, y_pred[:, :, self.glimpse])
-        super().update_state(overlap, ops.any(y_true != 0, axis=(-2, -1)))
+        true, windows = _of_glimpse(self.glimpse, y_true, 4, y_pred, 5)
+        overlap = geometry.window_iou(true, windows)  # (B, S)
+        placed = ops.any(true != 0, axis=(-2, -1))
+        super().update_state(overlap, _weights(placed, sample_weight))
 
     def get_config(self):
         return {**super().get_config(), "glimpse": self.glimpse}

@@ -187,3 +187,13 @@ def test_models_without_steps_are_refused(images):
     for model in (Baseline(image_shape=(40, 50, 1)), Ensemble([tiny.reader()])):
         with pytest.raises(ValueError, match="Received: a "):
             model.read(images, confidence=0.9)
+
+
+@pytest.mark.parametrize("glimpses", [1, 2])
+def test_looking_to_the_end_is_looking_as_in_training(images, glimpses):
+    model = tiny.reader(glimpses_per_target=glimpses)
+    for one, other in zip(
+        model.read(images), model.read(images, confidence=1.0), strict=True
+    ):
+        assert other["labels"] == one["labels"]
+        assert other["probability"] == pytest.approx(one["probability"], 1e-4)

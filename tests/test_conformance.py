@@ -6,6 +6,7 @@ its arguments that is not the default, and what it is called with.
 
 import inspect
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import tensorflow as tf
 from keras import tree
 
-from keras_edram import layers, losses, metrics, models
+from keras_edram import anytime, layers, losses, metrics, models
 from keras_edram.layers import (
     ConvLSTMCore,
     RetinaGlimpse,
@@ -22,6 +23,7 @@ from keras_edram.layers import (
 )
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import (
+    Accuracy,
     AverageError,
     GlimpseError,
     SequenceError,
@@ -141,6 +143,7 @@ TABLE = [
     (Baseline, BASELINE, (numbers(B, 12, 9, 2, scale=255),), {}),
     (LabelLoss, dict(reduction="sum"), LABEL_CALL, {}),
     (TransformLoss, dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL, {}),
+    (Accuracy, {}, LABEL_CALL, {}),
     (AverageError, {}, LABEL_CALL, {}),
     (SequenceError, {}, LABEL_CALL, {}),
     (GlimpseError, dict(glimpse=1), LABEL_CALL, {}),
@@ -178,6 +181,7 @@ def rows(*kinds, variants=None):
 
 EVERYTHING = rows(object)
 LAYERS = rows(keras.layers.Layer, variants=VARIANTS)
+MODELS = rows(keras.Model)
 FUNCTIONS = rows(keras.losses.Loss, keras.metrics.Metric)
 
 
@@ -503,3 +507,278 @@ def test_a_compiled_model_is_saved_with_its_losses_and_metrics(tmp_path):
     assert found == pytest.approx(expected, rel=1e-5)
     assert set(found) >= {"labels_error", "labels_glimpse_error"}
     assert set(found) >= {"loss", "labels_loss", "transforms_iou"}
+
+
+# What users hand over
+
+
+def as_numpy(value):
+    """The value with NumPy's integers in place of Python's."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return np.int64(value)
+    return tuple(map(as_numpy, value)) if isinstance(value, tuple) else value
+
+
+@EVERYTHING
+def test_integers_of_numpy_are_taken(cls, arguments, inputs, options):
+    changed = {name: as_numpy(value) for name, value in arguments.items()}
+    made = make(cls, changed)
+    expected = json.dumps(as_lists(make(cls, arguments, name="x").get_config()))
+    found = make(cls, changed, name="x").get_config()
+    assert json.dumps(found, default=serialized) == expected
+    assert cls.from_config(made.get_config()).get_config() == made.get_config()
+
+
+def serialized(value):
+    """Only what is an object: an integer of NumPy is none."""
+    assert not isinstance(value, np.generic)
+    return keras.saving.serialize_keras_object(value)
+
+
+@LAYERS
+def test_a_truth_value_is_no_size(cls, arguments, inputs, options):
+    sizes = [
+        name
+        for name, value in arguments.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    ]
+    for name in sizes:
+        with pytest.raises(ValueError, match=f"Received: {name}=True"):
+            make(cls, {**arguments, name: True})
+
+
+WRONG_IMAGES = {
+    "one image": lambda images: images[0],
+    "no channel axis": lambda images: images[..., 0],
+    "more channels": lambda images: np.concatenate([images, images], axis=-1),
+    "channels first": lambda images: np.moveaxis(images, -1, 1),
+}
+
+
+@MODELS
+@pytest.mark.parametrize("change", WRONG_IMAGES.values(), ids=WRONG_IMAGES)
+def test_other_images_are_refused_by_whoever_gets_them(
+    cls, arguments, inputs, options, change
+):
+    model, images = make(cls, arguments), change(*inputs)
+    model.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
+    labels = np.zeros((len(images), S), "int32")
+    for ask in (
+        model,
+        model.predict,
+        model.read,
+        model.glimpses,
+        model.predict_on_batch,
+        lambda images: model.fit(images, labels),
+        lambda images: model.evaluate(images, labels),
+        lambda images: anytime.look_until_sure(model, images, 0.5),
+    ):
+        with pytest.raises(
+            ValueError, match="incompatible with|of shape|glimpses"
+        ):
+            ask(images)
+
+
+@LAYERS
+def test_a_frozen_layer_does_in_training_what_it_does_without(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments, inputs, options)
+    if "training" not in inspect.signature(made.call).parameters:
+        return
+    expected = made(*inputs, **options)
+    made.trainable = False
+    before = [weight.numpy() for weight in made.weights]
+    assert_same(made(*inputs, **options, training=True), expected)
+    for old, weight in zip(before, made.weights, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@MODELS
+def test_a_call_in_training_returns_what_it_says(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments)
+    expected = made.compute_output_spec(
+        keras.KerasTensor(inputs[0].shape), training=True
+    )
+    outputs = made(*inputs, training=True)
+    tree.assert_same_structure(outputs, expected)
+    for name, value in outputs.items():
+        assert value.shape == expected[name].shape
+        assert value.dtype == expected[name].dtype
+
+
+@MODELS
+def test_no_image_has_no_answer(cls, arguments, inputs, options):
+    model = make(cls, arguments)
+    images = inputs[0][:0]
+    like = model.glimpses(*inputs)
+    for found in (model(images), model.predict(images), model.glimpses(images)):
+        for name, value in found.items():
+            assert value.shape == (0, *like[name].shape[1:])
+    for name, value in model.decode(model(images)).items():
+        assert value.shape == (0, *model.decode(like)[name].shape[1:])
+    assert model.read(images) == []
+    if hasattr(model, "step"):
+        assert model.read(images, confidence=0.5) == []
+
+
+@FUNCTIONS
+def test_no_image_is_no_error(cls, arguments, inputs, options):
+    none = [values[:0] for values in inputs]
+    assert make(cls, arguments)(*none) == 0
+    graph = make(cls, arguments)
+    call = tf.function(
+        lambda *args: graph(*args),
+        input_signature=[
+            tf.TensorSpec((None, *values.shape[1:]), values.dtype)
+            for values in none
+        ],
+    )
+    assert call(*none) == 0
+
+
+@MODELS
+@pytest.mark.parametrize("scale, notes", [(1 / 255, 1), (1, 0)])
+def test_images_between_0_and_1_are_noted_once(
+    cls, arguments, inputs, options, scale, notes
+):
+    model = make(cls, arguments)
+    model.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
+    images = scale * inputs[0]
+    labels = np.zeros((len(images), S), "int32")
+    if cls in (RAM, Baseline):
+        labels = labels[:, 0]
+    asked = [model.predict, model.read, model.glimpses]
+    if cls is not Ensemble:
+        asked.append(lambda images: model.evaluate(images, labels, verbose=0))
+        asked.append(lambda images: model.fit(images, labels, verbose=0))
+    if hasattr(model, "step"):
+        asked.append(lambda images: model.read(images, max_glimpses=1))
+    for ask in asked:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ask(images)
+        found = [str(one.message) for one in caught]
+        assert sum("multiply them by 255" in note for note in found) == notes
+
+
+@MODELS
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(
+    cls, arguments, inputs, options, value
+):
+    model = make(cls, arguments)
+    images = inputs[0].copy()
+    images[1, 2, 3, 0] = value
+    for ask in (model.read, model.glimpses, model.predict):
+        with pytest.raises(ValueError, match="finite numbers"):
+            ask(images)
+
+
+@MODELS
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_every_precision_answers_in_float32(
+    cls, arguments, inputs, options, dtype, everywhere
+):
+    policy = {} if everywhere else {"dtype": dtype}
+    if everywhere:
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+    try:
+        model = make(cls, arguments, **policy)
+        for training in (True, False):
+            outputs = model(*inputs, training=training)
+            dtypes = {value.dtype.name for value in outputs.values()}
+            assert dtypes == {"float32"}
+        assert len(model.read(*inputs)) == B
+    finally:
+        keras.config.set_floatx("float32")
+
+
+def test_weights_of_few_digits_are_refused():
+    with pytest.raises(ValueError, match="mixed_bfloat16"):
+        Baseline(**BASELINE, dtype="bfloat16")
+
+
+@LAYERS
+def test_channels_come_last_whatever_keras_is_told(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments, inputs, options)
+    expected = made(*inputs, **options)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        again = make(cls, arguments, inputs, options)
+        again.set_weights(made.get_weights())
+        assert_same(again(*inputs, **options), expected)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@LAYERS
+def test_batches_of_two_sizes_are_refused(cls, arguments, inputs, options):
+    made = make(cls, arguments, inputs, options)
+    for index in range(1, len(inputs)):
+        for size in (1, 2):
+            fewer = list(inputs)
+            fewer[index] = tree.map_structure(
+                lambda values, size=size: values[:size], inputs[index]
+            )
+            with pytest.raises(ValueError, match="There must be as many"):
+                made(*fewer, **options)
+
+
+@FUNCTIONS
+def test_targets_and_weights_of_another_batch_are_refused(
+    cls, arguments, inputs, options
+):
+    made = make(cls, arguments)
+    true, predicted = inputs
+    for size in (1, 2):
+        with pytest.raises(ValueError, match="Received: "):
+            made(true[:size], predicted)
+    for shape in ((1,), (B + 1,), (B, S), (B, 1, 1)):
+        with pytest.raises(ValueError, match="sample_weight of shape"):
+            made(true, predicted, sample_weight=np.ones(shape, "float32"))
+
+
+@FUNCTIONS
+def test_an_image_of_no_weight_does_not_count(cls, arguments, inputs, options):
+    weights = np.array([0, 2, 1], "float32")
+    expected = make(cls, arguments)(
+        *(values[[1, 1, 2]] for values in inputs),
+        sample_weight=np.ones(B),
+    )
+    for shape in ((B,), (B, 1)):
+        found = make(cls, arguments)(
+            *inputs, sample_weight=weights.reshape(shape)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@MODELS
+def test_all_layers_are_built(cls, arguments, inputs, options):
+    model = make(cls, arguments)
+    unbuilt = [
+        layer.path for layer in model._flatten_layers() if not layer.built
+    ]
+    assert not unbuilt
+    lines = []
+    model.summary(print_fn=lines.append)
+    assert "unbuilt" not in "".join(lines)
+
+
+@MODELS
+@pytest.mark.filterwarnings("ignore")  # of layers without weights
+def test_weights_in_8_bits_answer_nearly_the_same(
+    cls, arguments, inputs, options
+):
+    model = make(cls, arguments, inputs, options)
+    expected = model(*inputs)
+    model.quantize("int8")
+    found = model(*inputs)
+    assert_same(found, expected, rtol=0.2, atol=0.3)
+    assert np.any(found["labels"] != expected["labels"])

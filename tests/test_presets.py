@@ -14,6 +14,7 @@ from keras_edram import (
     presets,
     recipes,
 )
+from keras_edram.datasets import cluttered_mnist
 
 NAME = "edram_small_cluttered_mnist"
 SVHN = pathlib.Path(__file__).parents[2] / "shared" / "data" / "svhn"
@@ -149,3 +150,55 @@ def test_a_saved_preset_is_the_model(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
     saved = (tmp_path / "mine" / presets.CONFIG_FILE).read_text()
     assert json.loads(saved)["class_name"] == "EDRAM"
+
+
+# Eight bits, and a preset that is not to be trained, on images that ship
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return cluttered_mnist("test").arrays(200)
+
+
+def errors(model, digits):
+    images, targets = digits
+    labels = model.decode(model.predict(images, verbose=0))["labels"]
+    return int((np.asarray(labels) != targets["labels"]).sum())
+
+
+@pytest.mark.filterwarnings("ignore")  # of layers without weights
+def test_weights_in_8_bits_read_as_well(digits):
+    model = presets.load(NAME)
+    before = errors(model, digits)
+    model.quantize("int8")
+    assert before <= 5 and errors(model, digits) <= before + 2
+
+
+def test_a_frozen_preset_keeps_its_error_in_training(digits):
+    model = presets.load(NAME)
+    before = errors(model, digits)
+    model.trainable = False
+    model(digits[0][:32], training=True)
+    assert errors(model, digits) == before
+    model = presets.load(NAME)
+    model.what.trainable = False
+    statistics = model.what.normalization.moving_mean.numpy()
+    model(digits[0][:32], training=True)
+    found = model.what.normalization.moving_mean.numpy()
+    np.testing.assert_array_equal(found, statistics)
+
+
+@pytest.mark.slow
+def test_a_preset_is_exported_by_keras_itself(digits, tmp_path):
+    import tensorflow as tf
+
+    images = digits[0][:3].astype("float32")
+    for name in (NAME, "ram_mnist"):
+        model = presets.load(name)
+        height, width, _ = model.image_shape
+        model.export(tmp_path / name, format="tf_saved_model", verbose=False)
+        loaded = tf.saved_model.load(tmp_path / name)
+        seen = images[:, :height, :width]
+        found = loaded.serve(tf.constant(seen))
+        for output, expected in model(seen).items():
+            np.testing.assert_allclose(found[output], expected, atol=1e-4)

@@ -72,7 +72,7 @@ def test_a_recipe_trains(name):
     model = recipe.model(settings, data)
     recipe.compile(model, settings, False)
     before = [weight.numpy().copy() for weight in model.trainable_weights]
-    model.fit(data.dataset(4), steps_per_epoch=3, verbose=0, shuffle=False)
+    model.fit(data.dataset(4, num_batches=3), verbose=0, shuffle=False)
     changed = [
         (weight.numpy() != old).any()
         for weight, old in zip(model.trainable_weights, before, strict=True)

@@ -1,7 +1,10 @@
 """Cluttered MNIST: digits somewhere on a canvas, among pieces of others."""
 
+import numbers
+
 import numpy as np
 
+from keras_edram.checks import check_size
 from keras_edram.datasets.digits import DIGIT_NAMES, Digits, load_digits
 from keras_edram.datasets.random_sequence import (
     SPLITS,
@@ -82,12 +85,8 @@ class ClutteredMNIST(RandomSequence):
         seed=0,
     ):
         self.digits = Digits(*digits)
-        self.image_size = (
-            (image_size, image_size)
-            if isinstance(image_size, int)
-            else tuple(image_size)
-        )
-        terminal = not isinstance(num_digits, int)
+        self.image_size = check_size(image_size, "image_size")
+        terminal = not isinstance(num_digits, numbers.Integral)
         least, most = num_digits if terminal else (num_digits, num_digits)
         self.num_digits = (least, most)
         check_reading_order(reading_order)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
+from keras_edram.checks import check_integer
 
 SPLITS = ("train", "validation", "test")
 PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
@@ -104,31 +105,59 @@ class RandomSequence(abc.ABC):
         images, labels, transforms = self._compose(int(start), int(stop))
         return images, {"labels": labels, "transforms": transforms}
 
-    def dataset(self, batch_size, num_batches=-1, first_batch=0):
+    @property
+    def images_a_pass(self):
+        """Images that use each picture of the source once, if it goes up."""
+        return max(1, self.num_pictures // self.pictures_per_image)
+
+    def dataset(self, batch_size, num_batches=None, first_batch=0):
         """The sequence as a `tf.data.Dataset`, in batches.
+
+        Each time that it is gone through it begins at the same image. For
+        other images in each epoch, ask for an endless one, and `fit` for
+        `steps_per_epoch`.
 
         Args:
             batch_size: Integer, images a batch (B).
-            num_batches: Integer; -1, the default, never ends.
+            num_batches: Integer; -1 never ends. By default as many as take
+                each picture of the source once, the last batch being smaller
+                if need be.
             first_batch: Integer, where in the sequence to begin: what a
                 training that goes on has already seen is left out.
 
         Returns:
             `tf.data.Dataset` of `(images, {"labels", "transforms"})` as from
-            `arrays`.
+            `arrays`. It knows its number of batches.
+
+        Raises:
+            ValueError: For numbers that are out of range.
+
+        Example:
+
+        >>> len(mnist("test").dataset(32))  # 1,000 digits
+        32
         """
+        batch_size = check_integer(batch_size, "batch_size")
+        first_batch = check_integer(first_batch, "first_batch", 0)
+        stop = None  # one after the last image
+        if num_batches is None:
+            num_batches = -(-self.images_a_pass // batch_size)
+            stop = first_batch * batch_size + self.images_a_pass
+        num_batches = check_integer(num_batches, "num_batches", -1)
         import tensorflow as tf
 
         def compose(batch):
             start = int(batch) * batch_size
-            return self._compose(start, start + batch_size)
+            end = start + batch_size
+            return self._compose(start, end if stop is None else min(end, stop))
 
         def batch(index):
             images, labels, transforms = tf.numpy_function(
                 compose, [index], [tf.uint8, tf.int32, tf.float32]
             )
-            targets = (batch_size, self.num_targets)
-            images = tf.ensure_shape(images, (batch_size, *self.image_shape))
+            size = batch_size if stop is None else None
+            targets = (size, self.num_targets)
+            images = tf.ensure_shape(images, (size, *self.image_shape))
             return images, {
                 "labels": tf.ensure_shape(labels, targets),
                 "transforms": tf.ensure_shape(transforms, (*targets, 2, 3)),

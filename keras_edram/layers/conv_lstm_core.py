@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_edram.layers.spatial_transformer_attention import standardize_size
+from keras_edram.checks import check_integer, check_same_batch, check_size
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -87,13 +87,8 @@ class ConvLSTMCore(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(filters, int) or filters < 1:
-            raise ValueError(
-                "`filters` must be a positive integer. "
-                f"Received: filters={filters!r}"
-            )
-        self.filters = filters
-        self.kernel_size = standardize_size(kernel_size, "kernel_size")
+        self.filters = check_integer(filters, "filters")
+        self.kernel_size = check_size(kernel_size, "kernel_size")
         self.peepholes = peepholes
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(
@@ -172,6 +167,8 @@ class ConvLSTMCore(keras.layers.Layer):
                 f"Received: states of shapes {shapes}"
             )
         hidden, cell = states
+        for state in states:
+            check_same_batch(inputs, state, ("inputs", "states"))
         gates = _convolve(inputs, self.kernel)
         gates += _convolve(hidden, self.recurrent_kernel) + self.bias
         i, f, g, o = ops.split(gates, 4, axis=-1)  # each (B, H, W, F)

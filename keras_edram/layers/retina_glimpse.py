@@ -1,12 +1,14 @@
 """Patches of growing size around a point, as a retina sees them."""
 
 import math
+import numbers
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_edram import geometry
+from keras_edram.checks import check_images, check_integer, check_same_batch
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     read_points,
@@ -78,39 +80,33 @@ class RetinaGlimpse(keras.layers.Layer):
     ):
         # The dtype policy must not touch the coordinates.
         super().__init__(autocast=False, **kwargs)
-        for name, value in (
-            ("glimpse_size", glimpse_size),
-            ("num_scales", num_scales),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={value!r}"
-                )
-        if not isinstance(scale_factor, (int, float)) or scale_factor < 1:
+        if not isinstance(scale_factor, numbers.Real) or not scale_factor >= 1:
             raise ValueError(
                 "`scale_factor` must be a number of at least 1. "
                 f"Received: scale_factor={scale_factor!r}"
             )
-        self.glimpse_size = glimpse_size
-        self.num_scales = num_scales
-        self.scale_factor = scale_factor
+        self.glimpse_size = check_integer(glimpse_size, "glimpse_size")
+        self.num_scales = check_integer(num_scales, "num_scales")
+        self.scale_factor = (
+            int(scale_factor)
+            if isinstance(scale_factor, numbers.Integral)
+            else float(scale_factor)
+        )
         self.flatten_scales = flatten_scales
+
+    def build(self, images_shape, locations_shape=None):
+        """Has no weights, but is built as Keras asks of every layer."""
 
     def call(self, images, locations):
         images = ops.convert_to_tensor(images)
         locations = ops.convert_to_tensor(locations)
-        if len(images.shape) != 4 or None in images.shape[1:]:
-            raise ValueError(
-                "`images` must have the shape (batch, height, width, "
-                "channels), all but the batch known. "
-                f"Received: images of shape {tuple(images.shape)}"
-            )
+        check_images(images)
         if tuple(locations.shape[1:]) != (2,):
             raise ValueError(
                 "`locations` must have the shape (batch, 2). "
                 f"Received: locations of shape {tuple(locations.shape)}"
             )
+        check_same_batch(images, locations, ("images", "locations"))
         return self.read(self.pyramid(images), locations)
 
     def pyramid(self, images):
@@ -156,7 +152,7 @@ class RetinaGlimpse(keras.layers.Layer):
         """The pyramid level, with fraction, that a scale is read from."""
         return scale * math.log2(self.scale_factor)
 
-    def compute_output_shape(self, images_shape, locations_shape):
+    def compute_output_shape(self, images_shape, locations_shape=None):
         batch, channels = images_shape[0], images_shape[-1]
         side = self.glimpse_size
         if self.flatten_scales:

@@ -8,6 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_edram import geometry
+from keras_edram.checks import (
+    check_choice,
+    check_images,
+    check_same_batch,
+    check_size,
+)
 
 FILL_MODES = ("zeros", "nearest")
 # A level of more pixels is not copied into one tensor with the others: that
@@ -76,7 +82,11 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
             finer = ops.pad(finer, [(0, 0), *odd, (0, 0)])
         # "same" pads to the right and below, and leaves the padding out of
         # the mean: pixel i of a level covers pixels 2i and 2i + 1 before it.
-        levels.append(ops.average_pool(finer, 2, 2, padding="same"))
+        levels.append(
+            ops.average_pool(
+                finer, 2, 2, padding="same", data_format="channels_last"
+            )
+        )
     sizes = tuple(tuple(level.shape[1:3]) for level in levels)
     flat = [
         ops.reshape(level, (-1, height * width, level.shape[-1]))
@@ -213,7 +223,9 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
 
 def _take_pixels(parts, index):
     """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
-    image = ops.reshape(ops.arange(ops.shape(parts[0])[0]), (-1, 1, 1, 1))
+    image = ops.reshape(
+        ops.arange(ops.shape(parts[0])[0], dtype="int32"), (-1, 1, 1, 1)
+    )
     values, before = None, 0
     for pixels in parts:
         num_pixels, channels = pixels.shape[1:]
@@ -288,29 +300,24 @@ class SpatialTransformerAttention(keras.layers.Layer):
     ):
         # The dtype policy must not touch the coordinates.
         super().__init__(autocast=False, **kwargs)
-        self.glimpse_size = standardize_size(glimpse_size, "glimpse_size")
-        if fill_mode not in FILL_MODES:
-            raise ValueError(
-                f"`fill_mode` must be one of {FILL_MODES}. "
-                f"Received: fill_mode={fill_mode!r}"
-            )
+        self.glimpse_size = check_size(glimpse_size, "glimpse_size")
+        check_choice(fill_mode, FILL_MODES, "fill_mode")
         self.antialias = antialias
         self.fill_mode = fill_mode
+
+    def build(self, images_shape, transforms_shape=None):
+        """Has no weights, but is built as Keras asks of every layer."""
 
     def call(self, images, transforms):
         images = ops.convert_to_tensor(images)
         transforms = ops.convert_to_tensor(transforms)
-        if len(images.shape) != 4 or None in images.shape[1:]:
-            raise ValueError(
-                "`images` must have the shape (batch, height, width, "
-                "channels), all but the batch known. "
-                f"Received: images of shape {tuple(images.shape)}"
-            )
+        check_images(images)
         if tuple(transforms.shape[1:]) != (2, 3):
             raise ValueError(
                 "`transforms` must have the shape (batch, 2, 3). "
                 f"Received: transforms of shape {tuple(transforms.shape)}"
             )
+        check_same_batch(images, transforms, ("images", "transforms"))
         return self.read(self.pyramid(images), transforms)
 
     def pyramid(self, images):
@@ -333,7 +340,7 @@ class SpatialTransformerAttention(keras.layers.Layer):
         )
         return ops.cast(patches, self.compute_dtype)
 
-    def compute_output_shape(self, images_shape, transforms_shape):
+    def compute_output_shape(self, images_shape, transforms_shape=None):
         return (images_shape[0], *self.glimpse_size, images_shape[-1])
 
     def get_config(self):
@@ -344,18 +351,3 @@ class SpatialTransformerAttention(keras.layers.Layer):
             fill_mode=self.fill_mode,
         )
         return config
-
-
-def standardize_size(size, name):
-    """`(height, width)` from one integer or a pair of them."""
-    pair = (size, size) if isinstance(size, int) else size
-    if (
-        not isinstance(pair, (tuple, list))
-        or len(pair) != 2
-        or not all(isinstance(side, int) and side > 0 for side in pair)
-    ):
-        raise ValueError(
-            f"`{name}` must be a positive integer or two of them. "
-            f"Received: {name}={size!r}"
-        )
-    return tuple(pair)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_edram.checks import check_integer, check_same_batch
+
 
 @keras.saving.register_keras_serializable(package="keras_edram")
 class StepwiseBatchNormalization(keras.layers.Layer):
@@ -14,9 +16,9 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         y = γ (x - μ_t) / sqrt(σ²_t + ε) + β
 
     In training `μ_t` and `σ²_t` come from the batch, and their moving averages
-    for step t are updated; at inference the moving averages are used. Steps
-    beyond the last one known use its statistics, so a model can look more
-    often than it did in training.
+    for step t are updated; at inference, and in a layer that is not
+    `trainable`, the moving averages are used. Steps beyond the last one known
+    use its statistics, so a model can look more often than it did in training.
 
     Args:
         num_steps: Integer, steps that have statistics of their own.
@@ -35,7 +37,8 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         Tensor of the shape of `inputs`.
 
     Raises:
-        ValueError: If `num_steps` is not a positive integer.
+        ValueError: If `num_steps` is not a positive integer, or steps are not
+            one for all inputs, or at inference one for each.
 
     Example:
 
@@ -59,18 +62,16 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not isinstance(num_steps, int) or num_steps < 1:
-            raise ValueError(
-                "`num_steps` must be a positive integer. "
-                f"Received: num_steps={num_steps!r}"
-            )
-        self.num_steps = num_steps
+        self.num_steps = check_integer(num_steps, "num_steps")
         self.momentum = momentum
         self.epsilon = epsilon
         self.beta_initializer = keras.initializers.get(beta_initializer)
 
     def build(self, inputs_shape, step_shape=None):
         channels = inputs_shape[-1]
+        self.input_spec = keras.layers.InputSpec(
+            min_ndim=2, axes={-1: channels}
+        )
         self.gamma = self.add_weight(
             name="gamma", shape=(channels,), initializer="ones"
         )
@@ -82,6 +83,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         statistics = dict(
             shape=(self.num_steps, channels),
             trainable=False,
+            dtype="float32",
             autocast=False,
             aggregation="mean",
         )
@@ -94,6 +96,16 @@ class StepwiseBatchNormalization(keras.layers.Layer):
 
     def call(self, inputs, step, training=False):
         inputs = ops.cast(inputs, self.compute_dtype)
+        training = training and self.trainable
+        step = ops.cast(step, "int32")
+        if len(step.shape) > (0 if training else 1):
+            raise ValueError(
+                "`step` must be one for all inputs, or at inference one for "
+                f"each. Received: step of shape {tuple(step.shape)}, "
+                f"training={training}"
+            )
+        if len(step.shape):
+            check_same_batch(inputs, step, ("inputs", "steps"))
         gamma = ops.cast(self.gamma, "float32")
         beta = ops.cast(self.beta, "float32")
         if training:
@@ -123,7 +135,8 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         return _scale(inputs, scale, offset)
 
     def _update(self, moving, value, step):
-        is_step = ops.arange(self.num_steps)[:, None] == step  # (steps, 1)
+        steps = ops.arange(self.num_steps, dtype="int32")
+        is_step = steps[:, None] == step  # (steps, 1)
         change = (1.0 - self.momentum) * (value - moving)  # (steps, C)
         moving.assign_add(ops.where(is_step, change, 0.0))
 

@@ -1,11 +1,21 @@
-"""What all models share: presets, and the type of their answers."""
+"""What all models share: presets, training, and the type of their answers."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_edram import anytime, decoding
-from keras_edram.models.arguments import check_class_names, check_integer
+from keras_edram.checks import (
+    check_class_names,
+    check_images,
+    check_integer,
+    check_integers,
+    check_pixels,
+)
+from keras_edram.models import targets
 
 
 class Glimpse(NamedTuple):
@@ -38,11 +48,19 @@ class _ClassProperty:
 class BaseModel(keras.Model):
     """A model that answers with a dictionary, and can come from a preset.
 
+    It is compiled and fitted as any Keras model, but for two things. An array
+    of labels as `y` is that of the output `labels`, and so are a loss and
+    metrics that are not named by their output. And losses and metrics are
+    those of this package or a user's own, which know that an output has an
+    axis of glimpses that its targets have not; Keras' own would broadcast
+    them. `"accuracy"` is `keras_edram.metrics.Accuracy`.
+
     Attributes:
         reading_order: `"forward"`, or `"backward"` if its targets are the
             objects from last to first.
 
     Args:
+        image_shape: `(height, width, channels)` of the images.
         num_classes: Integer, K.
         class_names: Strings, the names of the classes but the terminal label;
             by default their numbers.
@@ -52,11 +70,29 @@ class BaseModel(keras.Model):
 
     reading_order = "forward"
 
-    def __init__(self, num_classes, class_names=None, terminal=False, **kwargs):
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        class_names=None,
+        terminal=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        check_integer(num_classes, "num_classes", 1 + terminal)
+        if self.dtype_policy.variable_dtype == "bfloat16":
+            raise ValueError(
+                "Weights must have more digits than bfloat16, which computes "
+                'with them as `dtype="mixed_bfloat16"`. Received: dtype='
+                f"{self.dtype_policy.name!r}"
+            )
+        self.image_shape = check_integers(image_shape, 3, "image_shape")
+        # Of any size, for models that look at windows.
+        self.input_spec = keras.layers.InputSpec(
+            ndim=4, axes={-1: self.image_shape[-1]}
+        )
+        num_classes = check_integer(num_classes, "num_classes", 1 + terminal)
         self.num_classes = num_classes
-        self.terminal = terminal
+        self.terminal = bool(terminal)
         self.class_names = check_class_names(
             class_names, num_classes - terminal
         )
@@ -95,7 +131,8 @@ class BaseModel(keras.Model):
             a budget also `num_glimpses`, how many were taken.
 
         Raises:
-            ValueError: For values out of range, or a budget for a model
+            ValueError: For values out of range, images of another shape or
+                with pixels that are no numbers, or a budget for a model
                 without glimpses.
 
         Example:
@@ -115,10 +152,117 @@ class BaseModel(keras.Model):
             {**looks, **self.decode(looks)}, self.class_names, refuse_below
         )
 
+    def _study(self, images, look):
+        """What `look` gives for images, as NumPy arrays by name."""
+        images = self._seen(images)
+        number = len(images)
+        if not number:  # Keras' layers cannot do with none
+            images = np.zeros((1, *images.shape[1:]), "float32")
+        looks = look(ops.convert_to_tensor(images))
+        return {
+            name: ops.convert_to_numpy(value)[:number]
+            for name, value in looks.items()
+        }
+
+    def _seen(self, images):
+        """Images whose values can be seen: they are checked."""
+        if not hasattr(images, "shape"):
+            images = np.asarray(images)
+        check_images(images, self.image_shape[-1])
+        check_pixels(images)
+        return images
+
+    def _no_answers(self, images):
+        """The answers to no image: Keras' layers cannot do with none."""
+        shapes = self.compute_output_shape(images.shape)
+        return {
+            name: ops.zeros(shape, "float32") for name, shape in shapes.items()
+        }
+
+    def predict(self, x, *args, **kwargs):
+        if isinstance(x, np.ndarray) and not len(x):
+            return {
+                name: ops.convert_to_numpy(value)
+                for name, value in self(x).items()
+            }
+        targets.check_first_batch(self, x, None, **kwargs)
+        return super().predict(x, *args, **kwargs)
+
+    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
+        if class_weight is not None and y is not None:
+            kwargs["sample_weight"] = targets.class_weights(y, class_weight)
+        elif class_weight is not None:
+            kwargs["class_weight"] = class_weight
+        targets.check_first_batch(self, x, y, **kwargs)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        targets.check_first_batch(self, x, y, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        **kwargs,
+    ):
+        metrics = targets.by_output(metrics, "metrics")
+        weighted_metrics = targets.by_output(
+            weighted_metrics, "weighted_metrics"
+        )
+        super().compile(
+            optimizer,
+            targets.by_output(loss, "loss"),
+            loss_weights,
+            metrics,
+            weighted_metrics,
+            **kwargs,
+        )
+        self._measured = tuple({**(metrics or {}), **(weighted_metrics or {})})
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        try:
+            self.compile(**config)
+        except ValueError as error:  # of another version of this package
+            warnings.warn(
+                f"The model is not compiled as it was saved: {error}",
+                UserWarning,
+                stacklevel=2,
+            )
+            return
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        y = targets.name_targets(y)
+        targets.check_judged(y, self.loss or (), "a loss")
+        weights = targets.name_weights(sample_weight)
+        return super().compute_loss(x, y, y_pred, weights, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        y = targets.name_targets(y)
+        targets.check_judged(y, self._measured, "a metric")
+        weights = targets.name_weights(sample_weight)
+        # Outputs without a target have no metrics, but Keras asks for them.
+        y = {name: y.get(name) for name in y_pred}
+        return super().compute_metrics(x, y, y_pred, weights)
+
+    def export(self, filepath, *args, **kwargs):
+        # Keras exports only what it has seen called.
+        self(ops.zeros((1, *self.image_shape)))
+        return super().export(filepath, *args, **kwargs)
+
     def get_config(self):
         config = super().get_config()
         names = self.class_names
         config.update(
+            image_shape=list(self.image_shape),
             num_classes=self.num_classes,
             class_names=None if names is None else list(names),
         )

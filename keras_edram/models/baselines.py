@@ -5,14 +5,12 @@ section 5.
 """
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
-from keras_edram.models.arguments import (
+from keras_edram.checks import (
     check_choice,
     check_integer,
-    check_integers,
 )
 from keras_edram.models.base import BaseModel
 
@@ -73,56 +71,59 @@ class Baseline(BaseModel):
         kernel_size=10,
         **kwargs,
     ):
-        super().__init__(num_classes, class_names, **kwargs)
-        check_integers(image_shape, 3, "image_shape")
+        super().__init__(image_shape, num_classes, class_names, **kwargs)
         check_choice(network, NETWORKS, "network")
-        for name, value in (
-            ("units", units),
-            ("filters", filters),
-            ("kernel_size", kernel_size),
-        ):
-            check_integer(value, name)
-        if network == "convolution" and kernel_size > min(image_shape[:2]):
+        self.network = network
+        self.units = check_integer(units, "units")
+        self.filters = check_integer(filters, "filters")
+        self.kernel_size = check_integer(kernel_size, "kernel_size")
+        if network == "convolution" and kernel_size > min(self.image_shape[:2]):
             raise ValueError(
                 "The convolution must fit the image. Received: "
-                f"kernel_size={kernel_size}, image_shape={tuple(image_shape)}"
+                f"kernel_size={kernel_size}, image_shape={self.image_shape}"
             )
-        self.image_shape = tuple(image_shape)
-        self.network = network
-        self.units = units
-        self.filters = filters
-        self.kernel_size = kernel_size
+        # It sees all pixels, so their number is fixed.
+        self.input_spec = keras.layers.InputSpec(
+            shape=(None, *self.image_shape)
+        )
         policy = self.dtype_policy
 
         def dense(name):
             return layers.Dense(
-                units,
+                self.units,
                 "relu",
                 kernel_initializer="he_normal",
                 name=name,
                 dtype=policy,
             )
 
-        first = [layers.Flatten(name="flatten", dtype=policy), dense("dense_0")]
+        first = [
+            layers.Flatten(
+                data_format="channels_last", name="flatten", dtype=policy
+            ),
+            dense("dense_0"),
+        ]
         if network == "convolution":
             first = [
                 layers.Conv2D(
-                    filters,
-                    kernel_size,
+                    self.filters,
+                    self.kernel_size,
+                    data_format="channels_last",
                     activation="relu",
                     kernel_initializer="he_normal",
                     name="convolution",
                     dtype=policy,
                 ),
-                layers.Flatten(name="flatten", dtype=policy),
+                layers.Flatten(
+                    data_format="channels_last", name="flatten", dtype=policy
+                ),
             ]
         self.layers_in_order = keras.Sequential(
             [
                 layers.Rescaling(1 / 255, dtype="float32", name="rescaling"),
                 *first,
                 dense("dense_1"),
-                layers.Dense(num_classes, name="output", dtype="float32"),
-                layers.Reshape((1, 1, num_classes), name="answer"),
+                layers.Dense(self.num_classes, name="output", dtype="float32"),
             ],
             name="network",
         )
@@ -134,17 +135,22 @@ class Baseline(BaseModel):
             self.built = True
 
     def call(self, images, training=False):
+        if images.shape[0] == 0:
+            return self._no_answers(images)
         labels = self.layers_in_order(images, training=training)
+        labels = labels[:, None, None]  # (B, 1, 1, K)
         zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
         return {"labels": labels, "transforms": zeros + geometry.IDENTITY}
 
     def glimpses(self, images, num_glimpses=None):
         """The one glimpse that it takes, see `RAM.glimpses`."""
-        outputs = self(ops.convert_to_tensor(images))
-        return {
-            **{k: ops.convert_to_numpy(value) for k, value in outputs.items()},
-            "patches": np.asarray(images, "float32")[:, None, None] / 255,
-        }
+        return self._study(
+            images,
+            lambda images: {
+                **self(images),
+                "patches": ops.cast(images, "float32")[:, None, None] / 255,
+            },
+        )
 
     def compute_output_shape(self, images_shape):
         batch = images_shape[0]
@@ -156,7 +162,6 @@ class Baseline(BaseModel):
     def get_config(self):
         config = super().get_config()
         config.update(
-            image_shape=list(self.image_shape),
             network=self.network,
             units=self.units,
             filters=self.filters,

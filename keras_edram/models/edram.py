@@ -37,16 +37,16 @@ import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
+from keras_edram.checks import (
+    check_choice,
+    check_integer,
+    check_integers,
+)
 from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     image_pyramid,
     num_pyramid_levels,
-)
-from keras_edram.models.arguments import (
-    check_choice,
-    check_integer,
-    check_integers,
 )
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.rectified import Rectified
@@ -192,15 +192,24 @@ class EDRAM(BaseModel):
         initialization="he",
         **kwargs,
     ):
-        super().__init__(num_classes, class_names, terminal, **kwargs)
-        check_integer(num_targets, "num_targets")
-        check_integer(glimpses_per_target, "glimpses_per_target")
-        check_integer(units, "units")
-        check_integer(hidden_units, "hidden_units")
-        check_integer(context_size, "context_size", MIN_CONTEXT_SIZE)
-        check_integers(image_shape, 3, "image_shape")
-        check_integers(context_filters, 3, "context_filters")
-        check_integers(glimpse_filters, 6, "glimpse_filters")
+        super().__init__(
+            image_shape, num_classes, class_names, terminal, **kwargs
+        )
+        self.num_targets = check_integer(num_targets, "num_targets")
+        self.glimpses_per_target = check_integer(
+            glimpses_per_target, "glimpses_per_target"
+        )
+        self.units = units = check_integer(units, "units")
+        self.hidden_units = check_integer(hidden_units, "hidden_units")
+        self.context_size = context_size = check_integer(
+            context_size, "context_size", MIN_CONTEXT_SIZE
+        )
+        self.context_filters = context_filters = check_integers(
+            context_filters, 3, "context_filters"
+        )
+        self.glimpse_filters = check_integers(
+            glimpse_filters, 6, "glimpse_filters"
+        )
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")
@@ -208,18 +217,10 @@ class EDRAM(BaseModel):
             raise ValueError(
                 "`context_filters[-1] * (context_size - 8)**2` must be "
                 "`units`: the context network makes the first state of LSTM "
-                f"2. Received: context_filters={tuple(context_filters)}, "
+                f"2. Received: context_filters={context_filters}, "
                 f"context_size={context_size}, units={units}"
             )
-        self.image_shape = tuple(image_shape)
         self.reading_order = reading_order
-        self.num_targets = num_targets
-        self.glimpses_per_target = glimpses_per_target
-        self.context_size = context_size
-        self.context_filters = tuple(context_filters)
-        self.glimpse_filters = tuple(glimpse_filters)
-        self.units = units
-        self.hidden_units = hidden_units
         self.initial_transform = initial_transform
         self.detach_transforms = detach_transforms
         self.antialias = antialias
@@ -245,6 +246,7 @@ class EDRAM(BaseModel):
                 filters,
                 size,
                 padding=padding,
+                data_format="channels_last",
                 use_bias=False,  # a batch normalisation follows, with β
                 kernel_initializer=uniform,
                 name=name,
@@ -253,7 +255,7 @@ class EDRAM(BaseModel):
 
         def dense(name):
             return layers.Dense(
-                hidden_units,
+                self.hidden_units,
                 use_bias=False,
                 kernel_initializer=gaussian,
                 name=name,
@@ -300,11 +302,15 @@ class EDRAM(BaseModel):
         self.glimpse_convolutions = [
             rectified(convolution(f"glimpse_{i}", filters, 3, padding))
             for i, (filters, padding) in enumerate(
-                zip(glimpse_filters, paddings, strict=True)
+                zip(self.glimpse_filters, paddings, strict=True)
             )
         ]
-        self.pooling = layers.MaxPooling2D(2, name="pooling", dtype=policy)
-        self.flatten = layers.Flatten(name="flatten", dtype=policy)
+        self.pooling = layers.MaxPooling2D(
+            2, data_format="channels_last", name="pooling", dtype=policy
+        )
+        self.flatten = layers.Flatten(
+            data_format="channels_last", name="flatten", dtype=policy
+        )
         self.what = rectified(dense("what"))
         # At the start all windows are equal, so they normalise to 0: with a β
         # of 0 their product with "what" would pass no gradient to either.
@@ -319,7 +325,7 @@ class EDRAM(BaseModel):
             rectified(dense(f"classification_{i}")) for i in range(2)
         ]
         self.classification_output = layers.Dense(
-            num_classes,
+            self.num_classes,
             kernel_initializer="glorot_uniform"
             if initialization == "he"
             else gaussian,
@@ -345,10 +351,15 @@ class EDRAM(BaseModel):
         if self.built:
             return
         channels = images_shape[-1]
+        self.attention.build(images_shape)
+        self.downsampling.build(images_shape)
         self.context_layers.build(
             (None, self.context_size, self.context_size, channels)
         )
         shape = (None, *self.glimpse_size, channels)
+        self.rescaling.build(shape)
+        self.pooling.build(shape)
+        self.flatten.build(shape)
         for index, convolution in enumerate(self.glimpse_convolutions):
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
@@ -477,11 +488,18 @@ class EDRAM(BaseModel):
             ),
         )
 
-    def next_windows(self, state):
-        """The windows that the next glimpse will read: `(B, 2, 3)`."""
+    def next_windows(self, pyramid, state):
+        """The windows that the next glimpse will read: `(B, 2, 3)`.
+
+        Args:
+            pyramid: `ImagePyramid` of the images.
+            state: `EDRAMState`.
+        """
         return state.transforms
 
     def call(self, images, training=False):
+        if images.shape[0] == 0:
+            return self._no_answers(images)
         glimpses = self._unroll(images, self.glimpses_per_target, training)
         return {name: glimpses[name] for name in ("labels", "transforms")}
 
@@ -497,16 +515,17 @@ class EDRAM(BaseModel):
             A dictionary of NumPy arrays: `labels` `(B, S, N, K)` and
             `transforms` `(B, S, N, 2, 3)` as from a call, and `patches`
             `(B, S, N, g, g, C)` in [0, 1].
+
+        Raises:
+            ValueError: For a number below 1, images of another shape, or with
+                pixels that are no numbers.
         """
-        glimpses = self._unroll(
-            ops.convert_to_tensor(images),
-            glimpses_per_target or self.glimpses_per_target,
-            training=False,
+        number = self.glimpses_per_target
+        if glimpses_per_target is not None:
+            number = check_integer(glimpses_per_target, "glimpses_per_target")
+        return self._study(
+            images, lambda images: self._unroll(images, number, training=False)
         )
-        return {
-            name: ops.convert_to_numpy(value)
-            for name, value in glimpses.items()
-        }
 
     def _unroll(self, images, glimpses_per_target, training):
         # A Python loop: it exports to every format and compiles best.
@@ -539,7 +558,6 @@ class EDRAM(BaseModel):
     def get_config(self):
         config = super().get_config()
         config.update(
-            image_shape=list(self.image_shape),
             terminal=self.terminal,
             reading_order=self.reading_order,
             num_targets=self.num_targets,

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_edram import decoding
+from keras_edram.checks import check_integer
 from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.models.base import BaseModel
 
@@ -78,9 +79,12 @@ class Ensemble(BaseModel):
                 )
         first = members[0]
         super().__init__(
-            first.num_classes, first.class_names, first.terminal, **kwargs
+            first.image_shape,
+            first.num_classes,
+            first.class_names,
+            first.terminal,
+            **kwargs,
         )
-        self.image_shape = first.image_shape
         self.num_targets = first.num_targets
         self.glimpses_per_target = first.glimpses_per_target
         self.standardize = first.standardize
@@ -89,14 +93,16 @@ class Ensemble(BaseModel):
             members,
             key=lambda member: READING_ORDERS.index(member.reading_order),
         )
+        self.build((None, *self.image_shape))
+
+    def build(self, images_shape):
         self.built = True  # as its members are
 
     def call(self, images, training=False):
+        if images.shape[0] == 0:
+            return self._no_answers(images)
         outputs = [member(images, training=training) for member in self.members]
-        return {
-            name: ops.stack([output[name] for output in outputs], axis=1)
-            for name in ("labels", "transforms")
-        }
+        return _together(outputs)
 
     def glimpses(self, images, glimpses_per_target=None):
         """What the members looked at, see `EDRAM.glimpses`.
@@ -109,16 +115,18 @@ class Ensemble(BaseModel):
             A dictionary of NumPy arrays, `labels`, `transforms` and
             `patches`, with an axis of members after the first.
         """
-        looks = [
-            member.glimpses(images, glimpses_per_target)
-            for member in self.members
-        ]
-        return {
-            name: ops.convert_to_numpy(
-                ops.stack([look[name] for look in looks], axis=1)
-            )
-            for name in looks[0]
-        }
+        number = self.glimpses_per_target
+        if glimpses_per_target is not None:
+            number = check_integer(glimpses_per_target, "glimpses_per_target")
+        return self._study(
+            images,
+            lambda images: _together(
+                [
+                    member._unroll(images, number, training=False)
+                    for member in self.members
+                ]
+            ),
+        )
 
     def decode(self, outputs):
         orders = [member.reading_order for member in self.members]
@@ -151,3 +159,11 @@ class Ensemble(BaseModel):
             for member in config["members"]
         ]
         return cls(**{**config, "members": members})
+
+
+def _together(outputs):
+    """Those of each member as one: `(B, ...)` -> `(B, M, ...)`."""
+    return {
+        name: ops.stack([output[name] for output in outputs], axis=1)
+        for name in outputs[0]
+    }

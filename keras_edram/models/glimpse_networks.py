@@ -25,9 +25,15 @@ class VectorGlimpse(layers.Layer):
             for i, number in enumerate(filters)
         ]
         self.pooling = layers.MaxPooling2D(
-            2, padding="same", name="pooling", dtype=policy
+            2,
+            padding="same",
+            data_format="channels_last",
+            name="pooling",
+            dtype=policy,
         )
-        self.flatten = layers.Flatten(name="flatten", dtype=policy)
+        self.flatten = layers.Flatten(
+            data_format="channels_last", name="flatten", dtype=policy
+        )
 
         def dense(name, size, activation=None):
             return layers.Dense(
@@ -45,11 +51,13 @@ class VectorGlimpse(layers.Layer):
 
     def build(self, patches_shape):
         shape = patches_shape
+        self.pooling.build(shape)
         for index, convolution in enumerate(self.convolutions):
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
             if index % 2:
                 shape = self.pooling.compute_output_shape(shape)
+        self.flatten.build(shape)
         self.what.build(self.flatten.compute_output_shape(shape))
         self.where.build((None, 2))
         self.what_output.build((None, self.what.units))
@@ -88,7 +96,12 @@ class InceptionGlimpse(layers.Layer):
             return _convolution(name, number, size, num_steps, policy)
 
         self.maximum = layers.MaxPooling2D(
-            3, strides=1, padding="same", name="maximum", dtype=policy
+            3,
+            strides=1,
+            padding="same",
+            data_format="channels_last",
+            name="maximum",
+            dtype=policy,
         )
         # Flat lists: Keras 3.12 does not save layers in lists of lists.
         self.branches = [
@@ -104,6 +117,7 @@ class InceptionGlimpse(layers.Layer):
 
     def build(self, patches_shape):
         batch, height, width, _ = patches_shape
+        self.maximum.build(patches_shape)
         for branch in self.branches:
             branch.build(patches_shape)
         for second in self.second_layers:
@@ -154,6 +168,7 @@ def _convolution(name, filters, size, num_steps, policy):
             filters,
             size,
             padding="same",
+            data_format="channels_last",
             use_bias=False,  # a batch normalisation follows, with β
             kernel_initializer="he_normal",
             name=name,

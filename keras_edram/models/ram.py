@@ -27,23 +27,29 @@ F maps, K classes, M rollouts.
 """
 
 import math
+import threading
+import warnings
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
+from keras.src.backend.common import global_state
 
-from keras_edram.layers.conv_lstm_core import ConvLSTMCore
-from keras_edram.layers.retina_glimpse import RetinaGlimpse
-from keras_edram.models.arguments import (
+from keras_edram import reinforce
+from keras_edram.checks import (
     check_choice,
     check_integer,
     check_integers,
 )
+from keras_edram.layers.conv_lstm_core import ConvLSTMCore
+from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_networks import (
     InceptionGlimpse,
     VectorGlimpse,
 )
+from keras_edram.models.targets import name_targets, name_weights
+from keras_edram.reinforce import Decision
 
 CORES = ("lstm", "rnn", "conv_lstm")
 GLIMPSE_NETWORKS = ("dense", "convolution", "inception")
@@ -61,21 +67,6 @@ class RAMState(NamedTuple):
     step: Any
     locations: Any
     core: tuple
-
-
-class Decision(NamedTuple):
-    """What the policy decided after a glimpse, and what REINFORCE needs.
-
-    Attributes:
-        means: `(B, 2)`, μ_t, the mean of the policy.
-        samples: `(B, 2)`, u_t, the location that was drawn, which may lie
-            outside of the image; without sampling, the mean.
-        baselines: `(B,)`, b_t, the reward that is expected.
-    """
-
-    means: Any
-    samples: Any
-    baselines: Any
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -151,8 +142,7 @@ class RAM(BaseModel):
     Returns:
         A dictionary: `labels`, logits of shape `(B, 1, 1, K)`, the one answer
         for the one target, and `transforms` `(B, 1, N, 2, 3)`, the sharpest
-        windows, whose last column is l_t. In training also `decisions`, a
-        `Decision` of N - 1 steps, `(B, N - 1, ...)`, for `compute_loss`.
+        windows, whose last column is l_t.
 
     Raises:
         ValueError: For sizes that do not fit together or unknown choices.
@@ -198,19 +188,21 @@ class RAM(BaseModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(num_classes, class_names, **kwargs)
-        check_integers(image_shape, 3, "image_shape")
-        check_integers(convolution_filters, None, "convolution_filters")
-        for name, value in (
-            ("num_glimpses", num_glimpses),
-            ("units", units),
-            ("hidden_units", hidden_units),
-            ("inception_filters", inception_filters),
-            ("core_filters", core_filters),
-            ("core_kernel_size", core_kernel_size),
-        ):
-            check_integer(value, name)
-        check_integer(num_rollouts, "num_rollouts", 0)
+        super().__init__(image_shape, num_classes, class_names, **kwargs)
+        self.num_glimpses = check_integer(num_glimpses, "num_glimpses")
+        self.units = check_integer(units, "units")
+        self.hidden_units = check_integer(hidden_units, "hidden_units")
+        self.convolution_filters = check_integers(
+            convolution_filters, None, "convolution_filters"
+        )
+        self.inception_filters = check_integer(
+            inception_filters, "inception_filters"
+        )
+        self.core_filters = check_integer(core_filters, "core_filters")
+        self.core_kernel_size = check_integer(
+            core_kernel_size, "core_kernel_size"
+        )
+        self.num_rollouts = check_integer(num_rollouts, "num_rollouts", 0)
         check_choice(glimpse_network, GLIMPSE_NETWORKS, "glimpse_network")
         check_choice(core, CORES, "core")
         if core == "conv_lstm" and glimpse_network != "inception":
@@ -223,26 +215,17 @@ class RAM(BaseModel):
                 "`location_deviation` must be positive. "
                 f"Received: location_deviation={location_deviation!r}"
             )
-        self.image_shape = tuple(image_shape)
-        self.num_glimpses = num_glimpses
-        self.glimpse_size = glimpse_size
-        self.num_scales = num_scales
-        self.scale_factor = scale_factor
         self.core = core
-        self.units = units
-        self.hidden_units = hidden_units
-        self.convolution_filters = tuple(convolution_filters)
-        self.inception_filters = inception_filters
-        self.core_filters = core_filters
-        self.core_kernel_size = core_kernel_size
-        self.location_deviation = location_deviation
-        self.detach_policy = detach_policy
-        self.reinforce_weight = reinforce_weight
-        self.baseline_weight = baseline_weight
-        self.num_rollouts = num_rollouts
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.location_deviation = float(location_deviation)
+        self.detach_policy = bool(detach_policy)
+        self.reinforce_weight = float(reinforce_weight)
+        self.baseline_weight = float(baseline_weight)
+        self.seed = seed if seed is None else check_integer(seed, "seed", 0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.glimpse_network = glimpse_network
+        # What the latest call in training decided, until its loss is computed;
+        # of each thread, as each device of several has one.
+        self._latest = threading.local()
 
         policy = self.dtype_policy  # which need not be the global one
         self.rescaling = layers.Rescaling(
@@ -255,28 +238,44 @@ class RAM(BaseModel):
             name="glimpse_sensor",
             dtype=policy,
         )
-        glimpse = dict(num_steps=num_glimpses, name="glimpse", dtype=policy)
+        self.glimpse_size = self.glimpse_sensor.glimpse_size
+        self.num_scales = self.glimpse_sensor.num_scales
+        self.scale_factor = self.glimpse_sensor.scale_factor
+        glimpse = dict(
+            num_steps=self.num_glimpses, name="glimpse", dtype=policy
+        )
         if glimpse_network == "inception":
-            self.glimpse = InceptionGlimpse(inception_filters, **glimpse)
+            self.glimpse = InceptionGlimpse(self.inception_filters, **glimpse)
         else:
             self.glimpse = VectorGlimpse(
-                convolution_filters if glimpse_network == "convolution" else (),
-                hidden_units,
-                units,
+                self.convolution_filters
+                if glimpse_network == "convolution"
+                else (),
+                self.hidden_units,
+                self.units,
                 **glimpse,
             )
         if core == "lstm":
-            self.core_cell = layers.LSTMCell(units, name="core", dtype=policy)
+            self.core_cell = layers.LSTMCell(
+                self.units, name="core", dtype=policy
+            )
         elif core == "rnn":
             self.core_cell = layers.SimpleRNNCell(
-                units, activation="relu", name="core", dtype=policy
+                self.units, activation="relu", name="core", dtype=policy
             )
         else:
             self.core_cell = ConvLSTMCore(
-                core_filters, core_kernel_size, name="core", dtype=policy
+                self.core_filters,
+                self.core_kernel_size,
+                name="core",
+                dtype=policy,
             )
-        self.flatten = layers.Flatten(name="flatten", dtype=policy)
-        self.action = layers.Dense(num_classes, name="action", dtype="float32")
+        self.flatten = layers.Flatten(
+            data_format="channels_last", name="flatten", dtype=policy
+        )
+        self.action = layers.Dense(
+            self.num_classes, name="action", dtype="float32"
+        )
         # Small weights: the first policy looks about the middle.
         self.location = layers.Dense(
             2,
@@ -293,11 +292,14 @@ class RAM(BaseModel):
     def build(self, images_shape):
         if self.built:
             return
+        self.glimpse_sensor.build(images_shape)
         patches_shape = self.glimpse_sensor.compute_output_shape(
             images_shape, (None, 2)
         )
+        self.rescaling.build(patches_shape)
         self.glimpse.build(patches_shape)
         shape = self.glimpse.compute_output_shape(patches_shape)
+        self.flatten.build(shape)
         if self.core != "conv_lstm":
             shape = self.flatten.compute_output_shape(shape)
             features = self.units
@@ -357,52 +359,83 @@ class RAM(BaseModel):
         samples = means
         if sample:
             samples += self.location_deviation * keras.random.normal(
-                ops.shape(means), seed=self.seed_generator
+                ops.shape(means), dtype="float32", seed=self.seed_generator
             )
         # The mean learns by REINFORCE, never through what it drew.
         samples = ops.stop_gradient(samples)
         baselines = self.baseline(output)[:, 0]
         decision = Decision(means, samples, baselines)
         return (
-            Glimpse(logits, self.next_windows(state), patches, decision),
+            Glimpse(
+                logits, self.next_windows(pyramid, state), patches, decision
+            ),
             RAMState(state.step + 1, ops.clip(samples, -1, 1), tuple(core)),
         )
 
-    def next_windows(self, state):
-        """The sharpest windows of the next glimpse: `(B, 2, 3)`."""
-        return self.glimpse_sensor.windows(
-            state.locations, self.image_shape[:2]
-        )
+    def next_windows(self, pyramid, state):
+        """The sharpest windows of the next glimpse: `(B, 2, 3)`.
+
+        Args:
+            pyramid: `ImagePyramid` of the images, whose size counts.
+            state: `RAMState`.
+        """
+        return self.glimpse_sensor.windows(state.locations, pyramid.sizes[0])
 
     def call(self, images, training=False):
-        if training:
-            outputs = self._unroll(
+        if images.shape[0] == 0:
+            return self._no_answers(images)
+        if training and self.trainable:
+            self._warn_if_inside_another_model()
+            glimpses, decisions = self._unroll(
                 images, self.num_glimpses, sample=True, training=True
             )
+            # Not a part of the answer, which a model around this one asks for.
+            self._latest.call = glimpses["labels"], decisions
         else:
-            outputs = self._look(images, self.num_glimpses)
-            del outputs["decisions"]
-        del outputs["patches"]
-        return outputs
+            glimpses = self._look(images, self.num_glimpses)
+        return {name: glimpses[name] for name in ("labels", "transforms")}
+
+    def _warn_if_inside_another_model(self):
+        context = global_state.get_global_attribute("current_call_ctx")
+        if context is not None and context.entry_layer is not self:
+            warnings.warn(
+                "Where to look is learnt by RAM's own `fit` alone, for the "
+                "loss of a model around it has no rewards: there only what "
+                "RAM answers is trained. Let what stands before RAM change "
+                "the data, or freeze RAM by `trainable = False`.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        # Taken out, so that losses and metrics find what `y` has.
-        decisions = y_pred.pop("decisions", None)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training or not self.trainable:
+            return loss
+        logits, decisions = self._latest.__dict__.pop("call", (None, None))
+        if logits is not y_pred["labels"]:
+            raise ValueError(
+                "The loss in training must be computed once, of what the "
+                "latest call with `training=True` returned. Received: y_pred "
+                "of another call"
+            )
         if decisions is None:
             return loss
-        rewards = answer_rewards(y["labels"], y_pred["labels"])  # (B,)
-        reinforce = reinforce_losses(
+        labels = name_targets(y)["labels"]
+        weights = name_weights(sample_weight)
+        if isinstance(weights, dict):
+            weights = weights["labels"]
+        rewards = reinforce.answer_rewards(labels, logits)  # (B,)
+        policy = reinforce.reinforce_losses(
             decisions, rewards, self.location_deviation
         )
-        baseline = baseline_losses(decisions, rewards)
+        baseline = reinforce.baseline_losses(decisions, rewards)
         batch_mean = _BatchMean(name="batch_mean")
         return (
             loss
-            + self.reinforce_weight * batch_mean(rewards, reinforce)
-            + self.baseline_weight * batch_mean(rewards, baseline)
+            + self.reinforce_weight * batch_mean(rewards, policy, weights)
+            + self.baseline_weight * batch_mean(rewards, baseline, weights)
         )
 
     def glimpses(self, images, num_glimpses=None):
@@ -418,34 +451,33 @@ class RAM(BaseModel):
             `transforms` `(B, 1, N, 2, 3)` as from a call, and `patches`
             `(B, 1, N, g, g, scales C)` in [0, 1]. With rollouts, windows and
             patches are those of the first path.
+
+        Raises:
+            ValueError: For a number below 1, images of another shape, or with
+                pixels that are no numbers.
         """
-        glimpses = self._look(
-            ops.convert_to_tensor(images), num_glimpses or self.num_glimpses
-        )
-        del glimpses["decisions"]
-        return {
-            name: ops.convert_to_numpy(value)
-            for name, value in glimpses.items()
-        }
+        number = self.num_glimpses
+        if num_glimpses is not None:
+            number = check_integer(num_glimpses, "num_glimpses")
+        return self._study(images, lambda images: self._look(images, number))
 
     def _look(self, images, num_glimpses):
         """By the mean policy, or the average of several drawn paths."""
         rollouts = self.num_rollouts
         if not rollouts:
-            return self._unroll(images, num_glimpses)
-        drawn = self._unroll(
+            return self._unroll(images, num_glimpses)[0]
+        drawn, _ = self._unroll(
             ops.repeat(images, rollouts, axis=0), num_glimpses, sample=True
         )
         drawn = {
             name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
             for name, value in drawn.items()
-            if name != "decisions"
         }  # (B, M, ...)
         # log 1/M Σ p, finite where a path is sure.
         log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
         labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
         first = {name: value[:, 0] for name, value in drawn.items()}
-        return {"labels": labels, "decisions": None, **first}
+        return {"labels": labels, **first}
 
     def _unroll(self, images, num_glimpses, sample=False, training=False):
         # A Python loop: it exports to every format and compiles best.
@@ -460,12 +492,12 @@ class RAM(BaseModel):
             ops.stack(values, axis=1)
             for values in zip(*decisions[:-1], strict=True)
         ]  # each (B, N - 1, ...)
-        return {
+        glimpses = {
             "labels": logits[-1][:, None, None],  # (B, 1, 1, K)
             "transforms": ops.stack(windows, axis=1)[:, None],
             "patches": ops.stack(patches, axis=1)[:, None],
-            "decisions": Decision(*decisions) if decisions else None,
         }
+        return glimpses, Decision(*decisions) if decisions else None
 
     def compute_output_shape(self, images_shape):
         batch = images_shape[0]
@@ -477,7 +509,6 @@ class RAM(BaseModel):
     def get_config(self):
         config = super().get_config()
         config.update(
-            image_shape=list(self.image_shape),
             num_glimpses=self.num_glimpses,
             glimpse_size=self.glimpse_size,
             num_scales=self.num_scales,
@@ -509,75 +540,3 @@ class _BatchMean(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return y_pred
-
-
-def answer_rewards(labels, logits):
-    """R: 1 where the answer is right, else 0.
-
-    Args:
-        labels: Integer tensor of shape `(B, 1)`.
-        logits: Tensor of shape `(B, 1, 1, K)`.
-
-    Returns:
-        Float32 tensor of shape `(B,)`, without a gradient.
-
-    Example:
-
-    >>> answer_rewards(np.array([[1]]), np.array([[[[0.2, 0.7, 0.1]]]]))
-    [1.0]
-    """
-    answers = ops.argmax(logits[:, 0, -1], axis=-1)  # (B,)
-    right = answers == ops.cast(labels[:, 0], answers.dtype)
-    return ops.stop_gradient(ops.cast(right, "float32"))
-
-
-def reinforce_losses(decisions, rewards, deviation):
-    """Surrogate whose gradient is that of the report's Eq. 2, negative.
-
-    `-Σ_t (R - b_t) log π(u_t | h_t)`, with
-    `log π(u | h) = -|u - μ|² / (2 σ²)` up to a constant. Neither the reward
-    nor the baseline nor what was drawn has a gradient here.
-
-    Args:
-        decisions: `Decision` of T steps: means and samples `(B, T, 2)`,
-            baselines `(B, T)`.
-        rewards: Float tensor of shape `(B,)`.
-        deviation: Float σ.
-
-    Returns:
-        Tensor of shape `(B,)`.
-
-    Example:
-
-    >>> decision = Decision(
-    ...     means=np.zeros((1, 1, 2), "float32"),
-    ...     samples=np.array([[[0.1, 0.0]]], "float32"),
-    ...     baselines=np.zeros((1, 1), "float32"),
-    ... )
-    >>> reinforce_losses(decision, np.ones(1, "float32"), deviation=0.1)
-    [0.5]
-    """
-    advantages = ops.stop_gradient(rewards[:, None] - decisions.baselines)
-    distances = ops.stop_gradient(decisions.samples) - decisions.means
-    log_policy = -ops.sum(ops.square(distances), axis=-1) / (2 * deviation**2)
-    return -ops.sum(advantages * log_policy, axis=1)
-
-
-def baseline_losses(decisions, rewards):
-    """What the baselines learn: `Σ_t (R - b_t)²`.
-
-    Args:
-        decisions: `Decision` of T steps, baselines `(B, T)`.
-        rewards: Float tensor of shape `(B,)`.
-
-    Returns:
-        Tensor of shape `(B,)`.
-
-    Example:
-
-    >>> decision = Decision(None, None, baselines=np.array([[0.5, 1.0]]))
-    >>> baseline_losses(decision, np.ones(1))
-    [0.25]
-    """
-    errors = ops.stop_gradient(rewards)[:, None] - decisions.baselines
-    return ops.sum(ops.square(errors), axis=1)

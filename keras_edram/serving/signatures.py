@@ -202,7 +202,7 @@ def _add_steps(archive, model):
             "step_probabilities": tf.nn.softmax(glimpse.logits),
             "step_transforms": glimpse.transforms,
             "step_boxes": shown(glimpse.transforms),
-            "next_boxes": shown(model.next_windows(state)),
+            "next_boxes": shown(model.next_windows(pyramid, state)),
         }
 
     def shown(windows):

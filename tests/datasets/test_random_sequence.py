@@ -9,6 +9,8 @@ from keras_edram.datasets.random_sequence import (
     transform_rows,
     windows,
 )
+from keras_edram.losses import LabelLoss
+from keras_edram.models import Baseline
 
 
 class Noise(RandomSequence):
@@ -70,7 +72,7 @@ def test_tf_data_gives_the_same_images_from_any_batch_on(
 
 
 def test_the_dataset_tells_its_shapes_and_does_not_end():
-    dataset = noise(num_targets=2).dataset(4)
+    dataset = noise(num_targets=2).dataset(4, num_batches=-1)
     assert dataset.element_spec == (
         tf.TensorSpec((4, 3, 5, 2), tf.uint8),
         {
@@ -79,6 +81,41 @@ def test_the_dataset_tells_its_shapes_and_does_not_end():
         },
     )
     assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+@pytest.mark.parametrize(
+    "num_targets, batch_size, sizes",
+    # 7 pictures; three an image make two images.
+    [(1, 3, [3, 3, 1]), (1, 7, [7]), (1, 9, [7]), (3, 1, [1, 1])],
+)
+@pytest.mark.parametrize("first_batch", [0, 2])
+def test_an_epoch_is_once_through_the_pictures(
+    num_targets, batch_size, sizes, first_batch
+):
+    data = noise(num_targets=num_targets)
+    dataset = data.dataset(batch_size, first_batch=first_batch)
+    assert len(dataset) == len(sizes)
+    start = batch_size * first_batch
+    expected, _ = data.arrays(start + sum(sizes), start)
+    for _ in range(2):  # each time the same
+        batches = [batch for batch, _ in dataset.as_numpy_iterator()]
+        assert [len(batch) for batch in batches] == sizes
+        np.testing.assert_array_equal(np.concatenate(batches), expected)
+
+
+def test_fit_knows_how_many_batches_an_epoch_has():
+    model = Baseline((3, 5, 2), num_classes=7, units=2)
+    model.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
+    model.fit(noise().dataset(2), epochs=2, verbose=0, shuffle=False)
+    assert model.optimizer.iterations == 2 * 4
+
+
+@pytest.mark.parametrize(
+    "numbers", [(0,), (2.5,), (4, -2), (4, 2.0), (4, 2, -1)]
+)
+def test_numbers_of_batches_that_are_none_are_refused(numbers):
+    with pytest.raises(ValueError, match="Received: "):
+        noise().dataset(*numbers)
 
 
 @pytest.mark.parametrize("num_targets", [1, 3])

@@ -9,7 +9,7 @@ from keras import ops
 from keras_edram import RAM
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
-from keras_edram.models.ram import (
+from keras_edram.reinforce import (
     Decision,
     answer_rewards,
     baseline_losses,
@@ -92,6 +92,14 @@ def weights_of(model, *names):
     ]
 
 
+def decided(model, images):
+    """A call in training: what it returns, and what was decided in it."""
+    outputs = model(images, training=True)
+    labels, decisions = model._latest.call
+    assert labels is outputs["labels"]
+    return outputs, decisions
+
+
 def as_arrays(outputs):
     return {name: ops.convert_to_numpy(v) for name, v in outputs.items()}
 
@@ -102,8 +110,7 @@ def as_arrays(outputs):
 def test_what_was_drawn_carries_no_gradient_but_its_mean_does(images):
     model = shake(make_model(detach_policy=False))
     with tf.GradientTape(persistent=True) as tape:
-        outputs = model(images, training=True)
-        means, samples, _ = outputs["decisions"]
+        outputs, (means, samples, _) = decided(model, images)
         # If the next look had a gradient, later answers would teach it.
         labels, windows = outputs["labels"], outputs["transforms"]
     everything = model.trainable_variables
@@ -139,10 +146,10 @@ def test_the_advantage_teaches_neither_baseline_nor_action(
     model = shake(make_model(detach_policy=detach_policy))
     labels = np.array([[0], [1], [2]])
     with tf.GradientTape(persistent=True) as tape:
-        outputs = model(images, training=True)
+        outputs, decisions = decided(model, images)
         rewards = answer_rewards(labels, outputs["labels"])
-        reinforce = reinforce_losses(outputs["decisions"], rewards, 0.15)
-        baseline = baseline_losses(outputs["decisions"], rewards)
+        reinforce = reinforce_losses(decisions, rewards, 0.15)
+        baseline = baseline_losses(decisions, rewards)
     others = weights_of(model, "baseline", "action")
     assert max(largest(tape.gradient(reinforce, others))) == 0
     others = weights_of(model, "location", "action")
@@ -183,7 +190,7 @@ def test_one_location_and_one_baseline_network_decide_every_step(images):
     model.location.bias.assign([0.5, -1.0])
     model.baseline.kernel.assign(np.zeros((16, 1)))
     model.baseline.bias.assign([0.25])
-    means, _, baselines = model(images, training=True)["decisions"]
+    _, (means, _, baselines) = decided(model, images)
     expected = np.broadcast_to(np.tanh([0.5, -1.0]), (B, 3, 2))
     np.testing.assert_allclose(means, expected, rtol=1e-5)
     np.testing.assert_allclose(baselines, np.full((B, 3), 0.25), rtol=1e-6)
@@ -194,8 +201,8 @@ def test_noise_of_the_deviation_is_added_once_and_looked_at(deviation):
     model = shake(make_model(location_deviation=deviation))
     number = 1000
     images = np.zeros((number, 20, 14, 2), "uint8")
-    outputs = model(images, training=True)
-    means, samples, _ = map(ops.convert_to_numpy, outputs["decisions"])
+    outputs, decisions = decided(model, images)
+    means, samples, _ = map(ops.convert_to_numpy, decisions)
     noise = (samples - means) / deviation  # (B, N - 1, 2)
     # Of n normal numbers the mean has the deviation 1 / √n, the deviation
     # 1 / √(2 n), a correlation 1 / √n: four of each.
@@ -256,10 +263,7 @@ def test_without_training_the_mean_is_looked_at(images):
 
 def test_in_training_other_locations_are_drawn_each_time(images):
     model = shake(make_model())
-    first, second = (
-        as_arrays(dict(model(images, training=True), decisions=0))
-        for _ in range(2)
-    )
+    first, second = (as_arrays(model(images, training=True)) for _ in range(2))
     moved = np.abs(first["transforms"] - second["transforms"])[:, 0, :, :, 2]
     assert not moved[:, 0].any()
     assert (moved[:, 1:] > 1e-3).all()
@@ -269,11 +273,9 @@ def test_in_training_other_locations_are_drawn_each_time(images):
 def test_the_same_seed_draws_the_same(images):
     model = shake(make_model(seed=3))
     same, other = twin(model, seed=3), twin(model, seed=4)
-    drawn = model(images, training=True)["decisions"].samples
-    np.testing.assert_array_equal(
-        same(images, training=True)["decisions"].samples, drawn
-    )
-    others = other(images, training=True)["decisions"].samples
+    drawn = decided(model, images)[1].samples
+    np.testing.assert_array_equal(decided(same, images)[1].samples, drawn)
+    others = decided(other, images)[1].samples
     assert not np.allclose(others, drawn)
 
 
@@ -326,10 +328,10 @@ def test_what_the_policy_learns_stops_at_the_core_when_detached(
 ):
     model = shake(make_model(detach_policy=detach_policy))
     with tf.GradientTape(persistent=True) as tape:
-        outputs = model(images, training=True)
+        outputs, decisions = decided(model, images)
         rewards = answer_rewards(LABELS["labels"], outputs["labels"])
-        reinforce = reinforce_losses(outputs["decisions"], rewards, 0.15)
-        baseline = baseline_losses(outputs["decisions"], rewards)
+        reinforce = reinforce_losses(decisions, rewards, 0.15)
+        baseline = baseline_losses(decisions, rewards)
         answer = LabelLoss()(LABELS["labels"], outputs["labels"])
     seeing = weights_of(model, "glimpse", "core_cell")
     assert len(seeing) == 8 + 3
@@ -463,8 +465,7 @@ def test_the_loss_is_that_of_the_answer_and_of_the_policy(images):
     weights = dict(reinforce_weight=0.5, baseline_weight=3.0)
     model = shake(make_model(location_deviation=0.3, **weights))
     model.compile("sgd", loss={"labels": LabelLoss()})
-    outputs = model(images, training=True)
-    means, samples, baselines = outputs["decisions"]
+    outputs, (means, samples, baselines) = decided(model, images)
     # Two of three are right, whatever the model says.
     labels = outputs["labels"].numpy()[:, :, 0].argmax(-1)
     labels[1] = (labels[1] + 1) % 4
@@ -678,8 +679,8 @@ def test_looking_more_or_less_often_than_in_training(images):
 def test_one_glimpse_has_nothing_to_decide(images):
     model = shake(make_model(num_glimpses=1))
     model.compile(keras.optimizers.SGD(0.1), loss={"labels": LabelLoss()})
-    outputs = model(images, training=True)
-    assert outputs["decisions"] is None
+    outputs, decisions = decided(model, images)
+    assert decisions is None
     found = model.compute_loss(images, LABELS, outputs)
     expected = LabelLoss()(LABELS["labels"], outputs["labels"])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -780,6 +781,78 @@ def test_the_default_has_the_parameters_of_mnih_et_al():
     lstm = 4 * 256 * (256 + 256 + 1)
     decisions = (256 + 1) * (10 + 2 + 1)
     assert RAM().count_params() == what_and_where + lstm + decisions
+
+
+# Inside another model, and on images of another size
+
+
+def around(model, *before):
+    inputs = keras.Input(model.image_shape)
+    outputs = inputs
+    for layer in before:
+        outputs = layer(outputs)
+    return keras.Model(inputs, model(outputs))
+
+
+def test_a_model_around_it_gets_answers_and_trains_them(images):
+    model = shake(make_model())
+    flipped = keras.layers.RandomFlip("horizontal", seed=1)
+    outer = around(model, flipped)
+    for name, expected in model(images).items():
+        np.testing.assert_allclose(outer(images)[name], expected, rtol=1e-5)
+    outer.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    with pytest.warns(UserWarning, match="learnt by RAM's own `fit` alone"):
+        outer.train_on_batch(images, LABELS)
+    changed = {
+        weight.path.split("/")[-2]
+        for old, weight in zip(before, model.trainable_weights, strict=True)
+        if (weight.numpy() != old).any()
+    }
+    assert "action" in changed and not {"location", "baseline"} & changed
+
+
+def test_a_frozen_one_looks_by_its_mean_in_training(images):
+    model = shake(make_model(glimpse_network="convolution"))
+    expected = model(images)
+    model.trainable = False
+    head = keras.layers.Dense(4)
+    inputs = keras.Input(model.image_shape)
+    outer = keras.Model(inputs, head(model(inputs)["labels"][:, 0, 0]))
+    outer.compile("sgd", "mse", run_eagerly=True)
+    before = model.get_weights()
+    outer.train_on_batch(images, np.ones((B, 4)))
+    for old, weight in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, old)
+    for name, value in model(images, training=True).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_a_loss_of_another_call_is_refused(images):
+    model = make_model()
+    model.compile("sgd", {"labels": LabelLoss()})
+    first = model(images, training=True)
+    second = model(images, training=True)
+    with pytest.raises(ValueError, match="Received: y_pred of another call"):
+        model.compute_loss(images, LABELS, first)
+    second = model(images, training=True)
+    assert np.isfinite(model.compute_loss(images, LABELS, second))
+    with pytest.raises(ValueError, match="must be computed once"):
+        model.compute_loss(images, LABELS, second)
+
+
+@pytest.mark.parametrize("size", [(20, 14), (40, 70), (9, 5)])
+def test_windows_are_those_of_the_image_that_is_seen(size):
+    model = shake(make_model())
+    images = np.random.default_rng(1).integers(0, 256, (B, *size, 2), "uint8")
+    zooms = model(images)["transforms"][..., :2]
+    expected = np.diag([4 / size[1], 4 / size[0]])
+    np.testing.assert_allclose(
+        zooms, np.broadcast_to(expected, zooms.shape), rtol=1e-6
+    )
+    sure = model.read(images, max_glimpses=3)
+    for one, other in zip(model.read(images), sure, strict=True):
+        np.testing.assert_allclose(one["boxes"], other["boxes"], atol=1e-5)
 
 
 # Several paths
