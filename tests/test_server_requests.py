@@ -2,7 +2,10 @@
 
 import base64
 import io
+import json
 import re
+import subprocess
+import sys
 
 import malformed
 import numpy as np
@@ -11,7 +14,7 @@ import tiny
 from PIL import Image
 
 from keras_edram.models import Baseline, Ensemble
-from keras_edram.server import answers
+from keras_edram.server import answers, checking
 from keras_edram.server.answers import facts, read
 from keras_edram.server.requests import (
     Facts,
@@ -232,3 +235,15 @@ def test_what_is_strange_about_an_image_is_noted(image, dark_ground, words):
     assert len(found) == (words is not None)
     if words:
         assert re.search(words, found[0])
+
+
+def test_the_processes_that_check_do_without_tensorflow():
+    options = json.dumps(checking.Checkers(FACTS, 5).options())
+    imports, _, _ = checking.CHILD.partition("checking.check_all")
+    code = imports + "print({'keras', 'tensorflow'} & {*sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-I", "-c", code, options],
+        capture_output=True,
+        text=True,
+    )
+    assert (found.stdout, found.stderr) == ("set()\n", "")

@@ -6,7 +6,8 @@ decoder can be stopped, a process can: what is asked of the server is looked at
 in a few of them, which end with the time that they have.
 
 A process has Pillow and NumPy, and not TensorFlow: it takes little memory. To
-it goes a line of JSON and the body; back comes a line of JSON and the images.
+it goes a line with the length of a body, and the body; back comes a line of
+JSON, and the images.
 """
 
 import concurrent.futures
@@ -63,7 +64,7 @@ class Checkers:
 
     Example:
 
-    >>> with_images = Checkers(facts, seconds=15).check(body)
+    >>> question, notes = Checkers(facts, seconds=15).check(body)
     """
 
     def __init__(self, facts, seconds):
@@ -133,9 +134,10 @@ class Checkers:
             process = self._of_thread.process = self._start()
         return process
 
-    def _start(self):
+    def options(self):
+        """What a process must know, plain values."""
         package = pathlib.Path(__file__).parents[1]
-        options = {
+        return {
             "path": sys.path,
             "packages": {
                 "keras_edram": str(package),
@@ -144,8 +146,11 @@ class Checkers:
             "facts": self.facts,
             "seconds": self.seconds,
         }
+
+    def _start(self):
+        options = json.dumps(self.options())
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", CHILD, json.dumps(options)],
+            [sys.executable, "-I", "-c", CHILD, options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl+C is for the server alone

@@ -242,6 +242,8 @@ def test_the_page_is_there_and_takes_nothing_from_elsewhere(address):
         (["--name", "a/b"], "stands in URLs"),
         (["--port", "70000"], "a free port. Received: .*70000"),
         (["--host", "no such host"], "an address of this machine"),
+        (["--deadline", "0"], "seconds above 0. Received: deadline=0.0"),
+        (["--deadline", "nan"], "seconds above 0. Received: deadline=nan"),
     ],
 )
 def test_wrong_arguments_are_one_line(path, arguments, words, capsys):
