@@ -271,11 +271,31 @@ def test_what_is_there_is_replaced_only_if_the_user_says_so(
     assert content(path) == OLD.encode()
 
 
-def test_a_report_is_refused_before_its_work(model, tmp_path):
+def test_a_report_is_refused_before_its_work(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    with pytest.raises(RuntimeError, match=r"keras-edram\[tflite\]"):
+        report.report_tflite(model, tmp_path, None, None, None)
+    assert not names(tmp_path)
+    quantizer = types.ModuleType("ai_edge_quantizer")
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", quantizer)
     (tmp_path / "report.md").write_text(OLD)
     with pytest.raises(ValueError, match="report.md', which exists"):
         report.report_tflite(model, tmp_path, None, None, None)
     assert names(tmp_path) == ["report.md"]
+
+
+def test_quickstart_goes_on_and_replaces_its_own_exports(
+    model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(training, "train", lambda *_, **__: {})
+    monkeypatch.setattr(presets, "open_model", lambda _: model)
+    monkeypatch.setattr(cli.commands, "_draw_run", lambda *_: None)
+    monkeypatch.setattr(cli.commands.printing, "figures_table", lambda _: "")
+    for _ in range(2):
+        assert cli.main(["quickstart", "--out", str(tmp_path)]) == 0
+    (tmp_path / "saved_model" / "1" / "notes.txt").write_text(OLD)
+    assert cli.main(["quickstart", "--out", str(tmp_path)]) == 2
+    assert "with ['notes.txt']" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [*training.RUN_FILES, "run.json"])

@@ -62,7 +62,7 @@ def quantize_convolutions(model, keys, images):
     Raises:
         RuntimeError: If the extra `tflite` is missing.
     """
-    _import_quantizer()
+    import_quantizer()
     images = np.asarray(images[:NUM_CALIBRATION_IMAGES], "float32")
     ranges = {}
     for member in getattr(model, "members", [model]):
@@ -169,7 +169,8 @@ def _quiet():
         logging.disable(level)
 
 
-def _import_quantizer():
+def import_quantizer():
+    """Raises a `RuntimeError` if the extra `tflite` is missing."""
     try:
         import ai_edge_quantizer  # noqa: F401 - `_quantizer` has it
     except ImportError as error:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_edram import evaluation, files
-from keras_edram.serving import running, signatures
+from keras_edram.serving import quantization, running, signatures
 from keras_edram.serving.tflite import QUANTIZATIONS, export_tflite
 
 JSON_FILE = "report.json"
@@ -56,6 +56,7 @@ def report_tflite(
 
     Raises:
         ValueError: If there are files that may not be replaced.
+        RuntimeError: If the extra `tflite` is missing.
 
     Example:
 
@@ -64,6 +65,7 @@ def report_tflite(
     folder = pathlib.Path(folder)
     model = signatures.deployable(model)
     # Before the work, which takes minutes.
+    quantization.import_quantizer()
     for name in (JSON_FILE, TABLE_FILE, *(v[0] for v in _variants(model))):
         files.check_file(folder / name, overwrite=overwrite)
     truth, _ = evaluation.true_answers(model, targets)
