@@ -91,9 +91,9 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
       objects. The classes are the `names` of `data.yaml`, or the lines of
       `classes.txt`.
     - `"voc"`: `a.xml` for a picture `a.jpg`, beside it or in `Annotations/` as
-      the picture in `JPEGImages/`. Pixels count from 1 and the last belongs to
-      the box: left is `xmin - 1` and right is `xmax`. The classes are the
-      names that occur, sorted.
+      the picture in `JPEGImages/` or `images/`. Pixels count from 1 and the
+      last belongs to the box: left is `xmin - 1` and right is `xmax`. The
+      classes are the names that occur, sorted.
     - `"cvat"`: CVAT's own `annotations.xml` ("CVAT for images 1.1") there,
       names relative to the folder or to its `images/`; of polygons and turned
       boxes what holds them. The classes are the labels that occur, sorted.

@@ -65,6 +65,8 @@ def counts(directory):
         ("../../label-studio/data/media/upload/4/a.png", "images/a.png", False),
         ("/data/upload/4/a.png", "a.png", False),
         ("C:\\photos\\new\\a.png", "new/a.png", False),
+        ("a.png", "photos/new/a.png", False),
+        ("new/a.png", "photos/new/a.png", False),
         ("old/a.png", "new/a.png", True),
         ("A.PNG", "a.png", True),
         (
@@ -214,6 +216,22 @@ def test_cvat_has_boxes_turned_ones_and_polygons(tmp_path):
     _, file = read_annotations(tmp_path).pictures
     # A quarter turn about the middle, (10, 10).
     np.testing.assert_allclose(file.boxes, [[8, 5, 12, 15]])
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("JPEGImages", "Annotations"), ("images", "annotations"), ("", "xmls")],
+)
+def test_voc_lies_apart_from_its_pictures(tmp_path, folders):
+    write_pictures(tmp_path / folders[0], "a.png")
+    (tmp_path / folders[1]).mkdir(exist_ok=True)
+    (tmp_path / folders[1] / "a.xml").write_text(
+        "<annotation><object><name>x</name><bndbox><xmin>3</xmin><ymin>3</ymin>"
+        "<xmax>9</xmax><ymax>7</ymax></bndbox></object></annotation>"
+    )
+    annotations = read_annotations(tmp_path)
+    assert annotations.problems == ()
+    np.testing.assert_array_equal(annotations.pictures[0].boxes, [[2, 2, 9, 7]])
 
 
 def test_without_a_box_coco_has_that_of_its_polygons(tmp_path):

@@ -46,12 +46,23 @@ def _stem(path, folder):
 
 
 def paired_folders(directory, pictures, texts):
-    """Where the pictures and the annotations are: apart, or side by side."""
-    if not (directory / texts).is_dir():
+    """Where the pictures and the annotations are: apart, or side by side.
+
+    Args:
+        directory: `pathlib.Path` of the folder.
+        pictures: Names that the folder of the pictures may have in there.
+        texts: Names that the folder of the annotations may have.
+    """
+    of_pictures = _first_folder(directory, pictures)
+    of_texts = _first_folder(directory, texts)
+    if of_texts == directory:
         return directory, directory
-    if not (directory / pictures).is_dir():
-        return directory, directory / texts
-    return directory / pictures, directory / texts
+    return of_pictures, of_texts
+
+
+def _first_folder(directory, names):
+    folders = [directory / name for name in names]
+    return next((path for path in folders if path.is_dir()), directory)
 
 
 def note_same_stem(entries, pictures):

@@ -20,11 +20,13 @@ from keras_edram.datasets.annotation_formats.paired_files import (
     without_picture,
 )
 
+PICTURES = ("JPEGImages", "images")
+TEXTS = ("Annotations", "annotations", "xmls")
 VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _folders(directory):
-    return paired_folders(directory, "JPEGImages", "Annotations")
+    return paired_folders(directory, PICTURES, TEXTS)
 
 
 def _find(directory):
