@@ -13,11 +13,17 @@ from keras_edram.datasets.annotation_formats.entries import (
 )
 
 
-def pair(pictures_folder, texts_folder, suffix):
+def pair(pictures_folder, texts_folder, suffix, apart=()):
     """Pictures and annotation files by what they share of their paths.
 
     What differs in case or Unicode's normal form alone is shared, too, where
     no other is meant.
+
+    Args:
+        pictures_folder: `pathlib.Path` of the folder of the pictures.
+        texts_folder: Path of the folder of the annotation files.
+        suffix: String, that of the annotation files.
+        apart: Names of folders that keep the two apart, further down.
 
     Returns:
         `(pictures, texts)`, dictionaries of the path without its suffix ->
@@ -25,9 +31,9 @@ def pair(pictures_folder, texts_folder, suffix):
     """
     pictures = collections.defaultdict(list)
     for path in find_files(pictures_folder, PICTURE_SUFFIXES):
-        pictures[_stem(path, pictures_folder)].append(path)
+        pictures[_stem(path, pictures_folder, apart)].append(path)
     texts = {
-        _stem(path, texts_folder): path
+        _stem(path, texts_folder, apart): path
         for path in find_files(texts_folder, {suffix})
     }
     paired = pictures.keys() & texts.keys()
@@ -41,8 +47,9 @@ def pair(pictures_folder, texts_folder, suffix):
     return pictures, texts
 
 
-def _stem(path, folder):
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _stem(path, folder, apart=()):
+    *folders, name = path.relative_to(folder).with_suffix("").parts
+    return "/".join([*(f for f in folders if f not in apart), name])
 
 
 def paired_folders(directory, pictures, texts):
