@@ -158,7 +158,8 @@ def look_at_pictures(source, directory, order):
     ends, sides = [], []  # of boxes, of pictures
     for entry in sorted(source.entries, key=lambda entry: entry.path):
         file = relative_name(entry.path, directory)
-        if "\udc80" <= max(str(entry.path)) <= "\udcff":
+        # Python has bytes that are not UTF-8 as these halves of letters.
+        if any("\udc80" <= letter <= "\udcff" for letter in str(entry.path)):
             entry.problems.append("has a name that is not UTF-8: rename it")
         picture, size, found = _look_at(entry, order)
         if picture is not None:
