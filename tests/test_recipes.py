@@ -181,3 +181,10 @@ def test_a_recipe_of_a_folder_can_be_told_how_to_read_it(tmp_path):
     with pytest.warns(UserWarning, match="files left out: 1"):
         few = data(max_objects="1", skip_broken="True", **table)
     assert few.num_targets == 2 and few.num_pictures == 1
+    # Older runs have settings without these.
+    (tmp_path / "classes.txt").unlink()
+    for text in tmp_path.rglob("*.txt"):
+        text.unlink()
+    new = ("annotation_format", "max_objects", "skip_broken")
+    old = {k: v for k, v in recipe.settings.items() if k not in new}
+    assert recipe.data(old, "train", str(tmp_path)).num_targets == 3

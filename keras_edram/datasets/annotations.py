@@ -91,9 +91,9 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
       objects. The classes are the `names` of `data.yaml`, or the lines of
       `classes.txt`.
     - `"voc"`: `a.xml` for a picture `a.jpg`, beside it or in `Annotations/` as
-      the picture in `JPEGImages/`. Pixels count from 1 and the last belongs to
-      the box: left is `xmin - 1` and right is `xmax`. The classes are the
-      names that occur, sorted.
+      the picture in `JPEGImages/` or `images/`. Pixels count from 1 and the
+      last belongs to the box: left is `xmin - 1` and right is `xmax`. The
+      classes are the names that occur, sorted.
     - `"cvat"`: CVAT's own `annotations.xml` ("CVAT for images 1.1") there,
       names relative to the folder or to its `images/`; of polygons and turned
       boxes what holds them. The classes are the labels that occur, sorted.
@@ -158,7 +158,8 @@ def look_at_pictures(source, directory, order):
     ends, sides = [], []  # of boxes, of pictures
     for entry in sorted(source.entries, key=lambda entry: entry.path):
         file = relative_name(entry.path, directory)
-        if "\udc80" <= max(str(entry.path)) <= "\udcff":
+        # Python has bytes that are not UTF-8 as these halves of letters.
+        if any("\udc80" <= letter <= "\udcff" for letter in str(entry.path)):
             entry.problems.append("has a name that is not UTF-8: rename it")
         picture, size, found = _look_at(entry, order)
         if picture is not None:

@@ -10,7 +10,12 @@ from keras_edram.datasets.annotated_pictures import (
     AnnotatedPictures,
     most_objects,
 )
-from keras_edram.datasets.annotation_formats import FORMATS, coco, formats_in
+from keras_edram.datasets.annotation_formats import (
+    FORMATS,
+    coco,
+    formats_in,
+    voc,
+)
 from keras_edram.datasets.annotation_formats.entries import (
     ANNOTATION_SUFFIXES,
     JUNK_FOLDERS,
@@ -143,8 +148,9 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
     and the annotations, too, or they are in the folder itself. The sub-folders
     may be in `images`, and YOLO's also in `labels`; they may have a year, as
     `train2017`, and be the only ones. COCO's annotations may be a file a
-    split, named after it, as `annotations/instances_val2017.json`. A split
-    without any of that is taken out of the training pictures.
+    split, named after it, as `annotations/instances_val2017.json`; VOC's may
+    have lists in `ImageSets/Main`. A split without any of that is taken out of
+    the training pictures.
 
     Without such folders all pictures are divided. Which split a picture
     belongs to depends on its name alone, so that it stays there when others
@@ -207,9 +213,9 @@ def _found_parts(directory, annotation_format, order):
         }
     whole = read_annotations(directory, **options)
     folders = folders or _split_folders(directory / "images")
-    if not folders:
-        return {"train": whole}
-    return _parts_in(folders, whole)
+    if folders:
+        return _parts_in(folders, whole)
+    return _parts_of_lists(voc.image_sets(directory), whole)
 
 
 def _has(directory, annotation_format):
@@ -341,25 +347,40 @@ def _parts_in(folders, whole):
     of_folder = {path.name: split for split, path in folders.items()}
 
     def split_of(file):
-        for name in pathlib.PurePath(file).parts[:2]:
-            if name in of_folder:
-                return of_folder[name]
-        return None
+        found = [n for n in pathlib.PurePath(file).parts[:2] if n in of_folder]
+        return of_folder[found[0]] if found else None
 
+    return _parts_by(split_of, folders, whole)
+
+
+def _parts_of_lists(lists, whole):
+    """The splits of pictures whose names are listed; or all as train."""
+    if not lists:
+        return {"train": whole}
+
+    def split_of(file):
+        stem = pathlib.PurePath(file).stem
+        found = [split for split, stems in lists.items() if stem in stems]
+        return found[0] if found else None
+
+    return _parts_by(split_of, lists, whole)
+
+
+def _parts_by(split_of, splits, whole):
+    """The splits by a function of a file; what is in none is noted."""
     parts = {}
-    for split in folders:
+    for split in (*splits, None):
 
         def belongs(file, split=split):
             return split_of(file) == split
 
         parts[split] = _part(whole, belongs, belongs)
-    rest = _part(whole, lambda f: not split_of(f), lambda f: not split_of(f))
+    rest = parts.pop(None)
     lost = [
         Problem(
             relative_name(picture.path, whole.directory),
-            "is in no folder of a split, and left out",
+            "is in no split, and left out",
             False,
-            "pictures in no folder of a split, left out",
         )
         for picture in rest.pictures
     ]

@@ -12,6 +12,8 @@ from keras_edram.datasets.annotation_formats.entries import (
     relative_name,
 )
 
+QUOTES = "\"'`"
+
 
 def split_problems(parts):
     """What is to be said of the splits of a folder as a whole.
@@ -50,12 +52,13 @@ def _like_classes(class_names):
     for name in class_names:
         # Full-width letters are the same as others in this form.
         form = unicodedata.normalize("NFKC", name).casefold()
-        alike["".join(form.split())].append(repr(name))
+        form = "".join(form.split()).strip(QUOTES)
+        alike[form].append(repr(name))
     for names in alike.values():
         if len(names) > 1:
             what = (
-                f"the classes {', '.join(names)} differ in case, white space "
-                "or width alone: are they one?"
+                f"the classes {', '.join(names)} differ in case, white space, "
+                "width or quotes alone: are they one?"
             )
             yield Problem(WHOLE, what, False)
 

@@ -5,9 +5,11 @@ Paper     Ablavatski et al., 2017, section 4.2, Table 2: 4.36 % of the numbers
           forward and a backward one. Not to be compared with figures on other
           pictures.
 Protocol  any folder of annotated pictures that `keras_edram.datasets.folder`
-          reads; the model is chosen on its validation part. Ours were measured
-          on 4,500 reconstructed pictures of SVHN, of which 900 are for
-          testing: `python tests/house_numbers.py SVHN_FILES house_numbers`.
+          reads, told how by the settings `annotation_format`, `order`,
+          `max_objects` and `skip_broken` where it cannot know; the model is
+          chosen on its validation part. Ours were measured on 4,500
+          reconstructed pictures of SVHN, of which 900 are for testing:
+          `python tests/house_numbers.py SVHN_FILES house_numbers`.
 Command   keras-edram train house_numbers_edram_forward \\
               --source house_numbers --out RUN
 Duration  about an hour on 2 CPU cores each
@@ -39,10 +41,11 @@ def _data(settings, split, source):
     return folder(
         source,
         split,
-        annotation_format=settings["annotation_format"] or None,
+        # Runs of before these settings were have none of them.
+        annotation_format=settings.get("annotation_format") or None,
         order=settings["order"],
-        max_objects=settings["max_objects"] or None,
-        skip_broken=settings["skip_broken"],
+        max_objects=settings.get("max_objects") or None,
+        skip_broken=settings.get("skip_broken", False),
         image_size=settings["image_size"],
         colour=settings["colour"],
         reading_order=settings["reading_order"],

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.datasets.pictures import decode_picture
+from keras_edram.datasets.annotations import decode_with_notes
 from keras_edram.visualization.canvas import (
     ANSWER_COLOUR,
     draw_windows,
@@ -86,8 +86,8 @@ def _draw_broken(axis, name, what):
 def _draw_annotated(axis, picture):
     name = picture.path.name
     try:
-        decoded = decode_picture(picture.path, colour=True)
-    except (FileNotFoundError, ValueError):
+        decoded, _ = decode_with_notes(picture.path, colour=True)
+    except (OSError, ValueError):
         _draw_broken(axis, name, "cannot be read to its end")
         return
     transforms = geometry.boxes_to_transforms(

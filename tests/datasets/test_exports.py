@@ -65,6 +65,8 @@ def counts(directory):
         ("../../label-studio/data/media/upload/4/a.png", "images/a.png", False),
         ("/data/upload/4/a.png", "a.png", False),
         ("C:\\photos\\new\\a.png", "new/a.png", False),
+        ("a.png", "photos/new/a.png", False),
+        ("new/a.png", "photos/new/a.png", False),
         ("old/a.png", "new/a.png", True),
         ("A.PNG", "a.png", True),
         (
@@ -214,6 +216,37 @@ def test_cvat_has_boxes_turned_ones_and_polygons(tmp_path):
     _, file = read_annotations(tmp_path).pictures
     # A quarter turn about the middle, (10, 10).
     np.testing.assert_allclose(file.boxes, [[8, 5, 12, 15]])
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("JPEGImages", "Annotations"), ("images", "annotations"), ("", "xmls")],
+)
+@pytest.mark.parametrize("inner", ["", "VOCdevkit/VOC2007"])
+def test_voc_lies_apart_from_its_pictures(tmp_path, folders, inner):
+    pictures, texts = (tmp_path / inner / folder for folder in folders)
+    write_pictures(pictures, *(f"{i}.png" for i in range(7)))
+    texts.mkdir(exist_ok=True)
+    for index in range(7):
+        (texts / f"{index}.xml").write_text(
+            "<annotation><object><name>x</name><bndbox><xmin>3</xmin>"
+            "<ymin>3</ymin><xmax>9</xmax><ymax>7</ymax></bndbox></object>"
+            "</annotation>"
+        )
+    annotations = read_folder(tmp_path)
+    assert annotations.problems == () and len(annotations.pictures) == 7
+    np.testing.assert_array_equal(annotations.pictures[0].boxes, [[2, 2, 9, 7]])
+    lists = tmp_path / inner / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for split, text in (
+        ("train", "0\n1\n2 1"),
+        ("val", "3\n4"),
+        ("test", "5\n"),
+    ):
+        (lists / f"{split}.txt").write_text(text)
+    assert counts(tmp_path) == {"train": 3, "validation": 2, "test": 1}
+    (problem,) = read_folder(tmp_path).problems
+    assert problem.file.endswith("6.png") and "in no split" in problem.what
 
 
 def test_without_a_box_coco_has_that_of_its_polygons(tmp_path):

@@ -290,6 +290,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
         lines += [f"{i}.png,0,12,2,19,9", f"{i}.png,7,2,2,9,9"]
     pathlib.Path("my_photos", "boxes.csv").write_text("\n".join(lines))
     Image.new("L", (100, 100)).save("digit.png")
+    Image.new("L", (100, 100)).save("photo.jpg")
     shared = dict(vars(keras_edram.datasets), np=np, pathlib=pathlib)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     for name in (

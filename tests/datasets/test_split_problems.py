@@ -52,11 +52,11 @@ def test_the_same_picture_in_two_splits_is_noted_whatever_its_name(tmp_path):
 
 
 def test_classes_that_people_read_as_one_are_noted(tmp_path):
-    labels = ("dog", "Dog", "d og", "cat", "１2", "12")
+    labels = ("dog", "Dog", "d og", "１2", "12", "12'")
     write(tmp_path, train=[("a.png", 1, *labels)])
     found = problems(tmp_path)
     assert [file for file, *_ in found] == [".", "."]
-    assert "classes '12', '１2' differ in case, white" in found[0][1]
+    assert """classes '12', '１2', "12'" differ in case, white""" in found[0][1]
     assert "classes 'Dog', 'd og', 'dog' differ in case" in found[1][1]
     with pytest.warns(UserWarning, match="'Dog', 'd og', 'dog' differ"):
         folder(tmp_path, "train", image_size=9)

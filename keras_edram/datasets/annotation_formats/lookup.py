@@ -22,9 +22,9 @@ class Pictures:
 
     A name is a path from the folder on, or from its `images/`. Exports bring
     names of other machines: one with `\\` for `/`, or with folders that are not
-    there, is that of the picture whose path ends it; else of the only picture
-    with its last part, and then of the only one that differs from it in case
-    or Unicode's normal form alone, both of which is noted.
+    there, is that of the picture whose path ends it, or ends with it; else of
+    the only picture with its last part, and then of the only one that differs
+    from that in case or Unicode's normal form alone, both of which is noted.
 
     Args:
         directory: `pathlib.Path` of the annotated folder.
@@ -74,7 +74,9 @@ class Pictures:
         return entry
 
     def _ends(self, path, parts):
-        """Whether the path from a folder on is the end of a name."""
+        """Whether a path from a folder on is the end of a name, or it of it."""
+        if path.parts[-len(parts) :] == tuple(parts):
+            return True
         for folder in self._folders:
             if path.is_relative_to(folder):
                 found = path.relative_to(folder).parts

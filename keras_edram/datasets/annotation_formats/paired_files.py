@@ -13,11 +13,17 @@ from keras_edram.datasets.annotation_formats.entries import (
 )
 
 
-def pair(pictures_folder, texts_folder, suffix):
+def pair(pictures_folder, texts_folder, suffix, apart=()):
     """Pictures and annotation files by what they share of their paths.
 
     What differs in case or Unicode's normal form alone is shared, too, where
     no other is meant.
+
+    Args:
+        pictures_folder: `pathlib.Path` of the folder of the pictures.
+        texts_folder: Path of the folder of the annotation files.
+        suffix: String, that of the annotation files.
+        apart: Names of folders that keep the two apart, further down.
 
     Returns:
         `(pictures, texts)`, dictionaries of the path without its suffix ->
@@ -25,9 +31,9 @@ def pair(pictures_folder, texts_folder, suffix):
     """
     pictures = collections.defaultdict(list)
     for path in find_files(pictures_folder, PICTURE_SUFFIXES):
-        pictures[_stem(path, pictures_folder)].append(path)
+        pictures[_stem(path, pictures_folder, apart)].append(path)
     texts = {
-        _stem(path, texts_folder): path
+        _stem(path, texts_folder, apart): path
         for path in find_files(texts_folder, {suffix})
     }
     paired = pictures.keys() & texts.keys()
@@ -41,17 +47,29 @@ def pair(pictures_folder, texts_folder, suffix):
     return pictures, texts
 
 
-def _stem(path, folder):
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _stem(path, folder, apart=()):
+    *folders, name = path.relative_to(folder).with_suffix("").parts
+    return "/".join([*(f for f in folders if f not in apart), name])
 
 
 def paired_folders(directory, pictures, texts):
-    """Where the pictures and the annotations are: apart, or side by side."""
-    if not (directory / texts).is_dir():
+    """Where the pictures and the annotations are: apart, or side by side.
+
+    Args:
+        directory: `pathlib.Path` of the folder.
+        pictures: Names that the folder of the pictures may have in there.
+        texts: Names that the folder of the annotations may have.
+    """
+    of_pictures = _first_folder(directory, pictures)
+    of_texts = _first_folder(directory, texts)
+    if of_texts == directory:
         return directory, directory
-    if not (directory / pictures).is_dir():
-        return directory, directory / texts
-    return directory / pictures, directory / texts
+    return of_pictures, of_texts
+
+
+def _first_folder(directory, names):
+    folders = [directory / name for name in names]
+    return next((path for path in folders if path.is_dir()), directory)
 
 
 def note_same_stem(entries, pictures):

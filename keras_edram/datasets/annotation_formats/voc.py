@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from keras_edram.datasets.annotation_formats import cvat
 from keras_edram.datasets.annotation_formats.entries import (
+    SPLIT_FOLDERS,
     Format,
     Source,
     add_object,
@@ -11,6 +12,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     find_files,
     finite,
     new_entry,
+    read_text,
     without_entry,
 )
 from keras_edram.datasets.annotation_formats.paired_files import (
@@ -20,11 +22,25 @@ from keras_edram.datasets.annotation_formats.paired_files import (
     without_picture,
 )
 
+PICTURES = ("JPEGImages", "images")
+TEXTS = ("Annotations", "annotations", "xmls")
 VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
+def image_sets(directory):
+    """The names of pictures that VOC's lists give to each split, if any."""
+    lists = sorted(directory.glob("**/ImageSets/Main"))
+    found = {}
+    for split, names in SPLIT_FOLDERS.items() if len(lists) == 1 else ():
+        for path in [lists[0] / f"{name}.txt" for name in names]:
+            if path.is_file():
+                lines = map(str.split, read_text(path).split("\n"))
+                found[split] = {line[0] for line in lines if line}
+    return found if "train" in found and len(found) > 1 else {}
+
+
 def _folders(directory):
-    return paired_folders(directory, "JPEGImages", "Annotations")
+    return paired_folders(directory, PICTURES, TEXTS)
 
 
 def _find(directory):
@@ -34,7 +50,7 @@ def _find(directory):
 
 def _read(directory):
     folders = _folders(directory)
-    pictures, texts = pair(*folders, ".xml")
+    pictures, texts = pair(*folders, ".xml", PICTURES + TEXTS)
     entries = {
         path: _entry(path, text)
         for stem, text in texts.items()

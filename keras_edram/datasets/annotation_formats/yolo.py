@@ -27,7 +27,7 @@ ROUNDING = 1e-3
 
 
 def _folders(directory):
-    return paired_folders(directory, "images", "labels")
+    return paired_folders(directory, ("images",), ("labels",))
 
 
 def _find(directory):
