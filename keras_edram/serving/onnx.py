@@ -62,6 +62,9 @@ def export_onnx(model, path):
             input_signature=[inputs["images"]],
             opset=ONNX_OPSET,
         )
+    # The converter names the first axis of each tensor anew.
+    for tensor in (*converted.graph.input, *converted.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.helper.set_model_props(
         converted, {"labels": "\n".join(signatures.class_names(model))}
     )
