@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 
 class Model(NamedTuple):
-    """What `load` opens; `lock`, for an interpreter has one caller at a time."""
+    """What `load` opens; an interpreter has one caller at a time: `lock`."""
 
     interpreter: Interpreter
     about: dict
@@ -129,7 +129,7 @@ def open_picture(path):
 
 
 def in_8_bits(values):
-    """Grey values of 16 bits, or floats: in the depth that the largest needs."""
+    """Values of 16 bits, or floats, by the depth that the largest needs."""
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if low >= 0 and (high <= 1 or 16 <= high <= 255):
