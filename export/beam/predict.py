@@ -88,14 +88,14 @@ def read_images(pipeline, pattern):
         pattern: String, a path with wildcards, on any file system of Beam's.
 
     Returns:
-        `PCollection` of `(path, content)`.
+        `PCollection` of `(path, content)`; the content is empty of what
+        cannot be read, such as a folder.
     """
     return (
         pipeline
         | "Find" >> fileio.MatchFiles(pattern, EmptyMatchTreatment.DISALLOW)
         | "Open" >> fileio.ReadMatches()
-        | "Read"
-        >> beam.Map(lambda file: (_name(file.metadata.path), file.read()))
+        | "Read" >> beam.Map(_content_of)
     )
 
 
@@ -175,7 +175,7 @@ def run(options, beam_options=None):
 def _reason(content, error):
     """Why the model could not decode a file."""
     if not content:
-        return f"There is no content: an empty file, or no `{CONTENT}`"
+        return f"There is no content: an empty file, none, or no `{CONTENT}`"
     # Without its notes where in TensorFlow it came about.
     message = re.sub(r"\{\{.*?\}\}|\[\[.*|\[Op:.*?\]", " ", error.message)
     message = re.sub(r"assertion failed: \[(.*)\]", r"\1", message)
@@ -198,6 +198,15 @@ def _answers(outputs):
             "probability": probability,
             "boxes": boxes[:length],
         }
+
+
+def _content_of(file):
+    """Name and content of a file."""
+    path = file.metadata.path
+    try:
+        return _name(path), file.read()
+    except OSError:  # a folder, or not allowed
+        return _name(path), b""
 
 
 def _picture_of_record(path, record):
@@ -285,6 +294,8 @@ def _what_is_wrong(options, beam_options):
                 f"--model must be a folder with saved_model.pb: {options.model}"
             )
         pattern = options.images or options.tfrecord
+        if os.path.isdir(pattern):
+            return f"{pattern} is a folder: name its files, as {pattern}/*.png"
         (found,) = FileSystems.match([pattern], limits=[1])
         if not found.metadata_list:
             return f"there is no file {pattern}"

@@ -12,9 +12,10 @@ ONNX_OPSET = 18  # of ONNX 1.13, from the end of 2022
 def export_onnx(model, path):
     """Writes an ONNX file, for any batch size; needs the extra `onnx`.
 
-    Its input is `images`, float32 `(B, H, W, C)` in [0, 255]. ONNX has one
-    function a file, so there is no `start` and `look`. The names of the
-    classes, a line each, are the metadata property `labels`.
+    Its input is `images`, float32 `(B, H, W, C)` in [0, 255]; B is called
+    `batch`, there and in all outputs. ONNX has one function a file, so there
+    is no `start` and `look`. The names of the classes, a line each, are the
+    metadata property `labels`.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.

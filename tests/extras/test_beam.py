@@ -110,8 +110,10 @@ def test_files_are_answered_and_bad_ones_listed(
     pictures.mkdir()
     for name, content in contents.items():
         (pictures / name).write_bytes(content)
+    (pictures / "folder").mkdir()
     answers, bad = predict(exported, tmp_path, "--images", f"{pictures}/*")
     assert_answers(answers, exported, images)
+    assert "no content" in bad.pop("folder")["reason"]
     assert_bad(bad)
     assert answers["0.png"]["file"] == str(pictures / "0.png")
 
@@ -168,6 +170,7 @@ def main(monkeypatch):
     "changes, words",
     [
         ({"--images": "nothing*.png"}, "there is no file nothing*.png"),
+        ({"--images": str(FOLDER)}, "is a folder: name its files"),
         ({"--model": "nothing"}, "--model has no saved_model.pb: nothing"),
         ({"--out": "all", "--bad": "./all"}, "--out and --bad must differ"),
         ({"--batch-size": "0"}, "--batch-size must be at least 1, not 0"),
