@@ -4,11 +4,13 @@ TensorFlow's decoders turn no photo and drop what is transparent. They are given
 what they decode as Pillow does, and the rest is done around them; a file that
 would look otherwise is refused.
 
-What heads of files say is read out of `data`, their bytes as a vector, and
-positions are in bytes. Import this module where it is needed: it needs
-TensorFlow.
+Positions in files are in bytes; what is behind the end is 0. Import this module
+where it is needed: it needs TensorFlow.
 """
 
+from typing import NamedTuple
+
+import numpy as np
 import tensorflow as tf
 
 # A photo has some ten segments; each takes a step of a loop.
@@ -18,6 +20,20 @@ LUMA = (19595.0, 38470.0, 7471.0)
 GREY_PALETTE = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
 ORIENTATION = 0x112  # the tag of EXIF
 SHORT, LONG = 3, 4  # types of EXIF, of 2 and of 4 bytes
+
+
+class _File(NamedTuple):
+    """The content of a file.
+
+    Attributes:
+        content: String tensor.
+        data: The same and a 0, as a vector of uint8.
+        size: int64 tensor, the place of that 0.
+    """
+
+    content: tf.Tensor
+    data: tf.Tensor
+    size: tf.Tensor
 
 
 @tf.autograph.experimental.do_not_convert  # which would take seconds
@@ -40,15 +56,15 @@ def decode_picture(content, image_shape):
     TensorShape([100, 100, 1])
     """
     height, width, channels = image_shape
-    # The last byte is what all those behind the end are.
     data = tf.io.decode_raw(tf.strings.join([content, b"\0"]), tf.uint8)
+    file = _File(content, data, tf.size(data, tf.int64) - 1)
     picture = tf.case(
         [
-            (_has(data, 0, b"\x89PNG"), lambda: _png(content, data)),
-            (_has(data, 0, b"\xff\xd8\xff"), lambda: _jpeg(content, data)),
-            (_has(data, 0, b"GIF8"), lambda: _gif(content, data)),
-            (_has(data, 0, b"BM"), lambda: _bmp(content, data)),
-            (_has(data, 8, b"WEBP"), lambda: _webp(content, data)),
+            (_has(file, 0, b"\x89PNG"), lambda: _png(file)),
+            (_has(file, 0, b"\xff\xd8\xff"), lambda: _jpeg(file)),
+            (_has(file, 0, b"GIF8"), lambda: _gif(file)),
+            (_has(file, 0, b"BM"), lambda: _bmp(file)),
+            (_has(file, 8, b"WEBP"), lambda: _webp(file)),
         ],
         lambda: _checked(
             tf.zeros((1, 1, 3), tf.uint8),
@@ -62,21 +78,21 @@ def decode_picture(content, image_shape):
     return tf.ensure_shape(tf.round(picture), image_shape)
 
 
-def _png(content, data):
+def _png(file):
     def find(name):
         """A chunk before the pixels: length, name, content, check sum."""
         at = _walk(
             8,
-            lambda at: _has(data, at + 4, name) | _has(data, at + 4, b"IDAT"),
-            lambda at: at + 12 + _number(data, at, 4),
+            lambda at: _has(file, at + 4, name) | _has(file, at + 4, b"IDAT"),
+            lambda at: at + 12 + _number(file, at, 4),
         )
-        return at + 8, _has(data, at + 4, name)
+        return at + 8, _has(file, at + 4, name)
 
-    kind = _number(data, 25)
+    kind = _number(file, 25)
     picture = tf.cond(
-        _number(data, 24) == 16,
-        lambda: _png_of_16_bits(content, kind),
-        lambda: tf.io.decode_png(content, channels=4),
+        _number(file, 24) == 16,
+        lambda: _png_of_16_bits(file, kind),
+        lambda: tf.io.decode_png(file.content, channels=4),
     )
     _, has_transparent_colours = find(b"tRNS")
     picture = tf.cond(
@@ -85,12 +101,12 @@ def _png(content, data):
         # With fewer than 8 bits its made-up alpha is not 255.
         lambda: picture[..., :3],
     )
-    return _turned(picture, _orientation(data, *find(b"eXIf")))
+    return _turned(picture, _orientation(file, *find(b"eXIf")))
 
 
-def _png_of_16_bits(content, kind):
+def _png_of_16_bits(file, kind):
     """The depth is that which the largest value needs, see `read_picture`."""
-    values = tf.io.decode_png(content, channels=4, dtype=tf.uint16)
+    values = tf.io.decode_png(file.content, channels=4, dtype=tf.uint16)
     values = tf.cast(values, tf.int32)
     # Of kind 4 and 6 the last is stored, of the others it is made up.
     stored = tf.cond(kind >= 4, lambda: values, lambda: values[..., :3])
@@ -105,18 +121,18 @@ def _png_of_16_bits(content, kind):
     return tf.cast(values, tf.uint8)
 
 
-def _jpeg(content, data):
+def _jpeg(file):
     def is_last(at):  # or no segment at all
-        return _has(data, at, b"\xff\xda") | (_number(data, at) != 0xFF)
+        return _has(file, at, b"\xff\xda") | (_number(file, at) != 0xFF)
 
     def next_segment(at):
-        is_filling = _has(data, at, b"\xff\xff")  # a byte before a marker
-        length = 2 + _number(data, at + 2, 2)
+        is_filling = _has(file, at, b"\xff\xff")  # a byte before a marker
+        length = 2 + _number(file, at + 2, 2)
         return tf.where(is_filling, at + 1, at + length)
 
     def find(marker, name):
         def is_found(at):
-            return _has(data, at, marker) & _has(data, at + 4, name)
+            return _has(file, at, marker) & _has(file, at + 4, name)
 
         at = _walk(2, lambda at: is_found(at) | is_last(at), next_segment)
         return at, is_found(at)
@@ -124,55 +140,57 @@ def _jpeg(content, data):
     note, has_note = find(b"\xff\xe1", b"Exif\0\0")
     _, has_adobe = find(b"\xff\xee", b"Adobe")
     picture = tf.io.decode_jpeg(
-        content,
+        file.content,
         channels=3,
         dct_method="INTEGER_ACCURATE",  # as Pillow
     )
     picture = _checked(
         picture,
-        has_adobe | (tf.io.extract_jpeg_shape(content)[2] != 4),
+        has_adobe | (tf.io.extract_jpeg_shape(file.content)[2] != 4),
         "CMYK without Adobe's note: save it in RGB",
     )
-    return _turned(picture, _orientation(data, note + 10, has_note))
+    return _turned(picture, _orientation(file, note + 10, has_note))
 
 
-def _gif(content, data):
+def _gif(file):
     def behind(extension):
         """Skips its parts, each with its length, and the 0 at their end."""
         return 1 + _walk(
             extension + 2,
-            lambda at: _number(data, at) == 0,
-            lambda at: at + 1 + _number(data, at),
+            lambda at: _number(file, at) == 0,
+            lambda at: at + 1 + _number(file, at),
         )
 
     def is_transparent(at):
-        return _has(data, at, b"!\xf9") & (_number(data, at + 3) % 2 == 1)
+        return _has(file, at, b"!\xf9") & (_number(file, at + 3) % 2 == 1)
 
-    flags = _number(data, 10)
+    flags = _number(file, 10)
     palette = tf.where(flags >= 128, 6 * 2 ** (flags % 8), 0)
     frame = _walk(
         13 + palette,
-        lambda at: is_transparent(at) | ~_has(data, at, b"!"),
+        lambda at: is_transparent(at) | ~_has(file, at, b"!"),
         behind,
     )
-    fills = (_number(data, frame + 1, 4) == 0) & (
-        _number(data, frame + 5, 4) == _number(data, 6, 4)
+    fills = (_number(file, frame + 1, 4) == 0) & (
+        _number(file, frame + 5, 4) == _number(file, 6, 4)
     )
-    picture = tf.io.decode_image(content, channels=3, expand_animations=False)
+    picture = tf.io.decode_image(
+        file.content, channels=3, expand_animations=False
+    )
     return _checked(
         picture,
-        _has(data, frame, b",") & fills,
+        _has(file, frame, b",") & fills,
         "A GIF with transparent parts, or whose first frame does not fill it",
     )
 
 
-def _bmp(content, data):
-    depth = _number(data, 28, 2, False)
-    is_grey = (_number(data, 14) == 40) & _has(data, 54, GREY_PALETTE)
-    is_known = (_number(data, 30, 4) == 0) & (
+def _bmp(file):
+    depth = _number(file, 28, 2, False)
+    is_grey = (_number(file, 14) == 40) & _has(file, 54, GREY_PALETTE)
+    is_known = (_number(file, 30, 4) == 0) & (
         (depth == 24) | ((depth == 8) & is_grey)
     )
-    picture = tf.io.decode_bmp(content)  # 1 or 3 channels
+    picture = tf.io.decode_bmp(file.content)  # 1 or 3 channels
     shape = tf.concat([tf.shape(picture)[:2], [3]], axis=0)
     return _checked(
         tf.broadcast_to(picture, shape),
@@ -181,14 +199,16 @@ def _bmp(content, data):
     )
 
 
-def _webp(content, data):
+def _webp(file):
     is_known = (
-        _has(data, 12, b"VP8 ")
-        | (_has(data, 12, b"VP8L") & (_number(data, 24) & 0x10 == 0))
+        _has(file, 12, b"VP8 ")
+        | (_has(file, 12, b"VP8L") & (_number(file, 24) & 0x10 == 0))
         # Neither transparent nor turned nor animated.
-        | (_has(data, 12, b"VP8X") & (_number(data, 20) & 0x1A == 0))
+        | (_has(file, 12, b"VP8X") & (_number(file, 20) & 0x1A == 0))
     )
-    picture = tf.io.decode_image(content, channels=3, expand_animations=False)
+    picture = tf.io.decode_image(
+        file.content, channels=3, expand_animations=False
+    )
     return _checked(
         picture, is_known, "A WebP with transparent parts, a rotation or frames"
     )
@@ -211,22 +231,22 @@ def _luma(picture):
     return tf.floor((luma + 32768) / 65536)[..., None]
 
 
-def _orientation(data, note, has_note):
+def _orientation(file, note, has_note):
     """How the camera was held, 1 to 8, by its note: a little TIFF."""
-    is_big = _has(data, note, b"MM")
-    table = note + _number(data, note + 4, 4, is_big)
-    entries = table + 2 + 12 * tf.range(_number(data, table, 2, is_big))
-    kinds = _number(data, entries + 2, 2, is_big)
+    is_big = _has(file, note, b"MM")
+    table = note + _number(file, note + 4, 4, is_big)
+    entries = table + 2 + 12 * tf.range(_number(file, table, 2, is_big))
+    kinds = _number(file, entries + 2, 2, is_big)
     is_there = (
         has_note
-        & (is_big | _has(data, note, b"II"))
-        & (_number(data, entries, 2, is_big) == ORIENTATION)
+        & (is_big | _has(file, note, b"II"))
+        & (_number(file, entries, 2, is_big) == ORIENTATION)
         & ((kinds == SHORT) | (kinds == LONG))
     )
     values = tf.where(
         kinds == LONG,
-        _number(data, entries + 8, 4, is_big),
-        _number(data, entries + 8, 2, is_big),
+        _number(file, entries + 8, 4, is_big),
+        _number(file, entries + 8, 2, is_big),
     )
     orientation = tf.reduce_max(tf.where(is_there, values, 1))
     is_known = (orientation >= 1) & (orientation <= 8)  # without entries not
@@ -259,22 +279,23 @@ def _walk(start, is_there, following):
     return _checked(at, is_there(at), "A file without end, or without pixels")
 
 
-def _has(data, at, content):
+def _has(file, at, content):
     """Whether `content`, bytes, is at that place."""
-    return tf.reduce_all(_bytes(data, at, len(content)) == list(content))
+    at = tf.minimum(tf.cast(at, tf.int64), file.size)
+    found = tf.strings.substr(file.content, at, np.int64(len(content)))
+    return found == content
 
 
-def _number(data, at, size=1, is_big=True):
+def _number(file, at, size=1, is_big=True):
     """The whole number of `size` bytes at a place, or at each of many."""
-    weights = 256 ** tf.range(size, dtype=tf.int64)
-    weights = tf.where(is_big, weights[::-1], weights)
-    values = tf.cast(_bytes(data, at, size), tf.int64)
-    return tf.reduce_sum(values * weights, axis=-1)
-
-
-def _bytes(data, at, size):
-    places = tf.cast(at, tf.int64)[..., None] + tf.range(size, dtype=tf.int64)
-    return tf.gather(data, tf.minimum(places, tf.size(data, tf.int64) - 1))
+    places = tf.cast(at, tf.int64)[..., None] + np.arange(size)
+    values = tf.gather(file.data, tf.minimum(places, file.size))
+    weights = 256 ** np.arange(size)
+    if is_big is True:
+        weights = weights[::-1]
+    elif is_big is not False:
+        weights = tf.where(is_big, weights[::-1], weights)
+    return tf.reduce_sum(tf.cast(values, tf.int64) * weights, axis=-1)
 
 
 def _checked(value, is_right, message):
