@@ -176,9 +176,13 @@ def _reason(content, error):
     """Why the model could not decode a file."""
     if not content:
         return f"There is no content: an empty file, none, or no `{CONTENT}`"
+    message = error.message
+    refusal = re.search(r"assertion failed: \[(.*?)\]", message)
+    if refusal:  # in the words of the model
+        return refusal[1]
     # Without its notes where in TensorFlow it came about.
-    message = re.sub(r"\{\{.*?\}\}|\[\[.*|\[Op:.*?\]", " ", error.message)
-    message = re.sub(r"assertion failed: \[(.*)\]", r"\1", message)
+    message = re.sub(r"(?s)^.*<stack traces unavailable>", "", message)
+    message = re.sub(r"\{\{.*?\}\}|\[\[.*|\[Op:.*?\]", " ", message)
     return " ".join(message.split())
 
 

@@ -147,7 +147,7 @@ def _jpeg(file):
     picture = _checked(
         picture,
         has_adobe | (tf.io.extract_jpeg_shape(file.content)[2] != 4),
-        "CMYK without Adobe's note: save it in RGB",
+        "CMYK without the note of Adobe: save it in RGB",
     )
     return _turned(picture, _orientation(file, note + 10, has_note))
 
