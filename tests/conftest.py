@@ -17,6 +17,7 @@ def pytest_configure(config):
     for line in (
         "error:::keras_edram",
         "error::UserWarning:keras",
+        "ignore:.* is a picture of one colour:UserWarning",  # as tests draw
         "ignore:__array__ implementation:DeprecationWarning",
         "ignore::DeprecationWarning:tensorflow",
         "ignore::DeprecationWarning:google",

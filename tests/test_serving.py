@@ -1,11 +1,14 @@
+import concurrent.futures
 import json
 import sys
 import zipfile
 
 import numpy as np
+import picture_files
 import pytest
 import tensorflow as tf
 import tiny
+from ai_edge_litert.interpreter import Interpreter
 
 from keras_edram import presets, recipes, serving
 from keras_edram.datasets import read_picture
@@ -121,6 +124,31 @@ def test_a_picture_of_another_size_is_read_as_predict_reads_it(
     assert_agree(outputs, tiny.answers(model, images), atol=1e-2)
 
 
+def test_a_picture_is_read_alike_from_its_bytes(saved_model, model):
+    contents = picture_files.files()
+    names = (
+        *("black on nothing.png", "white on nothing.png", "turned 6.jpg"),
+        *("turned 8.png", "12 bits.png", "palette.gif", "grey.bmp"),
+    )
+    loaded = tf.saved_model.load(str(saved_model))
+    outputs = loaded.signatures["serving_bytes"](
+        image_bytes=tf.constant([contents[name] for name in names])
+    )
+    images = np.stack(
+        [read_picture(contents[name], model.image_shape) for name in names]
+    )
+    expected = tiny.answers(model, images)
+    # Pixels are off by 1 at most; the read by a wrong one is off by more.
+    for name, value in zip(names, expected["transforms"], strict=True):
+        assert np.abs(value - expected["transforms"]).max() > 0.1, name
+    assert_agree(outputs, expected, atol=0.05)
+    for content in picture_files.other_files().values():
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            loaded.signatures["serving_bytes"](
+                image_bytes=tf.constant([contents[names[0]], content])
+            )
+
+
 def test_labels_come_out_as_names(saved_model, model, images):
     outputs = serving.run_saved_model(saved_model, images)
     for labels, names in zip(outputs["labels"], outputs["names"], strict=True):
@@ -159,6 +187,70 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
     operators = serving.tflite_operators(tflite_file)
     assert {"CONV_2D", "WHILE"} <= operators
     assert not [name for name in operators if name.startswith("Flex")]
+
+
+def test_a_program_without_signatures_runs_the_whole_reader(
+    tflite_file, model, images
+):
+    interpreter = Interpreter(str(tflite_file))
+    (taken,) = interpreter.get_input_details()
+    interpreter.resize_tensor_input(taken["index"], images.shape, strict=True)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(taken["index"], images.astype("float32"))
+    interpreter.invoke()
+    found = [
+        interpreter.get_tensor(details["index"])
+        for details in interpreter.get_output_details()
+    ]
+    assert len(found) == len(OUTPUTS)
+    expected = tiny.answers(model, images)["probabilities"]
+    assert any(
+        value.shape == expected.shape and np.abs(value - expected).max() < 1e-5
+        for value in found
+    )
+
+
+def test_what_is_run_has_the_shape_of_the_images(tflite_file, images):
+    run, _ = serving.running.open_tflite(str(tflite_file))
+    state = run("start", images=images.astype("float32"))
+    for wrong in (
+        np.zeros((1, 40, 50, 3), "float32"),  # would get three answers
+        np.zeros((1, 50, 40, 1), "float32"),
+        np.zeros((40, 50, 1), "float32"),
+    ):
+        with pytest.raises(ValueError, match="must have the shape") as error:
+            serving.run_tflite(tflite_file, wrong)
+        assert f"Received: an array of shape {wrong.shape}" in str(error.value)
+        for name, inputs in (("start", {}), ("look", state)):
+            with pytest.raises(ValueError, match="must have the shape"):
+                run(name, images=wrong, **inputs)
+
+
+def test_a_tflite_file_that_is_open_has_several_callers(tflite_file, images):
+    run, _ = serving.running.open_tflite(str(tflite_file))
+    batches = [images[:1].astype("float32"), images.astype("float32")] * 20
+
+    def lengths(batch):
+        return run("serving_default", images=batch)["lengths"].tolist()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lengths, batches))
+    assert found == [lengths(batch) for batch in batches[:2]] * 20
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_no_numbers_are_refused(
+    saved_model, tflite_file, images, value
+):
+    images = images.astype("float32")
+    images[1, 2, 3] = value
+    for run in (
+        lambda: serving.run_saved_model(saved_model, images),
+        lambda: serving.run_tflite(tflite_file, images),
+        lambda: serving.run_steps(tflite_file, images, 1),
+    ):
+        with pytest.raises(ValueError, match="must be finite numbers"):
+            run()
 
 
 @pytest.mark.slow

@@ -9,11 +9,14 @@ here goes to Beam: `--runner` and the options of runners.
 
 import argparse
 import json
+import os
 import re
 
 import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io.fileio import EmptyMatchTreatment
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.tfrecordio import ReadAllFromTFRecord
 from apache_beam.ml.inference.base import (
     KeyedModelHandler,
@@ -30,8 +33,8 @@ NAME = "image/filename"
 class SavedModelHandler(ModelHandler):
     """Runs the signature `serving_bytes` of a SavedModel on picture files.
 
-    A file that is no picture would fail its whole batch. So each is decoded
-    first as the signature does it, and those that cannot be are left out.
+    A file that is no picture fails its whole batch. So such a batch is halved,
+    until the file is alone.
 
     Args:
         path: Path of the folder that has `saved_model.pb`.
@@ -61,26 +64,20 @@ class SavedModelHandler(ModelHandler):
         """An answer or a reason for each content of a file in the batch."""
         import tensorflow as tf
 
-        _, inputs = model.signatures[
-            "serving_default"
-        ].structured_input_signature
-        channels = inputs["images"].shape[-1]
-        reasons = [_reason(content, channels) for content in batch]
-        pictures = [
-            content
-            for content, reason in zip(batch, reasons, strict=True)
-            if reason is None
-        ]
-        answers = iter(())
-        if pictures:
+        try:
             outputs = model.signatures["serving_bytes"](
-                image_bytes=tf.constant(pictures)
+                image_bytes=tf.constant(list(batch))
             )
-            answers = iter(_answers(outputs))
-        return [
-            next(answers) if reason is None else {"reason": reason}
-            for reason in reasons
-        ]
+        except tf.errors.InvalidArgumentError as error:
+            if len(batch) == 1:
+                return [{"reason": _reason(batch[0], error)}]
+            half = len(batch) // 2
+            return [
+                result
+                for part in (batch[:half], batch[half:])
+                for result in self.run_inference(part, model)
+            ]
+        return list(_answers(outputs))
 
 
 def read_images(pipeline, pattern):
@@ -91,13 +88,14 @@ def read_images(pipeline, pattern):
         pattern: String, a path with wildcards, on any file system of Beam's.
 
     Returns:
-        `PCollection` of `(path, content)`.
+        `PCollection` of `(path, content)`; the content is empty of what
+        cannot be read, such as a folder.
     """
     return (
         pipeline
         | "Find" >> fileio.MatchFiles(pattern, EmptyMatchTreatment.DISALLOW)
         | "Open" >> fileio.ReadMatches()
-        | "Read" >> beam.Map(lambda file: (file.metadata.path, file.read()))
+        | "Read" >> beam.Map(_content_of)
     )
 
 
@@ -174,19 +172,18 @@ def run(options, beam_options=None):
             )
 
 
-def _reason(content, channels):
-    """Why the model could not decode a file; `None` if it can."""
-    import tensorflow as tf
-
+def _reason(content, error):
+    """Why the model could not decode a file."""
     if not content:
-        return f"There is no content: an empty file, or no `{CONTENT}`"
-    try:
-        tf.io.decode_image(content, channels, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        # Without its notes where in TensorFlow it came about.
-        message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", " ", error.message)
-        return " ".join(message.split())
-    return None
+        return f"There is no content: an empty file, none, or no `{CONTENT}`"
+    message = error.message
+    refusal = re.search(r"assertion failed: \[(.*?)\]", message)
+    if refusal:  # in the words of the model
+        return refusal[1]
+    # Without its notes where in TensorFlow it came about.
+    message = re.sub(r"(?s)^.*<stack traces unavailable>", "", message)
+    message = re.sub(r"\{\{.*?\}\}|\[\[.*|\[Op:.*?\]", " ", message)
+    return " ".join(message.split())
 
 
 def _answers(outputs):
@@ -207,6 +204,15 @@ def _answers(outputs):
         }
 
 
+def _content_of(file):
+    """Name and content of a file."""
+    path = file.metadata.path
+    try:
+        return _name(path), file.read()
+    except OSError:  # a folder, or not allowed
+        return _name(path), b""
+
+
 def _picture_of_record(path, record):
     """Name and content of a picture in a TFRecord file."""
     import tensorflow as tf
@@ -215,13 +221,19 @@ def _picture_of_record(path, record):
     try:
         features = tf.train.Example.FromString(record).features.feature
     except DecodeError:
-        return path, b""
+        return _name(path), b""
 
     def value(name):
         values = features[name].bytes_list.value
         return values[0] if values else b""
 
-    return value(NAME).decode() or path, value(CONTENT)
+    name = value(NAME).decode(errors="backslashreplace")
+    return name or _name(path), value(CONTENT)
+
+
+def _name(path):
+    """A path as text: in one that is not UTF-8, bytes as `\\xff`."""
+    return path.encode(errors="backslashreplace").decode()
 
 
 def main(arguments=None):
@@ -250,8 +262,55 @@ def main(arguments=None):
         metavar="PREFIX",
         help="of the files that list what is no picture, and why",
     )
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
-    run(*parser.parse_known_args(arguments))
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        help="how many pictures the model sees at once, at most",
+    )
+    options, beam_options = parser.parse_known_args(arguments)
+    wrong = _what_is_wrong(options, beam_options)
+    if wrong is not None:
+        parser.error(wrong)
+    run(options, beam_options)
+
+
+def _what_is_wrong(options, beam_options):
+    """Why the arguments cannot be right, found before anything is done."""
+    if options.batch_size < 1:
+        return f"--batch-size must be at least 1, not {options.batch_size}"
+    parsers = []  # Beam's own, once it has all options
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    _, unknown = parsers[0].parse_known_args(beam_options)
+    if unknown:
+        return (
+            f"neither this program nor Beam knows {' '.join(unknown)} (is a "
+            "path with wildcards in quotes?)"
+        )
+    out, bad = (_absolute(prefix) for prefix in (options.out, options.bad))
+    if out == bad:
+        return f"--out and --bad must differ: both are {options.out}"
+    try:
+        if not FileSystems.exists(
+            FileSystems.join(options.model, "saved_model.pb")
+        ):
+            return (
+                f"--model must be a folder with saved_model.pb: {options.model}"
+            )
+        pattern = options.images or options.tfrecord
+        if os.path.isdir(pattern):
+            return f"{pattern} is a folder: name its files, as {pattern}/*.png"
+        (found,) = FileSystems.match([pattern], limits=[1])
+        if not found.metadata_list:
+            return f"there is no file {pattern}"
+    except (BeamIOError, ValueError) as error:
+        return f"a path cannot be reached: {error}"
+    return None
+
+
+def _absolute(path):
+    is_local = "://" not in path
+    return os.path.abspath(path) if is_local else path.rstrip("/")
 
 
 if __name__ == "__main__":

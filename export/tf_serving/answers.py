@@ -5,6 +5,7 @@ An answer is a dictionary of the model's outputs for one picture, as
 fewer: its lists end with the last object, and there are no `locations`.
 """
 
+import os
 import pathlib
 import sys
 
@@ -38,7 +39,11 @@ def run(parser, ask):
     )
     parser.add_argument("--timeout", type=float, default=60, help="in seconds")
     options = parser.parse_args()
+    # A file's name may have letters that a terminal lacks.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if options.plot is not None:
+            _check_writable(options.plot, options.pictures)
         answers = ask(options)
         for picture, answer in zip(options.pictures, answers, strict=True):
             print(f"{picture}: {sentence(answer)}")
@@ -47,6 +52,22 @@ def run(parser, ask):
     except (RequestError, OSError, ValueError) as error:
         message = " ".join(str(error).split())  # a server may use many lines
         sys.exit(f"{parser.prog}: error: {message}")
+
+
+def _check_writable(path, pictures):
+    """Refuses to draw over what is no drawing, before anything is asked."""
+    from PIL import Image
+
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"--plot must be a picture file, not {path}")
+    if path.is_dir():
+        raise ValueError(f"--plot must be a file: {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"--plot must be in a folder that is there: {path}")
+    if path.exists() and any(
+        picture.exists() and path.samefile(picture) for picture in pictures
+    ):
+        raise ValueError(f"--plot must be none of the pictures: {path}")
 
 
 def sentence(answer):
@@ -106,14 +127,44 @@ def draw(pictures, answers, path):
     for image in drawn:
         sheet.paste(image, (left, 0))
         left += image.width + GAP
-    sheet.save(path)
+    path = pathlib.Path(path)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        sheet.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _shown(picture):
+    """A picture file as the model saw it: turned, and on a ground."""
+    from PIL import Image, ImageChops, ImageOps, ImageStat
+
+    with Image.open(picture) as opened:
+        try:
+            image = ImageOps.exif_transpose(opened)
+        except (ValueError, SyntaxError):  # a broken note
+            image = opened.copy()
+    if image.mode[0] in "FI":  # more than 8 bits: from its least to its most
+        low, high = image.getextrema()
+        scale = 255 / ((high - low) or 1)
+        if image.mode != "F":
+            image = image.convert("I").convert("F")
+        image = image.point(lambda value: value * scale - low * scale)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    alpha = image.getchannel("A")
+    drawn = ImageChops.multiply(image.convert("L"), alpha)
+    is_dark = 2 * ImageStat.Stat(drawn).sum[0] < ImageStat.Stat(alpha).sum[0]
+    ground = Image.new("RGBA", image.size, "white" if is_dark else "black")
+    return Image.alpha_composite(ground, image).convert("RGB")
 
 
 def _draw_one(picture, answer):
-    from PIL import Image, ImageDraw
+    from PIL import ImageDraw
 
-    with Image.open(picture) as opened:
-        image = opened.convert("RGB")
+    image = _shown(picture)
     scale = SIDE / max(image.size)
     width, height = (round(scale * side) for side in image.size)
     image = image.resize((width, height))

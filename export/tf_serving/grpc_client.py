@@ -26,7 +26,7 @@ def predict(address, pictures, model=MODEL, version_label=None, timeout=60):
 
     Args:
         address: String, HOST:PORT of the server.
-        pictures: Paths of PNG or JPEG files, of any size.
+        pictures: Paths of picture files of any size, PNG, JPEG, ...
         model: String, the name of the model.
         version_label: String, such as `"canary"`; by default the model's
             highest version answers.

@@ -25,7 +25,7 @@ def predict(url, pictures, timeout=60):
     Args:
         url: URL of the model; `/versions/2` or `/labels/canary` at its end
             chooses a version, otherwise the highest answers.
-        pictures: Paths of PNG or JPEG files, of any size.
+        pictures: Paths of picture files of any size, PNG, JPEG, ...
         timeout: Float, how many seconds to wait for the server.
 
     Returns:

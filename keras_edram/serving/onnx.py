@@ -11,9 +11,10 @@ ONNX_OPSET = 18  # of ONNX 1.13, from the end of 2022
 def export_onnx(model, path, *, overwrite=False):
     """Writes an ONNX file, for any batch size; needs the extra `onnx`.
 
-    Its input is `images`, float32 `(B, H, W, C)` in [0, 255]. ONNX has one
-    function a file, so there is no `start` and `look`. The names of the
-    classes, a line each, are the metadata property `labels`.
+    Its input is `images`, float32 `(B, H, W, C)` in [0, 255]; B is called
+    `batch`, there and in all outputs. ONNX has one function a file, so there
+    is no `start` and `look`. The names of the classes, a line each, are the
+    metadata property `labels`.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -61,6 +62,9 @@ def export_onnx(model, path, *, overwrite=False):
                 input_signature=[inputs["images"]],
                 opset=ONNX_OPSET,
             )
+        # The converter names the first axis of each tensor anew.
+        for tensor in (*converted.graph.input, *converted.graph.output):
+            tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
         onnx.helper.set_model_props(
             converted, {"labels": "\n".join(signatures.class_names(model))}
         )

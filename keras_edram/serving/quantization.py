@@ -40,7 +40,39 @@ def convert(model, keys, quantize=None):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        return _default_first(converter.convert())
+
+
+def _default_first(content):
+    """The TFLite file with the graph of `serving_default` before the others.
+
+    Programs that know no signatures run the first, and the converter orders
+    them by their names.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    places = {
+        signature.signatureKey: signature.subgraphIndex
+        for signature in model.signatureDefs
+    }
+    place = places.get(b"serving_default", 0)
+    if place == 0:
+        return content
+    moved = {0: place, place: 0}
+    graphs = model.subgraphs
+    graphs[0], graphs[place] = graphs[place], graphs[0]
+    operators = [row for graph in graphs for row in graph.operators]
+    for holder in (
+        *model.signatureDefs,
+        *(row.builtinOptions for row in operators),
+        *(row.builtinOptions2 for row in operators),
+    ):
+        # Of a signature, and of loops their condition and their body.
+        for name, value in vars(holder).items() if holder else ():
+            if name.lower().endswith("subgraphindex"):
+                setattr(holder, name, moved.get(value, value))
+    return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
 def quantize_convolutions(model, keys, images):

@@ -1,6 +1,7 @@
 """Runs what was exported, for tests and to see that it agrees."""
 
 import pathlib
+import threading
 
 import numpy as np
 
@@ -14,9 +15,12 @@ def run_saved_model(path, images):
 
     Returns:
         Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+
+    Raises:
+        ValueError: For images with values that are not finite.
     """
     run, _ = _open_saved_model(path)
-    outputs = run("serving_default", images=np.asarray(images, "float32"))
+    outputs = run("serving_default", images=_finite(images))
     outputs["names"] = np.char.decode(outputs["names"].astype(bytes), "utf-8")
     return outputs
 
@@ -30,9 +34,12 @@ def run_tflite(path, images):
 
     Returns:
         Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+
+    Raises:
+        ValueError: For images with values that are not finite.
     """
     run, _ = open_tflite(str(path))
-    return run("serving_default", images=np.asarray(images, "float32"))
+    return run("serving_default", images=_finite(images))
 
 
 def run_onnx(path, images):
@@ -44,12 +51,15 @@ def run_onnx(path, images):
 
     Returns:
         Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+
+    Raises:
+        ValueError: For images with values that are not finite.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
-    images = np.asarray(images, "float32")
+    images = _finite(images)
     return dict(zip(names, session.run(names, {"images": images}), strict=True))
 
 
@@ -65,9 +75,12 @@ def run_steps(path, images, num_glimpses):
         Dictionary of NumPy arrays: `step_probabilities` `(B, T, K)`,
         `step_transforms` `(B, T, 2, 3)`, `step_boxes` and `next_boxes` `(B, T,
         4)`.
+
+    Raises:
+        ValueError: For images with values that are not finite.
     """
     run, _ = open_export(path)
-    images = np.asarray(images, "float32")
+    images = _finite(images)
     state = run("start", images=images)
     steps = []
     for _ in range(num_glimpses):
@@ -130,7 +143,10 @@ def _open_saved_model(path):
 
 
 def open_tflite(file, num_threads=None):
-    """As `open_export`, of a path or of the bytes of a TFLite file."""
+    """As `open_export`, of a path or of the bytes of a TFLite file.
+
+    The function may be called by several threads; they wait for each other.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -143,8 +159,41 @@ def open_tflite(file, num_threads=None):
         **{"model_content" if is_content else "model_path": file},
         num_threads=num_threads,
     )
+    lock = threading.Lock()  # an interpreter has one caller at a time
 
     def run(signature, **inputs):
-        return interpreter.get_signature_runner(signature)(**inputs)
+        with lock:
+            runner = interpreter.get_signature_runner(signature)
+            details = runner.get_input_details()
+            for name in details.keys() & inputs.keys():
+                _check_shape(
+                    name, inputs[name], details[name]["shape_signature"]
+                )
+            return runner(**inputs)
 
     return run, set(interpreter.get_signature_list())
+
+
+def _check_shape(name, value, expected):
+    """The interpreter would take any shape, and some give other answers."""
+    expected = [None if side < 0 else int(side) for side in expected]
+    shape = np.shape(value)
+    if len(shape) != len(expected) or any(
+        side not in (None, given)
+        for side, given in zip(expected, shape, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` must have the shape {tuple(expected)}. "
+            f"Received: an array of shape {shape}"
+        )
+
+
+def _finite(images):
+    """Images as float32; an export would give an answer to NaN as well."""
+    images = np.asarray(images, "float32")
+    if not np.isfinite(images).all():
+        raise ValueError(
+            "`images` must be finite numbers, in [0, 255]. Received: NaN or "
+            "infinite ones"
+        )
+    return images

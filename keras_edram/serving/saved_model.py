@@ -24,8 +24,9 @@ def export_saved_model(
 
     - `serving_default`: `images`, float32 `(B, H, W, C)` in [0, 255];
     - `serving_uint8`: `images`, the same as uint8;
-    - `serving_bytes`: `image_bytes`, strings `(B,)`, PNG or JPEG files of any
-      size; they are stretched to that of the model's images.
+    - `serving_bytes`: `image_bytes`, strings `(B,)`, picture files of any
+      size, read as `datasets.read_picture` does; those that TensorFlow could
+      not read so, such as WebP with transparent parts, fail.
 
     These have one more output, `names`, strings `(B, S)`: the labels as names
     of their classes, empty after the last object. For a model that looks step

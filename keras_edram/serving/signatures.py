@@ -60,9 +60,9 @@ def write_saved_model(
     """
     import tensorflow as tf
 
-    height, width, channels = model.image_shape
-    shape = (None, height, width, channels)
+    from keras_edram.serving import decoding_graph
 
+    shape = (None, *model.image_shape)
     names = [*class_names(model), ""]  # label -1 is the last
 
     # Traced once, all signatures call it.
@@ -86,11 +86,7 @@ def write_saved_model(
         return serve(tf.cast(images, tf.float32))
 
     def decode_picture(content):
-        picture = tf.io.decode_image(
-            content, channels=channels, expand_animations=False
-        )
-        picture = tf.image.resize(picture, (height, width), antialias=True)
-        return tf.ensure_shape(tf.round(picture), model.image_shape)
+        return decoding_graph.decode_picture(content, model.image_shape)
 
     def serve_bytes(image_bytes):
         return serve(

@@ -23,7 +23,9 @@ def export_tflite(
     """Writes a TFLite file of built-in operators, for any batch size.
 
     Its signature `serving_default` takes `images`, float32 `(B, H, W, C)` in
-    [0, 255]; `start` and `look` are as of `export_saved_model`. Two files are
+    [0, 255], and is what programs without signatures run; `start` and `look`
+    are as of `export_saved_model`. TFLite's signature runners take images of
+    other shapes too, and answer nonsense. Two files are
     associated with it, as TFLite's metadata have it in a ZIP archive at the end
     of the file, which any ZIP program opens: `labels.txt`, the names of the
     classes, a line each, and `metadata.json`: `class_names`, `image_shape`,

@@ -14,6 +14,7 @@ import urllib.request
 
 import answers
 import numpy as np
+import picture_files
 import pytest
 import rest_client
 import stand_in
@@ -240,6 +241,84 @@ def test_boxes_and_paths_are_drawn_where_they_are(tmp_path):
     assert red[300, 150] and not red[300, 50]  # of the first reader
     assert red[350, 50] and not red[350, 150]  # of the second
     assert red[:280].sum() == 0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_answers_are_drawn_on_the_turned_photo(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    stored = np.zeros((50, 100, 3), "uint8")
+    stored[:, :50] = 255  # when shown: the upper half
+    picture, path = tmp_path / f"photo.{suffix}", tmp_path / "drawn.png"
+    Image.fromarray(stored).save(picture, exif=exif)
+    answers.draw([picture], [answer_of(["4"], locations=[])], path)
+    with Image.open(path) as drawn:
+        assert drawn.size == (200, 400)
+        shown = np.asarray(drawn).astype(int)
+    assert shown[50, 50].min() > 200 and shown[350, 100].max() < 50
+    green = shown[..., 1] - shown[..., 0] > 50
+    rows, columns = np.nonzero(green)  # x from 0.5 to 1, y from 0 to 0.25
+    assert rows.max() <= 105 and columns.min() >= 95
+
+
+def test_what_is_drawn_on_stands_out_as_the_model_saw_it(tmp_path):
+    path, drawn = tmp_path / "p.png", tmp_path / "drawn.png"
+    for shade, ground in ((0, 255), (255, 0)):
+        values = picture_files.drawn(shade)
+        path.write_bytes(picture_files.encode(values))
+        answers.draw([path], [answer_of([], locations=[])], drawn)
+        with Image.open(drawn) as image:
+            assert image.getpixel((5, 5)) == (ground,) * 3
+            middle = image.width * 8.5 / 18, image.height / 2
+            assert image.getpixel(tuple(map(int, middle))) == (shade,) * 3
+    # 16 bits: from the darkest to the brightest.
+    deep = np.array([[1000, 3000], [1000, 3000]], "uint16")
+    path.write_bytes(picture_files.encode(deep))
+    answers.draw([path], [answer_of([], locations=[])], drawn)
+    with Image.open(drawn) as image:
+        assert image.getpixel((5, 5)) == (0, 0, 0)
+        assert image.getpixel((395, 5)) == (255, 255, 255)
+
+
+def test_a_drawing_replaces_nothing_else(pictures, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    kept = pictures[0].read_bytes()
+    for plot, words in (
+        (folder, "must be a picture file"),
+        (tmp_path / "photos.png", "is a folder"),
+        (pictures[0], "none of the pictures"),
+        (folder / ".." / pictures[0].name, "none of the pictures"),
+        (tmp_path / "answer.txt", "must be a picture file"),
+        (tmp_path / "nowhere" / "answer.png", "a folder that is there"),
+    ):
+        (tmp_path / "photos.png").mkdir(exist_ok=True)
+        # Said before anybody is asked: there is no server at that port.
+        done = run("--url", "http://127.0.0.1:1", pictures[0], "--plot", plot)
+        assert done.returncode == 1 and words in done.stderr, plot
+        assert len(done.stderr.splitlines()) == 1
+    assert pictures[0].read_bytes() == kept and folder.is_dir()
+
+
+def test_a_drawing_that_fails_leaves_the_old_one(tmp_path):
+    picture, path = tmp_path / "p.png", tmp_path / "drawn.png"
+    Image.new("L", (50, 100)).save(picture)
+    answers.draw([picture], [answer_of([])], path)
+    kept = path.read_bytes()
+
+    class FullDisk(Exception):
+        pass
+
+    def fail(image, where, *_, **__):
+        pathlib.Path(where).write_bytes(b"half")
+        raise FullDisk
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image.Image, "save", fail)
+        with pytest.raises(FullDisk):
+            answers.draw([picture], [answer_of([])], path)
+    assert path.read_bytes() == kept
+    assert sorted(tmp_path.iterdir()) == [path, picture]
 
 
 @pytest.mark.slow

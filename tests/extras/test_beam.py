@@ -1,16 +1,17 @@
 """The pipeline in `export/beam`, on Beam's direct runner."""
 
-import io
 import json
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
+import picture_files
 import pytest
 import tensorflow as tf
 import tiny
-from PIL import Image
+
+from keras_edram.datasets import read_picture
 
 pytest.importorskip("apache_beam", reason='needs pip install -e ".[beam]"')
 
@@ -40,10 +41,8 @@ def contents(images):
     contents["broken.png"] = contents["0.png"][:200]
     contents["empty.png"] = b""
     contents["text.jpg"] = b"This is no picture."
-    # A picture indeed, but the decoder makes no grey of a GIF's colours.
-    buffer = io.BytesIO()
-    Image.fromarray(images[0, ..., 0]).save(buffer, "GIF")
-    contents["colour.gif"] = buffer.getvalue()
+    # A picture indeed, but the decoder drops what is transparent of a GIF.
+    contents["transparent.gif"] = picture_files.other_files()["transparent.gif"]
     return contents
 
 
@@ -95,7 +94,10 @@ def assert_answers(answers, exported, images):
 
 
 def assert_bad(bad):
-    assert set(bad) == {"broken.png", "empty.png", "text.jpg", "colour.gif"}
+    assert set(bad) == {
+        *("broken.png", "empty.png", "text.jpg", "transparent.gif")
+    }
+    assert bad["transparent.gif"]["reason"].startswith("A GIF with transparent")
     assert bad["text.jpg"]["reason"].startswith("Unknown image file format")
     assert "no content" in bad["empty.png"]["reason"]
     assert all(set(row) == {"file", "reason"} for row in bad.values())
@@ -108,22 +110,16 @@ def test_files_are_answered_and_bad_ones_listed(
     pictures.mkdir()
     for name, content in contents.items():
         (pictures / name).write_bytes(content)
+    (pictures / "folder").mkdir()
     answers, bad = predict(exported, tmp_path, "--images", f"{pictures}/*")
     assert_answers(answers, exported, images)
+    assert "no content" in bad.pop("folder")["reason"]
     assert_bad(bad)
     assert answers["0.png"]["file"] == str(pictures / "0.png")
 
 
 def test_tfrecord_files_are_read_alike(exported, images, contents, tmp_path):
-    path = tmp_path / "pictures.tfrecord"
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for name, content in contents.items():
-            example = tf.train.Example()
-            features = example.features.feature
-            features["image/encoded"].bytes_list.value.append(content)
-            features["image/filename"].bytes_list.value.append(name.encode())
-            writer.write(example.SerializeToString())
-        writer.write(b"This is no message.")
+    path = written(tmp_path, contents, contents, more=[b"This is no message."])
     answers, bad = predict(exported, tmp_path, "--tfrecord", path)
     assert_answers(answers, exported, images)
     # A record without a name has that of its file.
@@ -131,7 +127,65 @@ def test_tfrecord_files_are_read_alike(exported, images, contents, tmp_path):
     assert_bad(bad)
 
 
-def test_a_pattern_that_no_file_has_is_refused(exported, tmp_path):
-    done = run(exported, tmp_path, "--images", f"{tmp_path}/nothing*.png")
-    assert done.returncode != 0
-    assert "nothing*.png" in done.stderr
+def test_pictures_are_read_as_by_the_model(exported, tmp_path):
+    model, _ = exported
+    contents = picture_files.files()
+    names = ["turned 6.jpg", "black on nothing.png", "12 bits.png", "grey.gif"]
+    path = written(tmp_path, contents, names)
+    answers, bad = predict(exported, tmp_path, "--tfrecord", path)
+    assert not bad
+    images = [read_picture(contents[name], (40, 50, 1)) for name in names]
+    for name, expected in zip(names, model.read(np.stack(images)), strict=True):
+        np.testing.assert_allclose(
+            answers[name]["boxes"], expected["boxes"], atol=0.05
+        )
+
+
+def written(folder, contents, names, more=()):
+    """A TFRecord file of pictures with their names, and of more records."""
+    path = folder / "pictures.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name in names:
+            example = tf.train.Example()
+            features = example.features.feature
+            features["image/encoded"].bytes_list.value.append(contents[name])
+            features["image/filename"].bytes_list.value.append(name.encode())
+            writer.write(example.SerializeToString())
+        for record in more:
+            writer.write(record)
+    return path
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """The command in this process, as nothing is started by it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import predict as program
+
+    monkeypatch.setattr(program, "run", lambda *_: pytest.fail("It was run"))
+    return program.main
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"--images": "nothing*.png"}, "there is no file nothing*.png"),
+        ({"--images": str(FOLDER)}, "is a folder: name its files"),
+        ({"--model": "nothing"}, "--model has no saved_model.pb: nothing"),
+        ({"--out": "all", "--bad": "./all"}, "--out and --bad must differ"),
+        ({"--batch-size": "0"}, "--batch-size must be at least 1, not 0"),
+        ({"--nonsense": "3"}, "knows --nonsense 3"),
+        ({"--images": "a.png", "": "b.png"}, "knows b.png (is a path"),
+        ({"--images": "no://a.png"}, "a path cannot be reached"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_line(
+    main, exported, changes, words, capsys
+):
+    given = {"--model": exported[1], "--images": __file__}
+    given |= {"--out": "answers", "--bad": "bad", **changes}
+    arguments = [str(word) for pair in given.items() for word in pair if word]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--runner", "DirectRunner"])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]

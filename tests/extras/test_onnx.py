@@ -49,7 +49,9 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     session = onnxruntime.InferenceSession(str(path))
     (images_input,) = session.get_inputs()
     assert images_input.name == "images"
-    assert images_input.shape[1:] == list(model.image_shape)
+    assert images_input.shape == ["batch", *model.image_shape]
+    for output in session.get_outputs():
+        assert output.shape[0] == "batch"
     labels = session.get_modelmeta().custom_metadata_map["labels"]
     assert tuple(labels.split("\n")) == serving.class_names(model)
 
