@@ -22,6 +22,7 @@ def expected_files():
 
 
 def main(out):
+    """Builds, and exits with a message where something is not as expected."""
     subprocess.run(
         [sys.executable, "-m", "build", "--outdir", out, CHECKOUT],
         check=True,
