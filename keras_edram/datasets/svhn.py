@@ -40,7 +40,7 @@ def svhn(split, *, max_objects=MAX_DIGITS, seed=0, **options):
     Raises:
         ValueError: For an unknown split, damaged archives, or options that do
             not fit.
-        RuntimeError: If the archives are not there.
+        RuntimeError: If the archives are not there, or TensorFlow Datasets.
 
     Example:
 
@@ -53,8 +53,13 @@ def svhn(split, *, max_objects=MAX_DIGITS, seed=0, **options):
           Feature Learning", 2011.
         - Ablavatski et al., 2017, section 4.2.
     """
-    from keras_edram.datasets.svhn_numbers import SvhnNumbers  # slow to import
-
+    try:
+        from keras_edram.datasets.svhn_numbers import SvhnNumbers  # slow
+    except (ImportError, AttributeError) as error:  # it may be half there
+        raise RuntimeError(
+            "SVHN comes through TensorFlow Datasets, which cannot be used "
+            f'here ({error}): pip install "keras-edram[tfds]"'
+        ) from error
     seed = split_seed(split, seed)
     builder = SvhnNumbers()
     builder.download_and_prepare()

@@ -383,6 +383,13 @@ def test_data_sets_are_imported_without_tensorflow_datasets():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_svhn_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    monkeypatch.delitem(sys.modules, svhn_numbers.__name__)
+    with pytest.raises(RuntimeError, match=r"keras-edram\[tfds\]"):
+        svhn("test")
+
+
 @pytest.fixture(scope="module")
 def original_boxes():
     """The true digits of train/1.png to 3.png, as the files have them."""
