@@ -60,6 +60,8 @@ class Recipe:
         sources: Where the data can come from, the default first; none if they
             are in a folder of the user's.
         not_run: What tables say while there are no results.
+        weights: The trained model that `model` begins with, for `run.json`,
+            see `keras_edram.presets.with_weights`; by default none.
     """
 
     summary: str
@@ -71,6 +73,7 @@ class Recipe:
     callbacks: Callable = lambda settings: []
     sources: tuple = ("bundled", "tfds")
     not_run: str = "not run"
+    weights: str | None = None
 
     def with_settings(self, changes):
         """The same recipe with some settings changed.
@@ -160,18 +163,18 @@ def train(
         "mixed_precision": mixed_precision,
         "settings": dict(settings),
     }
+    if recipe.weights is not None:
+        run["weights"] = recipe.weights
     _check_same(out, run)
     if (out / "results.json").exists():
         return files.read_json(out / "results.json")
     # First of all: data that cannot be read shall leave nothing behind.
     data = recipe.data(settings, "train", source)
-    files.write_json(out / "run.json", run)
-
     policy = keras.config.dtype_policy()
     if mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _fit(recipe, out, data, source, jit, strategy, verbose)
+        _fit(recipe, out, run, data, strategy, verbose)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -206,7 +209,7 @@ def train(
     return results
 
 
-def _fit(recipe, out, train_data, source, jit, strategy, verbose):
+def _fit(recipe, out, run, train_data, strategy, verbose):
     settings = recipe.settings
     keras.utils.set_random_seed(settings["seed"])
     last = out / "last.keras"
@@ -219,7 +222,9 @@ def _fit(recipe, out, train_data, source, jit, strategy, verbose):
             first_epoch = done // settings["steps_per_epoch"]
         else:
             model = recipe.model(settings, train_data)
-            recipe.compile(model, settings, jit)
+            recipe.compile(model, settings, run["jit"])
+    # Not before: a model that cannot be made shall leave nothing behind.
+    files.write_json(out / "run.json", run)
     history = read_history(out / "history.csv")[:first_epoch]
     _write_history(out / "history.csv", history)
     if first_epoch >= settings["epochs"]:
@@ -230,7 +235,7 @@ def _fit(recipe, out, train_data, source, jit, strategy, verbose):
         (settings["epochs"] - first_epoch) * settings["steps_per_epoch"],
         first_batch=first_epoch * settings["steps_per_epoch"],
     )
-    validation = recipe.data(settings, "validation", source).arrays(
+    validation = recipe.data(settings, "validation", run["source"]).arrays(
         settings["validation_steps"] * settings["batch_size"]
     )
     if verbose == "auto":
@@ -435,7 +440,9 @@ def _check_same(out, run):
         return
     there = files.read_json(path)
     if there != run:
-        changed = [key for key in run if there.get(key) != run[key]]
+        changed = sorted(
+            key for key in {*there, *run} if there.get(key) != run.get(key)
+        )
         raise ValueError(
             f"{out} must be a new folder, or hold a run of the same recipe "
             "and settings to go on with; choose another folder. "

@@ -540,7 +540,6 @@ class EDRAM(BaseModel):
         config = super().get_config()
         config.update(
             image_shape=list(self.image_shape),
-            terminal=self.terminal,
             reading_order=self.reading_order,
             num_targets=self.num_targets,
             glimpses_per_target=self.glimpses_per_target,
