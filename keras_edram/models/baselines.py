@@ -136,7 +136,8 @@ class Baseline(BaseModel):
     def call(self, images, training=False):
         labels = self.layers_in_order(images, training=training)
         zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
-        return {"labels": labels, "transforms": zeros + geometry.IDENTITY}
+        whole = ops.convert_to_tensor(geometry.IDENTITY)
+        return {"labels": labels, "transforms": zeros + whole}
 
     def glimpses(self, images, num_glimpses=None):
         """The one glimpse that it takes, see `RAM.glimpses`."""

@@ -49,6 +49,7 @@ from keras_edram.models.arguments import (
     check_integers,
 )
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.rectified import Rectified
 
 INITIAL_TRANSFORMS = ("identity", "context")
@@ -482,8 +483,7 @@ class EDRAM(BaseModel):
         return state.transforms
 
     def call(self, images, training=False):
-        glimpses = self._unroll(images, self.glimpses_per_target, training)
-        return {name: glimpses[name] for name in ("labels", "transforms")}
+        return self._look(images, self.glimpses_per_target, training)
 
     def glimpses(self, images, glimpses_per_target=None):
         """What the model looked at, for pictures and for study.
@@ -498,36 +498,39 @@ class EDRAM(BaseModel):
             `transforms` `(B, S, N, 2, 3)` as from a call, and `patches`
             `(B, S, N, g, g, C)` in [0, 1].
         """
-        glimpses = self._unroll(
+        glimpses = self._look(
             ops.convert_to_tensor(images),
             glimpses_per_target or self.glimpses_per_target,
-            training=False,
+            with_patches=True,
         )
         return {
             name: ops.convert_to_numpy(value)
             for name, value in glimpses.items()
         }
 
-    def _unroll(self, images, glimpses_per_target, training):
-        # A Python loop: it exports to every format and compiles best.
+    def _look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
         pyramid, state = self.start(images, training)
-        glimpses = []
-        for _ in range(self.num_targets * glimpses_per_target):
+
+        def look(state):
             glimpse, state = self.step(pyramid, state, training)
-            glimpses.append(glimpse)
+            seen = [glimpse.logits, glimpse.transforms]
+            return seen + [glimpse.patches] * with_patches, state
 
-        def by_target(values):  # (B, T, ...) -> (B, S, N, ...)
-            targets = (-1, self.num_targets, glimpses_per_target)
-            return ops.reshape(
-                ops.stack(values, axis=1), (*targets, *values[0].shape[1:])
-            )
-
-        logits, transforms, patches, _ = zip(*glimpses, strict=True)
+        seen, _ = take_steps(
+            look,
+            state,
+            self.num_targets * glimpses_per_target,
+            write_out=with_patches,  # for a study, which traces nothing
+        )
+        targets = (-1, self.num_targets, glimpses_per_target)
         return {
-            "labels": by_target(logits),
-            "transforms": by_target(transforms),
-            "patches": by_target(patches),
-        }
+            name: ops.reshape(values, (*targets, *values.shape[2:]))
+            for name, values in zip(
+                ("labels", "transforms", "patches"), seen, strict=False
+            )
+        }  # (B, T, ...) -> (B, S, N, ...)
 
     def compute_output_shape(self, images_shape):
         targets = (images_shape[0], self.num_targets, self.glimpses_per_target)
@@ -561,7 +564,7 @@ class EDRAM(BaseModel):
 def _repeat_identity(batch):
     """The whole-image window for each of a batch: `(B, 2, 3)`."""
     zeros = ops.zeros((ops.shape(batch)[0], 1, 1), "float32")
-    return zeros + geometry.IDENTITY
+    return zeros + ops.convert_to_tensor(geometry.IDENTITY)
 
 
 def _emission_bias(shape, dtype=None):

@@ -40,6 +40,7 @@ from keras_edram.models.arguments import (
     check_integers,
 )
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.glimpse_networks import (
     InceptionGlimpse,
     VectorGlimpse,
@@ -356,7 +357,8 @@ class RAM(BaseModel):
         means = self.location(output)
         samples = means
         if sample:
-            samples += self.location_deviation * keras.random.normal(
+            # Not in place: that would change the means.
+            samples = samples + self.location_deviation * keras.random.normal(
                 ops.shape(means), seed=self.seed_generator
             )
         # The mean learns by REINFORCE, never through what it drew.
@@ -376,14 +378,10 @@ class RAM(BaseModel):
 
     def call(self, images, training=False):
         if training:
-            outputs = self._unroll(
+            return self._follow(
                 images, self.num_glimpses, sample=True, training=True
             )
-        else:
-            outputs = self._look(images, self.num_glimpses)
-            del outputs["decisions"]
-        del outputs["patches"]
-        return outputs
+        return self._look(images, self.num_glimpses)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -420,51 +418,76 @@ class RAM(BaseModel):
             patches are those of the first path.
         """
         glimpses = self._look(
-            ops.convert_to_tensor(images), num_glimpses or self.num_glimpses
+            ops.convert_to_tensor(images),
+            num_glimpses or self.num_glimpses,
+            with_patches=True,
         )
-        del glimpses["decisions"]
         return {
             name: ops.convert_to_numpy(value)
             for name, value in glimpses.items()
         }
 
-    def _look(self, images, num_glimpses):
+    def _look(self, images, num_glimpses, with_patches=False):
         """By the mean policy, or the average of several drawn paths."""
         rollouts = self.num_rollouts
-        if not rollouts:
-            return self._unroll(images, num_glimpses)
-        drawn = self._unroll(
-            ops.repeat(images, rollouts, axis=0), num_glimpses, sample=True
+        if rollouts:
+            images = ops.repeat(images, rollouts, axis=0)
+        path = self._follow(
+            images, num_glimpses, bool(rollouts), with_patches=with_patches
         )
+        del path["decisions"]
+        if not rollouts:
+            return path
         drawn = {
             name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
-            for name, value in drawn.items()
-            if name != "decisions"
+            for name, value in path.items()
         }  # (B, M, ...)
         # log 1/M Σ p, finite where a path is sure.
         log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
         labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
         first = {name: value[:, 0] for name, value in drawn.items()}
-        return {"labels": labels, "decisions": None, **first}
+        return {"labels": labels, **first}
 
-    def _unroll(self, images, num_glimpses, sample=False, training=False):
-        # A Python loop: it exports to every format and compiles best.
+    def _follow(
+        self,
+        images,
+        num_glimpses,
+        sample=False,
+        training=False,
+        with_patches=False,
+    ):
+        """One path of glimpses."""
         pyramid, state = self.start(images)
-        glimpses = []
-        for _ in range(num_glimpses):
+
+        def seen(glimpse):
+            return [glimpse.transforms, *[glimpse.patches] * with_patches]
+
+        def look(state):
             glimpse, state = self.step(pyramid, state, sample, training)
-            glimpses.append(glimpse)
-        logits, windows, patches, decisions = zip(*glimpses, strict=True)
-        # What is decided after the last glimpse is never looked at.
-        decisions = [
-            ops.stack(values, axis=1)
-            for values in zip(*decisions[:-1], strict=True)
-        ]  # each (B, N - 1, ...)
+            return [*glimpse.decision, *seen(glimpse)], state
+
+        before, state = take_steps(
+            look,
+            state,
+            num_glimpses - 1,
+            write_out=with_patches,  # for a study, which traces nothing
+        )
+        # The last glimpse answers. What is decided after it is never looked at.
+        last, _ = self.step(pyramid, state, sample, training)
+        paths = [values[:, None] for values in seen(last)]  # (B, 1, ...)
+        decisions = None
+        if before:
+            means, samples, baselines, *before = before  # (B, N - 1, ...)
+            decisions = Decision(means, samples, baselines)
+            paths = [
+                ops.concatenate(parts, axis=1)
+                for parts in zip(before, paths, strict=True)
+            ]  # (B, N, ...)
+        paths = [values[:, None] for values in paths]  # (B, 1, N, ...)
         return {
-            "labels": logits[-1][:, None, None],  # (B, 1, 1, K)
-            "transforms": ops.stack(windows, axis=1)[:, None],
-            "patches": ops.stack(patches, axis=1)[:, None],
-            "decisions": Decision(*decisions) if decisions else None,
+            "labels": last.logits[:, None, None],  # (B, 1, 1, K)
+            **dict(zip(("transforms", "patches"), paths, strict=False)),
+            "decisions": decisions,
         }
 
     def compute_output_shape(self, images_shape):
