@@ -7,7 +7,7 @@ from keras import ops
 # Steps that are written out at most. Tracing takes a time for each of them;
 # a loop is traced once, but the devices and XLA make less of it.
 # tests/benchmarks/README.md has the figures.
-MOST_WRITTEN_OUT = 24
+MOST_WRITTEN_OUT = 18
 
 
 def take_steps(step, state, number, *, write_out=False):
