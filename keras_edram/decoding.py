@@ -187,7 +187,9 @@ def decode(outputs, *, terminal=False, num_forward=None):
         backward = ops.sum(log_p[:, forward:], axis=1)
     sequence = most_probable_sequence(total, backward, terminal=terminal)
     lengths = sequence["lengths"]
-    position = np.arange(log_p.shape[2])  # (S,)
+    num_targets = log_p.shape[2]
+    # A tensor: PyTorch does not compare with an array.
+    position = ops.convert_to_tensor(np.arange(num_targets, dtype="int32"))
     of_object = ops.cast(position < lengths[:, None], "float32")  # (B, S)
     if backward is not None:
         # Object i of L is what they read as number L + 1 - i; after the last
@@ -197,11 +199,11 @@ def decode(outputs, *, terminal=False, num_forward=None):
             lengths[:, None] - 1 - position,
             position,
         )
-        turn = ops.one_hot(read_as, len(position), dtype="float32")  # (B, S, S)
+        turn = ops.one_hot(read_as, num_targets, dtype="float32")  # (B, S, S)
         total = total + ops.matmul(turn, backward)
         turned = ops.sum(windows[:, forward:], axis=1)
         window = window + ops.matmul(turn, turned)
-    window = ops.reshape(window / members, (-1, len(position), 2, 3))
+    window = ops.reshape(window / members, (-1, num_targets, 2, 3))
     boxes = ops.clip(geometry.transforms_to_boxes(window), 0, 1)
     return {
         **sequence,

@@ -115,7 +115,7 @@ def windows_around(points, window_size, image_size):
     points = _to_float32(points)
     _check_last_dimensions(points, (2,), "points")
     zooms = [w / i for w, i in zip(window_size, image_size, strict=True)][::-1]
-    zooms = ops.zeros_like(points)[..., None] + np.diag(zooms).astype("float32")
+    zooms = ops.zeros_like(points)[..., None] + _constant(np.diag(zooms))
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
 
 
@@ -146,7 +146,7 @@ def compose(outer, inner):
     _check_last_dimensions(outer, (2, 3), "outer")
     _check_last_dimensions(inner, (2, 3), "inner")
     product = ops.matmul(outer[..., :2], inner)  # (..., 2, 3)
-    return product + outer[..., 2:] * np.array([0, 0, 1], "float32")
+    return product + outer[..., 2:] * _constant([0, 0, 1])
 
 
 def sampling_grid(transforms, glimpse_size):
@@ -174,11 +174,10 @@ def sampling_grid(transforms, glimpse_size):
     y, x = np.meshgrid(
         pixel_centres(height), pixel_centres(width), indexing="ij"
     )  # (h, w)
+    x, y = _constant(x[..., None]), _constant(y[..., None])
     transforms = ops.expand_dims(transforms, (-4, -3))  # (..., 1, 1, 2, 3)
     return (
-        transforms[..., 0] * x[..., None]
-        + transforms[..., 1] * y[..., None]
-        + transforms[..., 2]
+        transforms[..., 0] * x + transforms[..., 1] * y + transforms[..., 2]
     )  # (..., h, w, 2)
 
 
@@ -210,7 +209,7 @@ def points_to_pixels(points, image_size):
     points = _to_float32(points)
     _check_last_dimensions(points, (2,), "points")
     height, width = image_size
-    return ((points + 1.0) * np.array([width, height], "float32") - 1.0) / 2.0
+    return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
 
 
 def window_corners(transforms, image_size):
@@ -236,9 +235,7 @@ def window_corners(transforms, image_size):
     """
     transforms = _to_float32(transforms)
     _check_last_dimensions(transforms, (2, 3), "transforms")
-    corners = np.array(
-        [[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], "float32"
-    )
+    corners = _constant([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
     points = ops.matmul(corners, ops.swapaxes(transforms, -1, -2))
     return points_to_pixels(points, image_size)  # (..., 4, 2)
 
@@ -270,7 +267,7 @@ def pixel_step(transforms, glimpse_size, image_size):
     _check_last_dimensions(transforms, (2, 3), "transforms")
     image = np.array(image_size[::-1], "float32")[:, None]  # (W, H) a row
     glimpse = np.array(glimpse_size[::-1], "float32")  # (w, h) a column
-    steps = transforms[..., :2] * (image / glimpse)  # (..., 2, 2)
+    steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
     return ops.max(ops.sum(ops.square(steps), axis=-2), axis=-1)
 
 
@@ -333,6 +330,11 @@ def _area(boxes):
     return sides[..., 0] * sides[..., 1]
 
 
+def _constant(values):
+    # A tensor: PyTorch computes with no array beside one that has a gradient.
+    return ops.convert_to_tensor(np.asarray(values, "float32"))
+
+
 def _to_float32(values):
     # Half precision is off by up to 0.43 pixels on a side of 100.
     return ops.cast(ops.convert_to_tensor(values), "float32")
@@ -352,7 +354,7 @@ def _box_scale(box_format, image_size):
             "Received: image_size=None"
         )
     height, width = image_size
-    return np.array([width, height, width, height], "float32")
+    return _constant([width, height, width, height])
 
 
 def _check_last_dimensions(values, expected, name):

@@ -104,6 +104,7 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     beta = _check_beta(beta)
     true_transforms = ops.cast(true_transforms[:, :, None], transforms.dtype)
     placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)
+    beta = ops.cast(ops.convert_to_tensor(beta), transforms.dtype)
     squares = beta * ops.square(transforms - true_transforms)
     return ops.where(placed, ops.sum(squares, axis=(-2, -1)), 0.0)
 

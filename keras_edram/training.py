@@ -85,6 +85,8 @@ class Recipe:
         sources: Where the data can come from, the default first; none if they
             are in a folder of the user's.
         not_run: What tables say while there are no results.
+        weights: The trained model that `model` begins with, for `run.json`,
+            see `keras_edram.presets.with_weights`; by default none.
     """
 
     summary: str
@@ -96,6 +98,7 @@ class Recipe:
     callbacks: Callable = lambda settings: []
     sources: tuple = ("bundled", "tfds")
     not_run: str = "not run"
+    weights: str | None = None
 
     def with_settings(self, changes):
         """The same recipe with some settings changed.
@@ -199,6 +202,8 @@ def train(
         "mixed_precision": mixed_precision,
         "settings": dict(settings),
     }
+    if recipe.weights is not None:
+        run["weights"] = recipe.weights
     _check_folder(out)
     _check_same(out, run)
     # First of all: data that cannot be read shall leave nothing behind, and
@@ -208,14 +213,11 @@ def train(
     _check_same_data(out, run["data"])
     if (out / "results.json").exists():
         return files.read_json(out / "results.json")
-    if not (out / "run.json").exists():
-        files.write_json(out / "run.json", run)
-
     policy = keras.config.dtype_policy()
     if mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        _fit(recipe, out, data, jit, strategy, verbose)
+        _fit(recipe, out, run, data, strategy, verbose)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -250,7 +252,7 @@ def train(
     return results
 
 
-def _fit(recipe, out, data, jit, strategy, verbose):
+def _fit(recipe, out, run, data, strategy, verbose):
     settings = recipe.settings
     keras.utils.set_random_seed(settings["seed"])
     last = out / "last.keras"
@@ -264,7 +266,10 @@ def _fit(recipe, out, data, jit, strategy, verbose):
             first_epoch = done // settings["steps_per_epoch"]
         else:
             model = recipe.model(settings, data["train"])
-            recipe.compile(model, settings, jit)
+            recipe.compile(model, settings, run["jit"])
+    # Not before: a model that cannot be made shall leave nothing behind.
+    if not (out / "run.json").exists():
+        files.write_json(out / "run.json", run)
     history = read_history(out / "history.csv")[:first_epoch]
     _write_history(out / "history.csv", history)
     if first_epoch >= settings["epochs"]:
@@ -495,9 +500,11 @@ def _check_same(out, run):
     if not path.exists():
         return
     there = files.read_json(path)
-    changed = [
-        key for key in run if key != "settings" and there.get(key) != run[key]
-    ]
+    changed = sorted(
+        key
+        for key in {*there, *run} - {"settings", "data"}
+        if there.get(key) != run.get(key)
+    )
     # A setting that there was not yet has the value that it stands for.
     settings = there.get("settings", {})
     if any(run["settings"].get(name) != settings[name] for name in settings):

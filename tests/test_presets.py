@@ -110,6 +110,23 @@ def test_an_ensemble_is_joined_of_presets(tmp_path, monkeypatch):
     )
 
 
+def test_a_preset_begins_another_task():
+    with pytest.warns(UserWarning, match="to be trained: classification"):
+        letters = EDRAM.from_preset(NAME, num_classes=26)
+    assert letters.compute_output_shape((1, 100, 100, 1))["labels"][-1] == 26
+    np.testing.assert_array_equal(
+        letters.what_lstm.kernel, presets.load(NAME).what_lstm.kernel
+    )
+    with pytest.raises(ValueError, match="num_classes=0"):
+        EDRAM.from_preset(NAME, num_classes=0)
+
+
+def test_an_ensemble_is_not_changed():
+    (name, *_) = Ensemble.presets
+    with pytest.raises(ValueError, match=r"Received: .* with \['num_classes'\]"):
+        Ensemble.from_preset(name, num_classes=26)
+
+
 def test_an_unknown_preset_is_refused():
     with pytest.raises(ValueError, match="Received: preset='none'"):
         EDRAM.from_preset("none")

@@ -11,7 +11,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, training
+from keras_edram import files, presets, training
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
@@ -214,6 +214,30 @@ def test_a_run_can_be_compiled_and_computed_in_less(tmp_path):
     assert model.what.layer.compute_dtype == "bfloat16"
     assert model.emission.compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
+    trained, _ = finished
+    # At a rate of 0 what it begins with is what it ends with.
+    recipe = presets.with_weights(
+        quick_recipe(epochs=2, learning_rate=0.0), trained
+    )
+    with pytest.raises(Killed):
+        train(recipe, tmp_path / "run", kill_at=1)
+    results = train(recipe, tmp_path / "run")
+    assert_same_weights(tmp_path / "run/model.keras", trained / "model.keras")
+    assert results["weights"] == str(trained)
+    assert files.read_json(tmp_path / "run/run.json")["weights"] == str(trained)
+    with pytest.raises(ValueError, match=r"other values for \['weights'\]"):
+        train(quick_recipe(epochs=2, learning_rate=0.0), tmp_path / "run")
+
+
+def test_weights_that_do_not_fit_leave_no_run_behind(tmp_path):
+    tiny.ram().save(tmp_path / "ram.keras")
+    recipe = presets.with_weights(quick_recipe(), tmp_path / "ram.keras")
+    with pytest.raises(ValueError, match="same class, Baseline"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_data_that_cannot_be_read_leave_no_run_behind(tmp_path):

@@ -41,6 +41,11 @@ def parser():
     added.add_argument("recipe", help="one of those that `recipes` lists")
     added.add_argument("--out", type=pathlib.Path, required=True)
     _add_source(added)
+    added.add_argument(
+        "--weights",
+        metavar="MODEL",
+        help="begin with those of a trained model that fit: " + MODEL_HELP,
+    )
     added.add_argument("--epochs", type=int)
     added.add_argument(
         "--jit", action="store_true", help="compile the step with XLA"

@@ -23,12 +23,14 @@ def _settings(options):
 
 def train(options):
     """Trains a recipe into a run folder; started again, it goes on."""
-    from keras_edram import recipes, training
+    from keras_edram import presets, recipes, training
 
     settings = _settings(options)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
     recipe = recipes.load(options.recipe).with_settings(settings)
+    if options.weights is not None:
+        recipe = presets.with_weights(recipe, options.weights)
     results = training.train(
         recipe,
         options.out,

@@ -169,8 +169,11 @@ class ConvLSTMCore(keras.layers.Layer):
         hidden, cell = states
         for state in states:
             check_same_batch(inputs, state, ("inputs", "states"))
-        gates = _convolve(inputs, self.kernel)
-        gates += _convolve(hidden, self.recurrent_kernel) + self.bias
+        gates = (
+            _convolve(inputs, self.kernel)
+            + _convolve(hidden, self.recurrent_kernel)
+            + self.bias
+        )
         i, f, g, o = ops.split(gates, 4, axis=-1)  # each (B, H, W, F)
         if self.peepholes:
             w_ci, w_cf, w_co = (self.peephole_kernel[k] for k in range(3))

@@ -124,7 +124,9 @@ class RetinaGlimpse(keras.layers.Layer):
         factors = self.scale_factor ** np.arange(self.num_scales)[:, None]
         x, y = (
             centre[:, None, axis : axis + 1]
-            + (factors * grid.reshape(1, -1)).astype("float32")
+            + ops.convert_to_tensor(
+                (factors * grid.reshape(1, -1)).astype("float32")
+            )
             for axis, grid in enumerate((x, y))
         )  # (B, K, g g)
         detail = np.array([self._level(scale) for scale in scales])
@@ -134,6 +136,7 @@ class RetinaGlimpse(keras.layers.Layer):
         if blend.any():
             upper = np.ceil(detail).astype("int32")
             coarse = read_points(pyramid, x, y, upper[None])
+            blend = ops.convert_to_tensor(blend)
             patches = patches + blend * (coarse - patches)
         channels = patches.shape[-1]
         if self.flatten_scales:

@@ -144,7 +144,8 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     # Clipped as integers too: a window that is not a number must give patches
     # that are not, which a training can stop at, and not a failing gather.
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
-    levels = ops.expand_dims(lower, 1) + np.array([0, 1], "int32")  # (B, 2)
+    both = ops.convert_to_tensor(np.array([0, 1], "int32"))
+    levels = ops.expand_dims(lower, 1) + both  # (B, 2)
     values = read_points(pyramid, x, y, levels, fill_mode)
     fine, coarse = values[:, 0], values[:, 1]  # (B, h w, C)
     return ops.reshape(fine + blend * (coarse - fine), patches_shape)
@@ -198,12 +199,15 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
 
     def taps(start, rest, offsets, sides):
         """Pixels along one axis, whether they are there, and their weights."""
-        pixel = ops.expand_dims(ops.cast(start, "int32"), 2) + offsets
+        pixel = ops.expand_dims(ops.cast(start, "int32"), 2)
+        pixel = pixel + ops.convert_to_tensor(offsets)
         near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
         # 1 - rest of the first pixel, rest of the second.
-        sign = (2 * offsets - 1).astype("float32")
-        rest = ops.expand_dims(rest, 2)
-        weight = (1 - offsets).astype("float32") + sign * rest  # (B, L, 4, P)
+        first, sign = (
+            ops.convert_to_tensor(part.astype("float32"))
+            for part in (1 - offsets, 2 * offsets - 1)
+        )
+        weight = first + sign * ops.expand_dims(rest, 2)  # (B, L, 4, P)
         return near, pixel == near, weight
 
     column, in_width, x_weight = taps(

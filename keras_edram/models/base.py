@@ -265,29 +265,38 @@ class BaseModel(keras.Model):
             image_shape=list(self.image_shape),
             num_classes=self.num_classes,
             class_names=None if names is None else list(names),
+            terminal=self.terminal,
         )
         return config
 
     @classmethod
-    def from_preset(cls, name):
-        """A trained model that ships with the package.
+    def from_preset(cls, name, **changes):
+        """A trained model that ships with the package, or one for your task.
 
         Args:
             name: String, one of `presets`.
+            **changes: Arguments of the model that are to be others, such as
+                `num_classes`, `class_names`, `image_shape` or `num_targets`.
+                All weights that fit are kept; those that do not are new, and
+                a warning names them, see `keras_edram.models.transfer`.
 
         Returns:
             Model of this class, not compiled.
 
         Raises:
-            ValueError: For an unknown name.
+            ValueError: For an unknown name, arguments that the model refuses,
+                or changes that leave no weight.
 
         Example:
 
         >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+        >>> letters = EDRAM.from_preset(
+        ...     "edram_small_cluttered_mnist", num_classes=26
+        ... )
         """
         from keras_edram import presets  # which stand above the models
 
-        return presets.load(name, cls)
+        return presets.load(name, cls, **changes)
 
     @_ClassProperty
     def presets(cls):  # noqa: N805

@@ -140,7 +140,8 @@ class Baseline(BaseModel):
         labels = self.layers_in_order(images, training=training)
         labels = labels[:, None, None]  # (B, 1, 1, K)
         zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
-        return {"labels": labels, "transforms": zeros + geometry.IDENTITY}
+        whole = ops.convert_to_tensor(geometry.IDENTITY)
+        return {"labels": labels, "transforms": zeros + whole}
 
     def glimpses(self, images, num_glimpses=None):
         """The one glimpse that it takes, see `RAM.glimpses`."""

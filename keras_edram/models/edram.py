@@ -49,6 +49,7 @@ from keras_edram.layers.spatial_transformer_attention import (
     num_pyramid_levels,
 )
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.rectified import Rectified
 
 INITIAL_TRANSFORMS = ("identity", "context")
@@ -500,8 +501,7 @@ class EDRAM(BaseModel):
     def call(self, images, training=False):
         if images.shape[0] == 0:
             return self._no_answers(images)
-        glimpses = self._unroll(images, self.glimpses_per_target, training)
-        return {name: glimpses[name] for name in ("labels", "transforms")}
+        return self._look(images, self.glimpses_per_target, training)
 
     def glimpses(self, images, glimpses_per_target=None):
         """What the model looked at, for pictures and for study.
@@ -524,29 +524,33 @@ class EDRAM(BaseModel):
         if glimpses_per_target is not None:
             number = check_integer(glimpses_per_target, "glimpses_per_target")
         return self._study(
-            images, lambda images: self._unroll(images, number, training=False)
+            images,
+            lambda images: self._look(images, number, with_patches=True),
         )
 
-    def _unroll(self, images, glimpses_per_target, training):
-        # A Python loop: it exports to every format and compiles best.
+    def _look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
         pyramid, state = self.start(images, training)
-        glimpses = []
-        for _ in range(self.num_targets * glimpses_per_target):
+
+        def look(state):
             glimpse, state = self.step(pyramid, state, training)
-            glimpses.append(glimpse)
+            seen = [glimpse.logits, glimpse.transforms]
+            return seen + [glimpse.patches] * with_patches, state
 
-        def by_target(values):  # (B, T, ...) -> (B, S, N, ...)
-            targets = (-1, self.num_targets, glimpses_per_target)
-            return ops.reshape(
-                ops.stack(values, axis=1), (*targets, *values[0].shape[1:])
-            )
-
-        logits, transforms, patches, _ = zip(*glimpses, strict=True)
+        seen, _ = take_steps(
+            look,
+            state,
+            self.num_targets * glimpses_per_target,
+            write_out=with_patches,  # for a study, which traces nothing
+        )
+        targets = (-1, self.num_targets, glimpses_per_target)
         return {
-            "labels": by_target(logits),
-            "transforms": by_target(transforms),
-            "patches": by_target(patches),
-        }
+            name: ops.reshape(values, (*targets, *values.shape[2:]))
+            for name, values in zip(
+                ("labels", "transforms", "patches"), seen, strict=False
+            )
+        }  # (B, T, ...) -> (B, S, N, ...)
 
     def compute_output_shape(self, images_shape):
         targets = (images_shape[0], self.num_targets, self.glimpses_per_target)
@@ -558,7 +562,6 @@ class EDRAM(BaseModel):
     def get_config(self):
         config = super().get_config()
         config.update(
-            terminal=self.terminal,
             reading_order=self.reading_order,
             num_targets=self.num_targets,
             glimpses_per_target=self.glimpses_per_target,
@@ -580,7 +583,7 @@ class EDRAM(BaseModel):
 def _repeat_identity(batch):
     """The whole-image window for each of a batch: `(B, 2, 3)`."""
     zeros = ops.zeros((ops.shape(batch)[0], 1, 1), "float32")
-    return zeros + geometry.IDENTITY
+    return zeros + ops.convert_to_tensor(geometry.IDENTITY)
 
 
 def _emission_bias(shape, dtype=None):

@@ -44,6 +44,7 @@ from keras_edram.checks import (
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.glimpse_networks import (
     InceptionGlimpse,
     VectorGlimpse,
@@ -358,7 +359,8 @@ class RAM(BaseModel):
         means = self.location(output)
         samples = means
         if sample:
-            samples += self.location_deviation * keras.random.normal(
+            # Not in place: that would change the means.
+            samples = samples + self.location_deviation * keras.random.normal(
                 ops.shape(means), dtype="float32", seed=self.seed_generator
             )
         # The mean learns by REINFORCE, never through what it drew.
@@ -386,14 +388,13 @@ class RAM(BaseModel):
             return self._no_answers(images)
         if training and self.trainable:
             self._warn_if_inside_another_model()
-            glimpses, decisions = self._unroll(
+            path, decisions = self._follow(
                 images, self.num_glimpses, sample=True, training=True
             )
             # Not a part of the answer, which a model around this one asks for.
-            self._latest.call = glimpses["labels"], decisions
-        else:
-            glimpses = self._look(images, self.num_glimpses)
-        return {name: glimpses[name] for name in ("labels", "transforms")}
+            self._latest.call = path["labels"], decisions
+            return path
+        return self._look(images, self.num_glimpses)
 
     def _warn_if_inside_another_model(self):
         context = global_state.get_global_attribute("current_call_ctx")
@@ -459,19 +460,24 @@ class RAM(BaseModel):
         number = self.num_glimpses
         if num_glimpses is not None:
             number = check_integer(num_glimpses, "num_glimpses")
-        return self._study(images, lambda images: self._look(images, number))
+        return self._study(
+            images,
+            lambda images: self._look(images, number, with_patches=True),
+        )
 
-    def _look(self, images, num_glimpses):
+    def _look(self, images, num_glimpses, with_patches=False):
         """By the mean policy, or the average of several drawn paths."""
         rollouts = self.num_rollouts
-        if not rollouts:
-            return self._unroll(images, num_glimpses)[0]
-        drawn, _ = self._unroll(
-            ops.repeat(images, rollouts, axis=0), num_glimpses, sample=True
+        if rollouts:
+            images = ops.repeat(images, rollouts, axis=0)
+        path, _ = self._follow(
+            images, num_glimpses, bool(rollouts), with_patches=with_patches
         )
+        if not rollouts:
+            return path
         drawn = {
             name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
-            for name, value in drawn.items()
+            for name, value in path.items()
         }  # (B, M, ...)
         # log 1/M Σ p, finite where a path is sure.
         log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
@@ -479,25 +485,47 @@ class RAM(BaseModel):
         first = {name: value[:, 0] for name, value in drawn.items()}
         return {"labels": labels, **first}
 
-    def _unroll(self, images, num_glimpses, sample=False, training=False):
-        # A Python loop: it exports to every format and compiles best.
+    def _follow(
+        self,
+        images,
+        num_glimpses,
+        sample=False,
+        training=False,
+        with_patches=False,
+    ):
+        """One path of glimpses."""
         pyramid, state = self.start(images)
-        glimpses = []
-        for _ in range(num_glimpses):
+
+        def seen(glimpse):
+            return [glimpse.transforms, *[glimpse.patches] * with_patches]
+
+        def look(state):
             glimpse, state = self.step(pyramid, state, sample, training)
-            glimpses.append(glimpse)
-        logits, windows, patches, decisions = zip(*glimpses, strict=True)
-        # What is decided after the last glimpse is never looked at.
-        decisions = [
-            ops.stack(values, axis=1)
-            for values in zip(*decisions[:-1], strict=True)
-        ]  # each (B, N - 1, ...)
-        glimpses = {
-            "labels": logits[-1][:, None, None],  # (B, 1, 1, K)
-            "transforms": ops.stack(windows, axis=1)[:, None],
-            "patches": ops.stack(patches, axis=1)[:, None],
+            return [*glimpse.decision, *seen(glimpse)], state
+
+        before, state = take_steps(
+            look,
+            state,
+            num_glimpses - 1,
+            write_out=with_patches,  # for a study, which traces nothing
+        )
+        # The last glimpse answers. What is decided after it is never looked at.
+        last, _ = self.step(pyramid, state, sample, training)
+        paths = [values[:, None] for values in seen(last)]  # (B, 1, ...)
+        decisions = None
+        if before:
+            means, samples, baselines, *before = before  # (B, N - 1, ...)
+            decisions = Decision(means, samples, baselines)
+            paths = [
+                ops.concatenate(parts, axis=1)
+                for parts in zip(before, paths, strict=True)
+            ]  # (B, N, ...)
+        paths = [values[:, None] for values in paths]  # (B, 1, N, ...)
+        path = {
+            "labels": last.logits[:, None, None],  # (B, 1, 1, K)
+            **dict(zip(("transforms", "patches"), paths, strict=False)),
         }
-        return glimpses, Decision(*decisions) if decisions else None
+        return path, decisions
 
     def compute_output_shape(self, images_shape):
         batch = images_shape[0]

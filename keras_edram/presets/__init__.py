@@ -7,12 +7,14 @@ its `config.json` names the presets that are its members, and its figures are
 from `keras-edram evaluate`.
 """
 
+import dataclasses
 import json
 import pathlib
 
 import keras
 
 from keras_edram import files, models
+from keras_edram.models import transfer
 from keras_edram.presets import archive
 
 FOLDER = pathlib.Path(__file__).parent
@@ -36,18 +38,21 @@ def results(name):
     return files.read_json(FOLDER / name / RESULTS_FILE)
 
 
-def load(name, model_class=None):
+def load(name, model_class=None, **changes):
     """The model of a preset, with its weights.
 
     Args:
         name: String, one of `names(model_class)`.
         model_class: Class of the model; by default any.
+        **changes: Arguments of the model that are to be others, see
+            `keras_edram.models.transfer.adapt`.
 
     Returns:
         Keras model, not compiled.
 
     Raises:
-        ValueError: For a name that is not a preset of that class.
+        ValueError: For a name that is not a preset of that class, changes of
+            an ensemble, or such that the model refuses.
 
     Example:
 
@@ -61,10 +66,16 @@ def load(name, model_class=None):
         )
     saved = files.read_json(FOLDER / name / CONFIG_FILE)
     if "members" in saved:
+        if changes:
+            raise ValueError(
+                "An ensemble is what its members are: change those, "
+                f"{saved['members']}. Received: {name!r} with "
+                f"{sorted(changes)}"
+            )
         return models.Ensemble([load(member) for member in saved["members"]])
     model = keras.saving.deserialize_keras_object(saved)
     model.load_weights(FOLDER / name / WEIGHTS_FILE)
-    return model
+    return transfer.adapt(model, changes) if changes else model
 
 
 def save(model, folder, *, overwrite=False):
@@ -134,6 +145,35 @@ def open_model(where):
         raise ValueError(
             f"{expected}, but cannot be read: {message}"
         ) from error
+
+
+def with_weights(recipe, where):
+    """A recipe whose model begins with what a trained one has learnt.
+
+    Args:
+        recipe: `keras_edram.training.Recipe`.
+        where: The trained model, as of `open_model`.
+
+    Returns:
+        `Recipe`; `run.json` will name the weights.
+
+    Raises:
+        ValueError: If there is no such model. If it is of another class or
+            other sizes than the recipe's, its training says so.
+
+    Example:
+
+    >>> recipe = recipes.load("two_digits_edram_small")
+    >>> recipe = with_weights(recipe, "edram_small_cluttered_mnist")
+    """
+    trained = open_model(where)
+
+    def model(settings, data):
+        model = recipe.model(settings, data)
+        transfer.take_weights(model, trained)
+        return model
+
+    return dataclasses.replace(recipe, model=model, weights=str(where))
 
 
 def run_of(where):

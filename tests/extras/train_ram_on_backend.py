@@ -1,10 +1,10 @@
-"""Trains RAM for some steps on JAX; run by `test_jax.py` in a process.
+"""Trains RAM for some steps on any backend of Keras.
 
-    KERAS_BACKEND=jax python train_ram_on_jax.py FOLDER
+    KERAS_BACKEND=jax python train_ram_on_backend.py FOLDER
 
-reads `images.npy` and the weights of the models from the folder, and writes to
-`NAME.npz` the answers of each model before, and its losses and the changes of
-its weights in, a training.
+`test_backends.py` runs it in a process. It reads `images.npy` and the weights
+of the models from the folder, and writes to `NAME.npz` the answers of each
+model before, and its losses and the changes of its weights in, a training.
 """
 
 import pathlib
@@ -59,15 +59,19 @@ def train(model, images):
 
 def main(folder):
     """Writes what the test compares."""
-    if keras.config.backend() != "jax":
-        raise SystemExit("run with KERAS_BACKEND=jax")
     images = np.load(folder / "images.npy")
     for name, sizes in MODELS.items():
         model = RAM(**sizes)
         model.load_weights(folder / f"{name}.weights.h5")
         outputs = model.predict(images, verbose=0)
         losses, changes = train(model, images)
-        np.savez(folder / f"{name}.npz", losses=losses, **outputs, **changes)
+        np.savez(
+            folder / f"{name}.npz",
+            losses=losses,
+            backend=keras.config.backend(),
+            **outputs,
+            **changes,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""One glimpse after the other: written out, or as a loop in the graph."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Steps that are written out at most. Tracing takes a time for each of them;
+# a loop is traced once, but the devices and XLA make less of it.
+# tests/benchmarks/README.md has the figures.
+MOST_WRITTEN_OUT = 18
+
+
+def take_steps(step, state, number, *, write_out=False):
+    """Takes the steps of a sequence, and collects what they give.
+
+    Few are a Python loop, which exports to every format and compiles best.
+    Many are one loop in TensorFlow's graph, so that the first step of a
+    training starts as soon for a hundred glimpses as for a few. JAX and
+    PyTorch always get the Python loop: JAX's loops know no variables that a
+    step changes, as batch normalisation does, and PyTorch traces nothing.
+
+    Args:
+        step: Function of a state that returns a list of tensors of shape
+            `(B, ...)`, and the next state, of the same shapes.
+        state: Structure of tensors, the first state.
+        number: Positive integer T.
+        write_out: Boolean, whether to take a Python loop in any case.
+
+    Returns:
+        The list of tensors, of all steps: `(B, T, ...)`; and the last state.
+
+    Example:
+
+    >>> take_steps(lambda n: ([n], 2 * n), ops.ones((1,)), 4)[0]
+    [[[1.0, 2.0, 4.0, 8.0]]]
+    """
+    if (
+        not write_out
+        and number > MOST_WRITTEN_OUT
+        and keras.config.backend() == "tensorflow"
+    ):
+        return _loop(step, state, number)
+    collected = []
+    for _ in range(number):
+        outputs, state = step(state)
+        collected.append(outputs)
+    return [
+        ops.stack(values, axis=1) for values in zip(*collected, strict=True)
+    ], state
+
+
+def _loop(step, state, number):
+    """The same in the graph; its first step shows what there is to collect."""
+    position = ops.convert_to_tensor(np.arange(number, dtype="int32"))
+
+    def write(values, value, t):
+        """`value` at place t of `(B, T, ...)`, which all exports can do so."""
+        is_there = ops.reshape(
+            position == t, (1, number, *[1] * (len(value.shape) - 1))
+        )
+        return ops.where(is_there, ops.expand_dims(value, 1), values)
+
+    def take(t, state, collected):
+        outputs, state = step(state)
+        collected = [
+            write(values, value, t)
+            for values, value in zip(collected, outputs, strict=True)
+        ]
+        return t + 1, state, collected
+
+    outputs, state = step(state)
+    collected = [
+        ops.repeat(ops.expand_dims(value, 1), number, axis=1)
+        for value in outputs
+    ]
+    _, state, collected = ops.while_loop(
+        lambda t, *_: t < number,
+        take,
+        (ops.convert_to_tensor(np.int32(1)), state, collected),
+        # XLA has no gradient of a loop that might never end.
+        maximum_iterations=number - 1,
+    )
+    return collected, state

@@ -1,0 +1,153 @@
+"""What a trained model gives to a model of another task."""
+
+import warnings
+
+import numpy as np
+from keras import ops
+
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def adapt(trained, changes):
+    """A model like a trained one but for some arguments, with its weights.
+
+    Classes follow from each other: as many names make as many classes, with
+    the terminal label one more; names of another number of classes are
+    forgotten.
+
+    Args:
+        trained: `EDRAM`, `RAM` or `Baseline`.
+        changes: Dictionary of arguments of its constructor.
+
+    Returns:
+        Model of the same class, see `take_weights`.
+
+    Raises:
+        ValueError: For arguments that the constructor refuses, or if no weight
+            can be kept.
+
+    Example:
+
+    >>> letters = adapt(EDRAM(), dict(class_names=("a", "b", "c")))
+    >>> letters.num_classes
+    3
+    """
+    terminal = changes.get("terminal", trained.terminal)
+    objects = trained.num_classes - trained.terminal
+    names = changes.get("class_names", trained.class_names)
+    if "num_classes" in changes:
+        if changes["num_classes"] - terminal != objects:
+            names = changes.get("class_names")
+        num_classes = changes["num_classes"]
+    else:
+        if changes.get("class_names") is not None:
+            names = tuple(names)
+            objects = len(names)
+        num_classes = objects + terminal
+    model = type(trained).from_config(
+        {
+            **trained.get_config(),
+            **changes,
+            "num_classes": num_classes,
+            "class_names": names,
+        }
+    )
+    take_weights(model, trained)
+    return model
+
+
+def take_weights(model, trained):
+    """Copies into a model the weights of a trained one that fit, by name.
+
+    A weight of another shape is left as it is, and so are those that the
+    trained model has not: a warning names them, for they are to be trained.
+    Two kinds fit though their shapes differ:
+
+    - statistics of batch normalisation by step: further steps begin with those
+      of the last one known;
+    - kernels that read pixels, between grey and several channels: they are
+      divided among the channels, or added up, so that a grey picture in
+      colours gets the answer that it gets in grey.
+
+    Args:
+        model: `EDRAM`, `RAM` or `Baseline`, whose weights are changed.
+        trained: Model of the same class.
+
+    Raises:
+        ValueError: If the classes differ, or no kernel fits.
+
+    Example:
+
+    >>> take_weights(EDRAM(num_classes=26), EDRAM())  # and names the new head
+    """
+    if type(model) is not type(trained):
+        raise ValueError(
+            "The weights must come from a model of the same class, "
+            f"{type(model).__name__}. Received: a {type(trained).__name__}"
+        )
+    there = {
+        _name(weight): ops.convert_to_numpy(weight)
+        for weight in trained.weights
+    }
+    channels = trained.image_shape[-1], model.image_shape[-1]
+    new, kernels = [], 0
+    for weight in model.weights:
+        name = _name(weight)
+        values = there.pop(name, None)
+        if values is not None:
+            values = _fitted(values, weight, channels)
+        if values is None:
+            new.append(name)
+            continue
+        weight.assign(values)
+        kernels += weight.trainable and values.ndim > 1
+    if not kernels:
+        raise ValueError(
+            "A model must have the sizes of the trained one to begin with its "
+            f"weights, but none fits. Received: {_sizes(model)} for those of "
+            f"{_sizes(trained)}"
+        )
+    if new:
+        _say(f"New, and to be trained: {_layers(new)}.")
+    if there:
+        _say(f"The model has no place for what was trained: {_layers(there)}.")
+
+
+def _say(message):
+    warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def _name(weight):
+    """The path of a weight below the model, whose own name is the user's."""
+    return weight.path.partition("/")[2]
+
+
+def _layers(names):
+    """The layers that have these weights, each once."""
+    return ", ".join(dict.fromkeys(name.rpartition("/")[0] for name in names))
+
+
+def _sizes(model):
+    shapes = {_name(weight): tuple(weight.shape) for weight in model.weights}
+    name, shape = max(shapes.items(), key=lambda item: np.prod(item[1]))
+    return f"{name} of shape {shape}"
+
+
+def _fitted(values, weight, channels):
+    """The values in the shape of the weight, `None` if they do not fit."""
+    shape = tuple(weight.shape)
+    if values.shape == shape:
+        return values
+    if values.ndim != len(shape) or values.ndim < 2:
+        return None
+    if values.shape[1:] == shape[1:] and weight.name in STATISTICS:
+        return values[np.minimum(np.arange(shape[0]), len(values) - 1)]
+    before, after = channels
+    pixels = values.shape[:-2] + values.shape[-1:] == shape[:-2] + shape[-1:]
+    of_channels = values.shape[-2] * after == shape[-2] * before
+    if pixels and of_channels and 1 in channels:
+        if before == 1:
+            return np.repeat(values, after, axis=-2) / after
+        grouped = (*shape[:-1], before, shape[-1])
+        return values.reshape(grouped).sum(axis=-2)
+    return None

@@ -1,0 +1,152 @@
+import warnings
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram.models import EDRAM, RAM, Baseline
+from keras_edram.models.transfer import adapt, take_weights
+
+
+def weights(model):
+    return {
+        weight.path.partition("/")[2]: np.array(weight)
+        for weight in model.weights
+    }
+
+
+def assert_kept(model, trained, new=()):
+    """All weights are those of the trained model, but of these layers."""
+    before = weights(trained)
+    for name, values in weights(model).items():
+        if name.rpartition("/")[0] not in new:
+            np.testing.assert_array_equal(values, before[name], err_msg=name)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (3, 40, 50, 1), "uint8")
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return tiny.reader()  # three names and the terminal label
+
+
+def quietly(trained, **changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        return adapt(trained, changes)
+
+
+def test_other_classes_get_a_new_head_that_is_named(reader):
+    with pytest.warns(UserWarning, match=": classification_output.$"):
+        model = adapt(reader, dict(num_classes=26))
+    assert (model.num_classes, model.class_names) == (26, None)
+    assert model.terminal
+    assert_kept(model, reader, new=["classification_output"])
+
+
+@pytest.mark.parametrize(
+    "changes, num_classes, names, terminal",
+    [
+        (dict(class_names=["a", "b"]), 3, ("a", "b"), True),
+        (dict(class_names="abc"), 4, ("a", "b", "c"), True),
+        (dict(terminal=False), 3, tuple(tiny.NAMES), False),
+        (dict(terminal=False, num_classes=3), 3, tuple(tiny.NAMES), False),
+        (dict(num_classes=9, terminal=False), 9, None, False),
+        (dict(class_names=None), 4, None, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:New, and to be trained")
+def test_classes_follow_from_each_other(
+    reader, changes, num_classes, names, terminal
+):
+    model = adapt(reader, changes)
+    assert model.num_classes == num_classes
+    assert model.class_names == names
+    assert model.terminal == terminal
+
+
+def test_other_names_alone_only_rename(reader, images):
+    model = quietly(reader, class_names=["x", "y", "z"])
+    np.testing.assert_array_equal(
+        model(images)["labels"], reader(images)["labels"]
+    )
+
+
+def test_what_changes_no_shape_keeps_all(reader):
+    model = quietly(
+        reader,
+        image_shape=(64, 30, 1),
+        reading_order="backward",
+        standardize=True,
+        name="mine",
+    )
+    assert model.image_shape == (64, 30, 1)
+    assert model.reading_order == "backward"
+    assert_kept(model, reader)
+
+
+def test_further_steps_begin_with_the_statistics_of_the_last(reader):
+    model = quietly(reader, num_targets=3, glimpses_per_target=3)
+    before, after = weights(reader), weights(model)
+    for name, values in before.items():
+        if values.shape != after[name].shape:
+            values = values[[0, 1, 2, 3, 3, 3, 3, 3, 3]]
+        np.testing.assert_array_equal(after[name], values, err_msg=name)
+    fewer = weights(quietly(reader, num_targets=1))
+    name = "what/normalization/moving_mean"
+    np.testing.assert_array_equal(fewer[name], before[name][:2])
+
+
+MAKERS = {
+    "edram": tiny.reader,
+    "ram": tiny.ram,
+    "ram of maps": lambda: tiny.ram(
+        glimpse_network="inception", core="conv_lstm"
+    ),
+    "ram that convolves": lambda: tiny.ram(glimpse_network="convolution"),
+    "dense": lambda: Baseline((40, 50, 1), units=4),
+    "convolution": lambda: Baseline((40, 50, 1), network="convolution"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_grey_picture_in_colours_gets_the_same_answer(name, images):
+    grey = MAKERS[name]()
+    colours = quietly(grey, image_shape=(40, 50, 3))
+    answer = np.array(grey(images)["labels"])
+    assert np.ptp(answer) > 1e-3
+    np.testing.assert_allclose(
+        colours(np.repeat(images, 3, axis=-1))["labels"], answer, atol=1e-4
+    )
+    again = quietly(colours, image_shape=(40, 50, 1))
+    np.testing.assert_allclose(again(images)["labels"], answer, atol=1e-4)
+
+
+def test_what_a_network_of_another_kind_lacks_is_named():
+    trained = tiny.ram(glimpse_network="convolution")
+    with pytest.warns(UserWarning) as said:
+        model = adapt(trained, dict(glimpse_network="dense"))
+    messages = [str(one.message) for one in said]
+    assert any("glimpse/what" in message for message in messages)
+    assert any("no place" in message and "convolution_0" in message
+               for message in messages)  # fmt: skip
+    assert_kept(model, trained, new=["glimpse/what"])
+
+
+def test_weights_of_another_class_or_other_sizes_are_refused(reader):
+    with pytest.raises(ValueError, match="Received: a RAM"):
+        take_weights(reader, tiny.ram())
+    sizes = {**tiny.SIZES, "units": 9, "context_filters": (3, 3, 9)}
+    sizes.update(hidden_units=9, glimpse_filters=(5, 5, 5, 5, 5, 5))
+    with pytest.raises(ValueError, match="none fits"):
+        take_weights(EDRAM(**sizes), reader)
+
+
+def test_the_terminal_label_is_not_lost():
+    model = RAM.from_config(
+        RAM(num_classes=11, terminal=True, num_glimpses=1).get_config()
+    )
+    assert model.terminal
