@@ -21,6 +21,8 @@ MODULES = (
     "layers.conv_lstm_core",
     "layers.stepwise_batch_normalization",
     "models.edram",
+    "models.glimpse_loop",
+    "models.transfer",
     "models.ram",
     "models.baselines",
     "losses",
