@@ -22,6 +22,8 @@ MODULES = (
     "layers.stepwise_batch_normalization",
     "reading",
     "models.edram",
+    "models.glimpse_loop",
+    "models.transfer",
     "models.ram",
     "models.baselines",
     "losses",

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-# Steps that are written out at most. Tracing takes a time for each of them;
-# a loop is traced once, but the devices and XLA make less of it.
+# Steps that are written out at most. To trace one takes two seconds or more,
+# where a loop is traced once, but a step in the loop is 10 to 25 % slower:
 # tests/benchmarks/README.md has the figures.
-MOST_WRITTEN_OUT = 18
+MOST_WRITTEN_OUT = 10
 
 
 def take_steps(step, state, number, *, write_out=False):
@@ -15,9 +15,10 @@ def take_steps(step, state, number, *, write_out=False):
 
     Few are a Python loop, which exports to every format and compiles best.
     Many are one loop in TensorFlow's graph, so that the first step of a
-    training starts as soon for a hundred glimpses as for a few. JAX and
-    PyTorch always get the Python loop: JAX's loops know no variables that a
-    step changes, as batch normalisation does, and PyTorch traces nothing.
+    training starts as soon for a hundred glimpses as for a few. JAX, PyTorch
+    and several devices always get the Python loop: JAX's loops know no
+    variables that a step changes, as batch normalisation does, TensorFlow's
+    no sums over devices, and PyTorch traces nothing.
 
     Args:
         step: Function of a state that returns a list of tensors of shape
@@ -38,6 +39,7 @@ def take_steps(step, state, number, *, write_out=False):
         not write_out
         and number > MOST_WRITTEN_OUT
         and keras.config.backend() == "tensorflow"
+        and not _on_several_devices()
     ):
         return _loop(step, state, number)
     collected = []
@@ -47,6 +49,12 @@ def take_steps(step, state, number, *, write_out=False):
     return [
         ops.stack(values, axis=1) for values in zip(*collected, strict=True)
     ], state
+
+
+def _on_several_devices():
+    import tensorflow as tf  # Keras does not tell
+
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
 def _loop(step, state, number):

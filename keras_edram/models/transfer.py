@@ -28,9 +28,8 @@ def adapt(trained, changes):
 
     Example:
 
-    >>> letters = adapt(EDRAM(), dict(class_names=("a", "b", "c")))
-    >>> letters.num_classes
-    3
+    >>> adapt(EDRAM(), dict(image_shape=(64, 64, 3))).image_shape
+    (64, 64, 3)
     """
     terminal = changes.get("terminal", trained.terminal)
     objects = trained.num_classes - trained.terminal
@@ -78,7 +77,7 @@ def take_weights(model, trained):
 
     Example:
 
-    >>> take_weights(EDRAM(num_classes=26), EDRAM())  # and names the new head
+    >>> take_weights(EDRAM(num_targets=2), EDRAM())
     """
     if type(model) is not type(trained):
         raise ValueError(
