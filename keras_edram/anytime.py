@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_images, check_pixels
+from keras_edram.checks import seen_images
 
 
 class Looks(NamedTuple):
@@ -71,10 +71,7 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     >>> answers = model.decode(looks)
     """
     check_budget(confidence, max_glimpses)
-    if not hasattr(images, "shape"):
-        images = np.asarray(images)
-    check_images(images, model.image_shape[-1])
-    check_pixels(images)
+    images = seen_images(images, model.image_shape[-1])
     looks = take_glimpses(model, images, confidence, max_glimpses)
     return answers_of(model, looks)
 

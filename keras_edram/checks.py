@@ -134,6 +134,26 @@ def check_pixels(images):
         )
 
 
+def seen_images(images, channels):
+    """Images that somebody hands over, as they are; checked.
+
+    Args:
+        images: Array or tensor of images, or lists of lists of pixels.
+        channels: Integer, the channels that they must have.
+
+    Returns:
+        Array or tensor of shape `(B, H, W, C)`.
+
+    Raises:
+        ValueError: For another shape, or pixels that are not finite numbers.
+    """
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)
+    check_images(images, channels)
+    check_pixels(images)
+    return images
+
+
 def concrete(values):
     """Values as a NumPy array, or `None` of a tensor in a graph."""
     try:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_edram import checks
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 1), "uint8")
+IMAGES[0, 0, :2, 0] = 0, 255
 
 
 @pytest.mark.parametrize(
@@ -18,8 +19,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 1), "uint8")
         ((IMAGES > 99).astype("uint8"), "the largest of these is 1: multiply"),
         (IMAGES > 99, "the largest of these is 1: multiply"),
         (IMAGES / 512, "multiply them by 255"),
-        (IMAGES / 127.5 - 1, "between -1 and 0.99"),
-        (IMAGES * 257.0, "between 0 and 6"),
+        (IMAGES / 127.5 - 1, "between -1 and 1"),
+        (IMAGES * 257.0, "between 0 and 65535"),
         (tf.constant(IMAGES / 255, "float32"), "multiply them by 255"),
         (tf.constant(IMAGES / 255, "bfloat16"), "multiply them by 255"),
     ],

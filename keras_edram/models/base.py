@@ -10,10 +10,9 @@ from keras import ops
 from keras_edram import anytime, decoding
 from keras_edram.checks import (
     check_class_names,
-    check_images,
     check_integer,
     check_integers,
-    check_pixels,
+    seen_images,
 )
 from keras_edram.models import targets
 
@@ -154,7 +153,7 @@ class BaseModel(keras.Model):
 
     def _study(self, images, look):
         """What `look` gives for images, as NumPy arrays by name."""
-        images = self._seen(images)
+        images = seen_images(images, self.image_shape[-1])
         number = len(images)
         if not number:  # Keras' layers cannot do with none
             images = np.zeros((1, *images.shape[1:]), "float32")
@@ -163,14 +162,6 @@ class BaseModel(keras.Model):
             name: ops.convert_to_numpy(value)[:number]
             for name, value in looks.items()
         }
-
-    def _seen(self, images):
-        """Images whose values can be seen: they are checked."""
-        if not hasattr(images, "shape"):
-            images = np.asarray(images)
-        check_images(images, self.image_shape[-1])
-        check_pixels(images)
-        return images
 
     def _no_answers(self, images):
         """The answers to no image: Keras' layers cannot do with none."""
@@ -189,10 +180,12 @@ class BaseModel(keras.Model):
         return super().predict(x, *args, **kwargs)
 
     def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
-        if class_weight is not None and y is not None:
-            kwargs["sample_weight"] = targets.class_weights(y, class_weight)
-        elif class_weight is not None:
-            kwargs["class_weight"] = class_weight
+        if class_weight is not None:
+            # Keras would not take them for a dictionary of targets.
+            if y is None or kwargs.get("sample_weight") is not None:
+                kwargs["class_weight"] = class_weight
+            else:
+                kwargs["sample_weight"] = targets.class_weights(y, class_weight)
         targets.check_first_batch(self, x, y, **kwargs)
         return super().fit(x, y, *args, **kwargs)
 

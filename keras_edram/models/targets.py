@@ -107,8 +107,8 @@ def check_judged(y, outputs, what):
 
 def class_weights(y, class_weight):
     """The weight `(B,)` of each image, by its label."""
-    labels = np.asarray(name_targets(y)["labels"])
-    if labels.shape[1] != 1:
+    labels = np.asarray(name_targets(y).get("labels"))
+    if labels.ndim != 2 or labels.shape[1] != 1:
         raise ValueError(
             "`class_weight` needs one label for each image. "
             f"Received: labels of shape {labels.shape}"

@@ -318,7 +318,7 @@ def test_mixed_precision(policy):
 
 @pytest.mark.parametrize("filters", [0, -1, 2.0, None, "6"])
 def test_filters_that_are_no_number_are_refused(filters):
-    with pytest.raises(ValueError, match="positive.*Received: filters="):
+    with pytest.raises(ValueError, match="at least 1. Received: filters="):
         ConvLSTMCore(filters, 3)
 
 

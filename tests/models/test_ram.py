@@ -799,7 +799,9 @@ def test_a_model_around_it_gets_answers_and_trains_them(images):
     flipped = keras.layers.RandomFlip("horizontal", seed=1)
     outer = around(model, flipped)
     for name, expected in model(images).items():
-        np.testing.assert_allclose(outer(images)[name], expected, rtol=1e-5)
+        np.testing.assert_allclose(
+            outer(images, training=False)[name], expected, rtol=1e-5
+        )
     outer.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
     before = [weight.numpy() for weight in model.trainable_weights]
     with pytest.warns(UserWarning, match="learnt by RAM's own `fit` alone"):
