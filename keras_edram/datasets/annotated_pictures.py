@@ -442,10 +442,11 @@ def _warn_of(problems, directory):
         kinds[problem.kind or problem.what].append(problem)
     for kind, found in kinds.items():
         first = found[0]
-        example = f", as {first.file}" * (first.file != WHOLE)
+        of_one = first.file != WHOLE
+        example = f": {len(found):,}, as {first.file}" * of_one
         example += f" ({first.what})" * (first.what != kind)
         rest = f"; {_check_data(directory)} lists all" * (directory is not None)
-        warnings.warn(f"{kind}: {len(found):,}{example}{rest}", stacklevel=2)
+        warnings.warn(f"{kind}{example}{rest}", stacklevel=2)
 
 
 def _check_data(directory):
