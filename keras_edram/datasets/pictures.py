@@ -196,7 +196,7 @@ def check_content(content):
 
     Example:
 
-    >>> check_content(pathlib.Path("photo.jpg").read_bytes())
+    >>> check_content(pathlib.Path("digit.png").read_bytes())
     """
     if not content.startswith(b"\xff\xd8"):
         return
