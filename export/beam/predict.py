@@ -175,7 +175,7 @@ def run(options, beam_options=None):
 def _reason(content, error):
     """Why the model could not decode a file."""
     if not content:
-        return f"There is no content: an empty or closed file, or no `{CONTENT}`"
+        return f"There is no content: an empty file, or no `{CONTENT}`"
     message = error.message
     refusal = re.search(r"assertion failed: \[(.*?)\]", message)
     if refusal:  # in the words of the model
