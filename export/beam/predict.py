@@ -88,8 +88,8 @@ def read_images(pipeline, pattern):
         pattern: String, a path with wildcards, on any file system of Beam's.
 
     Returns:
-        `PCollection` of `(path, content)`; the content is empty of what
-        cannot be read, such as a folder.
+        `PCollection` of `(path, content)`; the content is empty of a file that
+        cannot be opened.
     """
     return (
         pipeline
@@ -175,7 +175,7 @@ def run(options, beam_options=None):
 def _reason(content, error):
     """Why the model could not decode a file."""
     if not content:
-        return f"There is no content: an empty file, none, or no `{CONTENT}`"
+        return f"There is no content: an empty file, or no `{CONTENT}`"
     message = error.message
     refusal = re.search(r"assertion failed: \[(.*?)\]", message)
     if refusal:  # in the words of the model
@@ -209,7 +209,7 @@ def _content_of(file):
     path = file.metadata.path
     try:
         return _name(path), file.read()
-    except OSError:  # a folder, or not allowed
+    except OSError:  # such as one that others may not read
         return _name(path), b""
 
 

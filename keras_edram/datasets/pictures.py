@@ -27,6 +27,7 @@ MAX_SEGMENTS = 2000
 # A picture in 16 bits whose values need fewer is that of a camera or a scanner
 # with so many; a picture of 16 whose largest is below that would be black.
 DEPTHS = (8, 12, 16)
+RAW = "a camera's raw file"
 # What is often taken for a picture to be read. A raw file begins as a TIFF,
 # whose picture is a small preview.
 OTHER_KINDS = {
@@ -35,13 +36,12 @@ OTHER_KINDS = {
     "JPEG XL": (".jxl",),
     "PDF": (".pdf",),
     "SVG": (".svg", ".svgz"),
-    "a camera's raw file": (
+    RAW: (
         *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc"),
         *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2"),
         *(".rwl", ".sr2", ".srf", ".srw", ".x3f"),
     ),
 }
-RAW = "a camera's raw file"
 DNG_VERSION = 50706  # the tag of TIFF that makes it a raw file
 
 _JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")
@@ -196,7 +196,7 @@ def check_content(content):
 
     Example:
 
-    >>> check_content(pathlib.Path("photo.jpg").read_bytes())
+    >>> check_content(pathlib.Path("digit.png").read_bytes())
     """
     if not content.startswith(b"\xff\xd8"):
         return
