@@ -65,12 +65,8 @@ def write_saved_model(
     shape = (None, *model.image_shape)
     names = [*class_names(model), ""]  # label -1 is the last
 
-    # Traced once, all signatures call it. No `if` depends on a tensor: rewriting
-    # all that is called would cost a fifth of the export.
-    @tf.function(
-        input_signature=[tf.TensorSpec(shape, tf.float32, "images")],
-        autograph=False,
-    )
+    # Traced once, all signatures call it.
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
     def answer(images):
         # A server does not compare shapes by itself: a picture whose height
         # and width are exchanged would get an answer.
@@ -118,10 +114,7 @@ def write_saved_model(
     for key in keys:
         if key in endpoints:
             function, spec = endpoints[key]
-            function = tf.function(
-                function, input_signature=[spec], autograph=False
-            )
-            archive.add_endpoint(key, function)
+            archive.add_endpoint(key, function, input_signature=[spec])
     if {*STEP_SIGNATURES} <= {*keys}:
         _add_steps(archive, model)
     archive.write_out(str(path), verbose=False)
@@ -211,11 +204,7 @@ def _add_steps(archive, model):
     def shown(windows):
         return tf.clip_by_value(geometry.transforms_to_boxes(windows), 0, 1)
 
-    start = tf.function(
-        start,
-        input_signature=[_spec("images", images_spec)],
-        autograph=False,
-    )
+    start = tf.function(start, input_signature=[_spec("images", images_spec)])
     state = start.get_concrete_function().structured_outputs
     look = tf.function(
         look,
@@ -223,7 +212,6 @@ def _add_steps(archive, model):
             _spec("images", images_spec),
             *(_spec(name, like) for name, like in state.items()),
         ],
-        autograph=False,
     )
     archive.add_endpoint("start", start)
     archive.add_endpoint("look", look)
