@@ -123,7 +123,9 @@ def test_a_preset_begins_another_task():
 
 def test_an_ensemble_is_not_changed():
     (name, *_) = Ensemble.presets
-    with pytest.raises(ValueError, match=r"Received: .* with \['num_classes'\]"):
+    with pytest.raises(
+        ValueError, match=r"Received: .* with \['num_classes'\]"
+    ):
         Ensemble.from_preset(name, num_classes=26)
 
 

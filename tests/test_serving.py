@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from keras_edram import presets, recipes, serving
 from keras_edram.datasets import read_picture
-from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models import EDRAM, RAM, Baseline, Ensemble, glimpse_loop
 
 OUTPUTS = {
     "labels",
@@ -497,3 +497,15 @@ def test_8_bits_say_what_they_lack(model, images, tmp_path, monkeypatch):
             model, tmp_path / "m.tflite", "static_int8", images=images
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_long_sequence_is_exported_as_the_loop_that_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(glimpse_loop, "MOST_WRITTEN_OUT", 1)
+    model = tiny.reader()
+    # Each is compared with the model, which loops too, before it has a name.
+    serving.export_saved_model(model, tmp_path / "reader")
+    path = serving.export_tflite(model, tmp_path / "reader.tflite")
+    assert "WHILE" in serving.tflite_operators(path)

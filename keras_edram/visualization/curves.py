@@ -59,18 +59,27 @@ def plot_curves(curves, path):
         raise ValueError(
             "`curves` must have at least one run. Received: curves={}"
         )
+    from matplotlib.ticker import LogFormatter  # slow to import
+
     figure = new_figure(figsize=(8, 4.5))
     axis = figure.subplots()
+    most = max(images for curve in curves.values() for images, _ in curve)
+    unit, unit_name = (1e6, "million") if most >= 1e5 else (1e3, "thousand")
     for number, (name, curve) in enumerate(curves.items()):
         images, errors = np.array(curve).T
         # There are ten colours.
         style = "-" if number < 10 else "--"
-        axis.plot(images / 1e6, 100 * errors, style, label=name)
+        axis.plot(images / unit, 100 * errors, style, label=name)
     axis.set(
-        xlabel="million training images seen",
+        xlabel=f"{unit_name} training images seen",
         ylabel="validation error, %",
         yscale="log",
     )
+    for set_formatter in (
+        axis.yaxis.set_major_formatter,
+        axis.yaxis.set_minor_formatter,
+    ):
+        set_formatter(LogFormatter())  # 30 rather than 3 x 10^1
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=8)
     save(figure, path)

@@ -58,13 +58,9 @@ def learn(name, images, most, monkeypatch):
         return outputs, tape.gradient(loss, model.trainable_weights)
 
     outputs, found = gradients()
-    operations = {
-        operation.type
-        for operation in gradients.get_concrete_function().graph.get_operations()
-    }
-    assert ("While" in operations or "StatelessWhile" in operations) == (
-        most == 0
-    )
+    graph = gradients.get_concrete_function().graph
+    kinds = {operation.type for operation in graph.get_operations()}
+    assert ("While" in kinds) == (most == 0)
     moved = [keras.ops.convert_to_numpy(w) for w in model.variables]
     return outputs, [np.array(g) for g in found if g is not None], moved
 
