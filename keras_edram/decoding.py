@@ -98,12 +98,16 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
     best, mass, labels = [], [], []
     lengths = range(num_targets + 1) if terminal else [num_targets]
     for length in lengths:
+        # Not the sum of a slice that may be empty: TFLite files that TensorFlow
+        # up to 2.20 makes of that give wrong numbers.
+        end = absent[:, 0]
         terms = forward[:, :length, :objects]
-        ends = forward[:, length : length + 1, -1]  # (B, 1), or (B, 0)
+        if length < num_targets:
+            end = forward[:, length, -1]  # (B,)
         if backward is not None:
             terms = terms + ops.flip(backward[:, :length, :objects], axis=1)
-            ends = ends + backward[:, length : length + 1, -1]
-        end = ops.sum(ends, axis=1)  # (B,)
+            if length < num_targets:
+                end = end + backward[:, length, -1]
         if length == 0:
             best.append(end)
             mass.append(end)
