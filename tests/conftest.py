@@ -17,7 +17,8 @@ def pytest_configure(config):
     for line in (
         "error:::keras_edram",
         "error::UserWarning:keras",
-        "ignore:.* is a picture of one colour:UserWarning",  # as tests draw
+        # As tests draw.
+        "ignore:.*is a picture of one colour:UserWarning",
         "ignore:__array__ implementation:DeprecationWarning",
         "ignore::DeprecationWarning:tensorflow",
         "ignore::DeprecationWarning:google",

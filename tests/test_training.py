@@ -278,11 +278,18 @@ def write_folder(directory, *labels):
 
 
 def folder_recipe(**options):
+    """Its training is killed when it asks for the first images."""
+
+    def killed(*args, **kwargs):
+        raise Killed
+
     def data(settings, split, source):
-        return folder(source, split, image_size=8, **options)
+        data = folder(source, split, image_size=8, **options)
+        data.dataset = killed
+        return data
 
     def model(settings, data):
-        raise Killed
+        return Baseline(data.image_shape, len(data.class_names) + 1)
 
     return dataclasses.replace(
         quick_recipe(), data=data, model=model, sources=()

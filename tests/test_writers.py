@@ -63,11 +63,16 @@ def no_conversion(monkeypatch):
             file.write("x" * 10_000)
 
     onnx = types.ModuleType("onnx")
-    onnx.save = lambda content, path: path.write_text(content)
+    onnx.save = lambda content, path: path.write_text("x" * 10_000)
     onnx.helper = types.SimpleNamespace(set_model_props=lambda *_: None)
     converter = types.ModuleType("tf2onnx")
     converter.convert = types.SimpleNamespace(
-        from_function=lambda *_, **__: ("x" * 10_000, None)
+        from_function=lambda *_, **__: (
+            types.SimpleNamespace(
+                graph=types.SimpleNamespace(input=(), output=())
+            ),
+            None,
+        )
     )
     for module in (onnx, converter, types.ModuleType("onnxruntime")):
         monkeypatch.setitem(sys.modules, module.__name__, module)

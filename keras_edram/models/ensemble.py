@@ -122,7 +122,7 @@ class Ensemble(BaseModel):
             images,
             lambda images: _together(
                 [
-                    member._unroll(images, number, training=False)
+                    member._look(images, number, with_patches=True)
                     for member in self.members
                 ]
             ),
