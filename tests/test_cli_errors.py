@@ -194,7 +194,7 @@ def test_tfds_that_is_not_there_or_does_not_fit_says_what_to_install(
     half = types.ModuleType("tensorflow_datasets") if is_there else None
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", half)
     words = (
-        "no attribute 'builder'.*pip install --upgrade tensorflow-datasets"
+        r"no attribute .builder..*pip install \"tensorflow-metadata<1.18\""
         if is_there
         else r'needs tensorflow_datasets: pip install "keras-edram\[tfds\]"'
     )

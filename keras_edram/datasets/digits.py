@@ -146,9 +146,9 @@ def read_tfds(name, split, otherwise=""):
     except Exception as error:  # beside an older protobuf it is half there
         raise RuntimeError(
             f"TensorFlow Datasets cannot be used here ({error}), most often "
-            "because a package that it needs is of another version: pip "
-            "install --upgrade tensorflow-datasets tensorflow-metadata "
-            f"protobuf{otherwise}"
+            "because tensorflow-metadata is too new for protobuf, which must "
+            'stay as TensorFlow needs it: pip install "tensorflow-metadata'
+            f'<1.18" where protobuf is 5{otherwise}'
         ) from error
     try:
         builder.download_and_prepare()
