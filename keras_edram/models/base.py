@@ -291,7 +291,7 @@ class BaseModel(keras.Model):
     def from_config(cls, config):
         config = dict(config)
         quantized = config.pop("quantized", {})
-        model = cls(**config)
+        model = super().from_config(config)
         for layer in model._flatten_layers(include_self=False):
             if _path(layer) in quantized:
                 layer.quantize(quantized[_path(layer)])
