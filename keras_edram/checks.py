@@ -55,11 +55,17 @@ def check_choice(value, choices, name):
         )
 
 
-def check_class_names(names, number):
+def check_class_names(names, number=None):
     """The names as a tuple, or `None`; raises unless they are `number`."""
     if names is None:
         return None
+    if not np.iterable(names):
+        raise ValueError(
+            "`class_names` must be a list of strings. "
+            f"Received: class_names={names!r}"
+        )
     names = tuple(names)
+    number = len(names) if number is None else number
     if (
         len(names) != number
         or len(set(names)) != number
@@ -172,6 +178,11 @@ def check_labels(labels, num_classes):
     labels = concrete(labels)
     if labels is None or not labels.size:
         return
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            "Labels must be numbers, their names stand in `class_names`. "
+            f"Received: labels of dtype {labels.dtype}"
+        )
     wrong = labels[(labels >= num_classes) | (labels != np.floor(labels))]
     if wrong.size:
         raise ValueError(

@@ -782,3 +782,19 @@ def test_weights_in_8_bits_answer_nearly_the_same(
     found = model(*inputs)
     assert_same(found, expected, rtol=0.2, atol=0.3)
     assert np.any(found["labels"] != expected["labels"])
+
+
+@MODELS
+@pytest.mark.filterwarnings("ignore")  # of layers without weights
+def test_weights_in_8_bits_are_saved_and_loaded(
+    cls, arguments, inputs, options, tmp_path
+):
+    model = make(cls, arguments, inputs, options)
+    model.quantize("int8")
+    expected = model(*inputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same(loaded(*inputs), expected)
+    clone = cls.from_config({**loaded.get_config(), "name": "other"})
+    clone.set_weights(model.get_weights())
+    assert_same(clone(*inputs), expected)

@@ -121,6 +121,19 @@ def test_a_preset_begins_another_task():
         EDRAM.from_preset(NAME, num_classes=0)
 
 
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (dict(num_classes="26"), "`num_classes` .*'26'"),
+        (dict(num_classes=None), "`num_classes` .*None"),
+        (dict(class_names=5), "`class_names` .*5"),
+    ],
+)
+def test_what_cannot_be_changed_so_is_refused_in_words(changes, words):
+    with pytest.raises(ValueError, match=words):
+        EDRAM.from_preset(NAME, **changes)
+
+
 def test_an_ensemble_is_not_changed():
     (name, *_) = Ensemble.presets
     with pytest.raises(

@@ -69,11 +69,15 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
     Returns:
         An `ImagePyramid`.
 
+    Raises:
+        ValueError: For images whose height or width is not known.
+
     Example:
 
     >>> image_pyramid(keras.ops.ones((1, 5, 8, 1)), 3).sizes
     ((5, 8), (3, 4), (2, 2))
     """
+    check_images(images)
     levels = [images]
     for _ in range(num_levels - 1):
         finer = levels[-1]

@@ -89,6 +89,7 @@ class BaseModel(keras.Model):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: self.image_shape[-1]}
         )
+        self._traced_shape = None
         num_classes = check_integer(num_classes, "num_classes", 1 + terminal)
         self.num_classes = num_classes
         self.terminal = bool(terminal)
@@ -172,12 +173,18 @@ class BaseModel(keras.Model):
 
     def predict(self, x, *args, **kwargs):
         if isinstance(x, np.ndarray) and not len(x):
+            return self.predict_on_batch(x)
+        self._check_first_batch(x, None, **kwargs)
+        return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x):
+        if isinstance(x, np.ndarray) and not len(x):
+            # Not in a graph: one of batches of any size cannot do with none.
             return {
                 name: ops.convert_to_numpy(value)
                 for name, value in self(x).items()
             }
-        targets.check_first_batch(self, x, None, **kwargs)
-        return super().predict(x, *args, **kwargs)
+        return super().predict_on_batch(x)
 
     def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
         if class_weight is not None:
@@ -186,12 +193,21 @@ class BaseModel(keras.Model):
                 kwargs["class_weight"] = class_weight
             else:
                 kwargs["sample_weight"] = targets.class_weights(y, class_weight)
-        targets.check_first_batch(self, x, y, **kwargs)
+        self._check_first_batch(x, y, **kwargs)
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        targets.check_first_batch(self, x, y, **kwargs)
+        self._check_first_batch(x, y, **kwargs)
         return super().evaluate(x, y, *args, **kwargs)
+
+    def _check_first_batch(self, x, y, **kwargs):
+        shape = targets.check_first_batch(self, x, y, **kwargs)
+        if shape is None or shape[1:] == self._traced_shape:
+            return
+        # Keras would make one graph for several sizes, that is for unknown
+        # ones, and an image is looked at by its size.
+        self.train_function = self.test_function = self.predict_function = None
+        self._traced_shape = shape[1:]
 
     def compile(
         self,
@@ -260,7 +276,26 @@ class BaseModel(keras.Model):
             class_names=None if names is None else list(names),
             terminal=self.terminal,
         )
+        quantized = {
+            _path(layer): layer.dtype_policy.quantization_mode
+            for layer in self._flatten_layers(include_self=False)
+            if isinstance(
+                layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy
+            )
+        }
+        if quantized:  # or its weights would not fit when it is loaded
+            config["quantized"] = quantized
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        quantized = config.pop("quantized", {})
+        model = super().from_config(config)
+        for layer in model._flatten_layers(include_self=False):
+            if _path(layer) in quantized:
+                layer.quantize(quantized[_path(layer)])
+        return model
 
     @classmethod
     def from_preset(cls, name, **changes):
@@ -304,3 +339,8 @@ class BaseModel(keras.Model):
             name: keras.KerasTensor(shape, "float32")
             for name, shape in self.compute_output_shape(images.shape).items()
         }
+
+
+def _path(layer):
+    """The path of a layer below its model, whose name may be another."""
+    return (layer.path or "").partition("/")[2]

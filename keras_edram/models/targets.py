@@ -59,6 +59,9 @@ def _named(values, argument):
 
 def _known(judge, output, argument):
     """A loss or metric that knows the axis of glimpses."""
+    is_class = isinstance(judge, type)
+    if is_class and judge.__module__.startswith("keras_edram."):
+        return judge()  # Keras would take the class, but could not save it
     if judge in ACCURACY and output == "labels" and argument != "loss":
         return Accuracy(name=judge)
     # A user's own function is one of Keras' classes too.
@@ -82,7 +85,16 @@ def name_targets(y):
         (y,) = y
     y = _named(y, "y")
     labels = y.get("labels")
-    if labels is not None and len(labels.shape) == 1:
+    if labels is None:
+        return y
+    if not hasattr(labels, "shape"):
+        raise ValueError(
+            "Labels must be an array or a tensor. "
+            f"Received: {type(labels).__name__}"
+        )
+    if len(labels.shape) == 1:
+        if not keras.ops.is_tensor(labels):
+            labels = np.asarray(labels)  # such as a column of a table
         y["labels"] = labels[:, None]  # (B, 1)
     return y
 
@@ -128,6 +140,9 @@ def check_first_batch(model, x, y=None, *, batch_size=None, **kwargs):
         batch_size: Integer, as of `fit`.
         **kwargs: Further arguments of `fit`, which do not matter.
 
+    Returns:
+        The shape of the images, `None` if they cannot be seen.
+
     Raises:
         ValueError: For images of another shape, pixels that are no numbers,
             and labels that are none of the classes.
@@ -139,11 +154,18 @@ def check_first_batch(model, x, y=None, *, batch_size=None, **kwargs):
         first = x[0]
     if first is not None:
         x, y, _ = keras.utils.unpack_x_y_sample_weight(first)
+    if isinstance(x, (list, tuple)) and len(x) > 1:
+        raise ValueError(
+            "Images must be one array of shape (batch, height, width, "
+            f"{model.image_shape[-1]}): `np.stack` makes it of a list. "
+            f"Received: a {type(x).__name__} of {len(x)}"
+        )
     if not hasattr(x, "shape"):
-        return
+        return None
     check_images(x, model.image_shape[-1])
     number = batch_size or DEFAULT_BATCH_SIZE
     check_pixels(x[:number])
     labels = name_targets(y).get("labels")
     if labels is not None:
         check_labels(labels[:number], model.num_classes)
+    return tuple(x.shape)

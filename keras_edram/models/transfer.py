@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 from keras import ops
 
+from keras_edram.checks import check_class_names, check_integer
+
 STATISTICS = ("moving_mean", "moving_variance")
 
 
@@ -31,16 +33,16 @@ def adapt(trained, changes):
     >>> adapt(EDRAM(), dict(image_shape=(64, 64, 3))).image_shape
     (64, 64, 3)
     """
-    terminal = changes.get("terminal", trained.terminal)
+    terminal = bool(changes.get("terminal", trained.terminal))
     objects = trained.num_classes - trained.terminal
     names = changes.get("class_names", trained.class_names)
     if "num_classes" in changes:
-        if changes["num_classes"] - terminal != objects:
+        num_classes = check_integer(changes["num_classes"], "num_classes")
+        if num_classes - terminal != objects:
             names = changes.get("class_names")
-        num_classes = changes["num_classes"]
     else:
         if changes.get("class_names") is not None:
-            names = tuple(names)
+            names = check_class_names(names)
             objects = len(names)
         num_classes = objects + terminal
     model = type(trained).from_config(

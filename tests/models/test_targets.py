@@ -8,7 +8,7 @@ import tiny
 
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError, WindowIoU
-from keras_edram.models import RAM, Baseline
+from keras_edram.models import RAM, Baseline, targets
 
 B, K = 4, 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 40, 50, 1), "uint8")
@@ -208,3 +208,74 @@ def test_a_model_that_was_saved_with_a_loss_of_keras_is_loaded(
     np.testing.assert_array_equal(
         loaded(IMAGES)["labels"], model(IMAGES)["labels"]
     )
+
+
+@pytest.mark.parametrize(
+    "y, words",
+    [
+        (np.array(["a", "b", "c", "d"]), "class_names"),
+        ([0, 3, 1, 2], "array"),
+        (np.array([0, 3, 1, 2], object), "numbers"),
+    ],
+    ids=["names", "list", "objects"],
+)
+def test_labels_that_are_no_numbers_are_refused_in_words(y, words):
+    with pytest.raises(ValueError, match=words):
+        compiled(MAKERS["Baseline"]).fit(IMAGES, y, verbose=0)
+
+
+def test_a_column_of_a_table_is_an_array_of_labels():
+    class Column:  # as of pandas, which does not take an axis more
+        def __init__(self, values):
+            self.values = values
+            self.shape = values.shape
+
+        def __getitem__(self, key):
+            assert not isinstance(key, tuple)
+            return self.values[key]
+
+        def __array__(self, dtype=None, copy=None):
+            return self.values.astype(dtype or self.values.dtype)
+
+    named = targets.name_targets(Column(LABELS[:, 0]))
+    np.testing.assert_array_equal(named["labels"], LABELS)
+
+
+@MODELS
+def test_images_in_a_list_are_refused_in_words(make):
+    with pytest.raises(ValueError, match="np.stack"):
+        make().predict(list(IMAGES), verbose=0)
+
+
+def test_the_class_of_a_loss_stands_for_it_and_can_be_saved(tmp_path):
+    model = compiled(
+        MAKERS["Baseline"], loss=LabelLoss, metrics={"labels": [AverageError]}
+    )
+    before = model.evaluate(IMAGES, LABELS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(IMAGES, LABELS, verbose=0) == before
+
+
+@pytest.mark.parametrize("make", [MAKERS["RAM"]], ids=["RAM"])
+def test_images_of_many_sizes_follow_each_other(make):
+    model = make()
+    for size in ((40, 50), (30, 20), (1, 1), (40, 50), (70, 9)):
+        images = np.zeros((2, *size, 1), "uint8")
+        found = model.predict(images, verbose=0)["transforms"]
+        np.testing.assert_allclose(found, model(images)["transforms"], 1e-4)
+    unknown = tf.data.Dataset.from_generator(
+        lambda: iter([images, images[:, :5]]),
+        output_signature=tf.TensorSpec((None, None, None, 1), tf.uint8),
+    )
+    with pytest.raises(ValueError, match="all but the batch known"):
+        model.predict(unknown, verbose=0)
+
+
+@MODELS
+def test_a_batch_of_none_after_others_has_no_answers(make):
+    model = make()
+    model.predict_on_batch(IMAGES)
+    model.predict_on_batch(IMAGES[:3])
+    found = model.predict_on_batch(IMAGES[:0])
+    assert {len(value) for value in found.values()} == {0}
