@@ -278,7 +278,8 @@ def parser():
 def check_written(options):
     """Raises unless what is to be written can be, before the work begins.
 
-    No file may be written twice, or over a file that is read.
+    No file may be written twice, or over a file that is read; and no figure
+    over a photo.
     """
     seen = []
     for name, suffixes in options.written.items():
@@ -287,6 +288,8 @@ def check_written(options):
             continue
         option = f"--{name.replace('_', '-')}"
         files.check_file(files.with_suffix(path, suffixes))
+        if suffixes == files.PICTURE_SUFFIXES:
+            files.check_drawn(path)
         for other in (*_read(options), *seen):
             other = pathlib.Path(other).resolve()
             place = path.resolve()
