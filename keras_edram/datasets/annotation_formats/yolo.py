@@ -1,5 +1,7 @@
 """Annotations as YOLO text files, one a picture."""
 
+import re
+
 from keras_edram.datasets.annotation_formats.entries import (
     SPLIT_FOLDERS,
     Format,
@@ -8,6 +10,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     clean_label,
     find_files,
     finite,
+    listed,
     new_entry,
     read_text,
 )
@@ -21,6 +24,7 @@ from keras_edram.datasets.annotation_formats.paired_files import (
 # Where the names of the classes are: one a line, or as `names`.
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
+NAMES_KEY = re.compile(rb"^names\s*:", re.MULTILINE)
 NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
 # Fractions are rounded: what is so little beyond 0 to 1 is still one.
 ROUNDING = 1e-3
@@ -112,19 +116,34 @@ def _names(directory):
     folders = [directory, directory / "labels"]
     if directory.resolve().name.lower() in sum(SPLIT_FOLDERS.values(), ()):
         folders.append(directory / "..")  # all splits may have one list
+    found = {}
     for folder in folders:
         yamls = find_files(folder, YAML_SUFFIXES, deep=False)
         for path in sorted(yamls, key=lambda path: path.stem != "data"):
-            if path.stem == "data" or b"names:" in path.read_bytes():
-                return _yaml_names(path)
-        for name in NAME_LISTS:
-            if (folder / name).is_file():
-                lines = map(clean_label, read_text(folder / name).split("\n"))
-                return dict(enumerate(lines))
-    raise ValueError(
-        f"{directory} must have the names of the classes, as `names: [...]` in "
-        "data.yaml or one a line in classes.txt. Received: neither file"
-    )
+            if path.stem == "data" or NAMES_KEY.search(path.read_bytes()):
+                found[path] = _yaml_names(path)
+        for path in [folder / name for name in NAME_LISTS]:
+            if path.is_file():
+                lines = map(clean_label, read_text(path).split("\n"))
+                found[path] = dict(enumerate(lines))
+    if not found:
+        raise ValueError(
+            f"{directory} must have the names of the classes, as `names: [...]`"
+            " in data.yaml or one a line in classes.txt. Received: neither file"
+        )
+    lists = {
+        path: {index: name for index, name in names.items() if name}
+        for path, names in found.items()
+    }
+    first = next(iter(lists))
+    for path in lists:
+        if lists[path] != lists[first]:
+            raise ValueError(
+                f"{directory} must have one list of the names of the classes. "
+                f"Received: {listed(lists[first].values())} in {first}, but "
+                f"{listed(lists[path].values())} in {path}"
+            )
+    return found[first]
 
 
 def _yaml_names(path):
@@ -141,7 +160,7 @@ def _yaml_names(path):
     except Exception as error:  # whatever is missing or of another kind
         raise ValueError(
             f"{path} must have the names of the classes as `names`, a list or "
-            f"a mapping from their numbers, but has not: {error!r}"
+            f"a mapping from their numbers, but has not: {error}"
         ) from error
 
 
