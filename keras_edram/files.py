@@ -137,31 +137,26 @@ def check_file(path, *, overwrite=True):
             )
 
 
-def check_drawn(path):
-    """Raises unless nothing is there, or a figure that this package drew.
+def is_drawn(path):
+    """Whether a file is a figure that this package drew.
 
     Args:
         path: Path of the file.
 
-    Raises:
-        ValueError: If there is any other file.
+    Returns:
+        Boolean.
 
     Example:
 
-    >>> check_drawn("runs/first/new.png")
+    >>> is_drawn("digit.png")
+    False
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        return
     content = path.read_bytes()
     if path.suffix.lower() == ".svgz":
         with contextlib.suppress(OSError, EOFError):  # it is not packed
             content = gzip.decompress(content)
-    if DRAWN_BY.encode() not in content:
-        raise ValueError(
-            "A figure must be a new file, or replace one that this package "
-            f"drew. Received: {str(path)!r}, which is another's"
-        )
+    return DRAWN_BY.encode() in content
 
 
 def with_suffix(path, suffixes):

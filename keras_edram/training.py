@@ -182,9 +182,10 @@ def train(
         ValueError: If the folder holds a run with other settings or on other
             data, one that another process trains just now, or files that are
             no run's; there is nothing to train, validate or test with; the
-            data of a split cannot be read; the recipe has not that source; or the strategy cannot be had: it is unknown, Keras
-            does not run on TensorFlow, `jit` is asked for too, or the batch
-            cannot be divided among the devices.
+            data of a split cannot be read; the recipe has not that source; or
+            the strategy cannot be had: it is unknown, Keras does not run on
+            TensorFlow, `jit` is asked for too, or the batch cannot be divided
+            among the devices.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)

@@ -288,8 +288,6 @@ def check_written(options):
             continue
         option = f"--{name.replace('_', '-')}"
         files.check_file(files.with_suffix(path, suffixes))
-        if suffixes == files.PICTURE_SUFFIXES:
-            files.check_drawn(path)
         for other in (*_read(options), *seen):
             other = pathlib.Path(other).resolve()
             place = path.resolve()
@@ -298,6 +296,12 @@ def check_written(options):
                     f"{option} must be a file that is not read, nor written "
                     f"by another option. Received: {str(path)!r}"
                 )
+        is_figure = suffixes == files.PICTURE_SUFFIXES
+        if is_figure and path.exists() and not files.is_drawn(path):
+            raise ValueError(
+                f"{option} must be a new file, or a figure that this package "
+                f"drew. Received: {str(path)!r}, which is another's"
+            )
         seen.append(path)
 
 
