@@ -434,3 +434,46 @@ def test_a_number_with_an_underscore_is_none(tmp_path):
     (tmp_path / "a.csv").write_text(f"{HEADER}\na.png,x,1_5,2,29,9")
     (problem,) = read_annotations(tmp_path).problems
     assert problem.broken and "no box of 4 numbers" in problem.what
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("data.yaml", "path: /home/me/set\ntrain: images/one\nval: images/two"),
+        ("data.yaml", "train: ../images/one\nval: [../images/two]"),
+        ("mine.yaml", "path: .\ntrain: images\\one\nval: holdout.txt"),
+        ("data.yaml", "train: lists/train.txt\nval: lists/val.txt"),
+        ("data.yaml", "nc: 1"),  # with train.txt and val.txt
+    ],
+)
+def test_splits_of_yolo_are_where_its_lists_say(file, text, tmp_path):
+    for i in range(6):
+        place = f"{'one' if i < 4 else 'two'}/{i}"
+        write_pictures(tmp_path, f"images/{place}.png")
+        path = tmp_path / f"labels/{place}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 .5 .5 .2 .2")
+    (tmp_path / file).write_text(f"names: [cat]\n{text}\n")
+    val = "./images/two/4.png\nC:\\me\\images\\two\\5.png\n"
+    (tmp_path / "holdout.txt").write_text(val)
+    where = tmp_path
+    if "lists" in text:
+        where = tmp_path / "lists"
+        where.mkdir()
+    (where / "val.txt").write_text(val)
+    lines = [f"/data/images/one/{i}.png" for i in range(4)]
+    (where / "train.txt").write_text("\n".join(lines))
+    parts = read_splits(tmp_path)
+    assert set(names(parts["validation"])) == {"4.png", "5.png"}
+    learnt = names(parts["train"]) + names(parts["test"])
+    assert sorted(learnt) == [f"{i}.png" for i in range(4)]
+
+
+def test_lists_of_yolo_that_name_the_same_pictures_are_no_splits(tmp_path):
+    write_pictures(tmp_path, *(f"images/{i}.png" for i in range(6)))
+    (tmp_path / "labels").mkdir()
+    for i in range(6):
+        (tmp_path / f"labels/{i}.txt").write_text("0 .5 .5 .2 .2")
+    text = "names: [cat]\ntrain: images\nval: images\n"
+    (tmp_path / "data.yaml").write_text(text)
+    assert sum(counts(tmp_path).values()) == 6
