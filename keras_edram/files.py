@@ -8,6 +8,7 @@ left, and the next that writes there mends it.
 
 import contextlib
 import errno
+import gzip
 import json
 import os
 import pathlib
@@ -23,6 +24,8 @@ except ImportError:  # on Windows, where leftovers stay
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 PICTURE_SUFFIXES += (".svg", ".svgz", ".eps", ".ps")
 PREFIX = ".partial-keras-edram-"
+# What figures of ours have in them, and photos and figures of others have not.
+DRAWN_BY = "drawn by keras_edram"
 
 
 @contextlib.contextmanager
@@ -132,6 +135,28 @@ def check_file(path, *, overwrite=True):
             raise ValueError(
                 f"A file to replace must be writable. Received: {str(path)!r}"
             )
+
+
+def is_drawn(path):
+    """Whether a file is a figure that this package drew.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Boolean.
+
+    Example:
+
+    >>> is_drawn("digit.png")
+    False
+    """
+    path = pathlib.Path(path)
+    content = path.read_bytes()
+    if path.suffix.lower() == ".svgz":
+        with contextlib.suppress(OSError, EOFError):  # it is not packed
+            content = gzip.decompress(content)
+    return DRAWN_BY.encode() in content
 
 
 def with_suffix(path, suffixes):

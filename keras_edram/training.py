@@ -35,6 +35,7 @@ from typing import Any
 import keras
 
 from keras_edram import evaluation, files
+from keras_edram.checks import check_integer
 from keras_edram.datasets.annotation_formats.entries import listed
 from keras_edram.datasets.random_sequence import SPLITS
 
@@ -180,14 +181,16 @@ def train(
     Raises:
         ValueError: If the folder holds a run with other settings or on other
             data, one that another process trains just now, or files that are
-            no run's; the data of a split cannot be read; the recipe has not
-            that source; or the strategy cannot be had: it is unknown, Keras
-            does not run on TensorFlow, `jit` is asked for too, or the batch
-            cannot be divided among the devices.
+            no run's; there is nothing to train, validate or test with; the
+            data of a split cannot be read; the recipe has not that source; or
+            the strategy cannot be had: it is unknown, Keras does not run on
+            TensorFlow, `jit` is asked for too, or the batch cannot be divided
+            among the devices.
         RuntimeError: If the training diverged.
     """
     out = pathlib.Path(out)
     settings = recipe.settings
+    _check_settings(settings)
     source = source or default_source(recipe)
     if recipe.sources and source not in recipe.sources:
         raise ValueError(
@@ -390,6 +393,19 @@ def default_source(recipe, run=None):
             "annotated pictures. Received: source=None"
         )
     return run["source"]
+
+
+def _check_settings(settings):
+    """Raises if there is nothing to train, validate or test with."""
+    for name in ("epochs", "steps_per_epoch", "batch_size", "validation_steps"):
+        check_integer(settings[name], name)
+    check_integer(settings["test_images"], "test_images", minimum=0)
+    rate = settings.get("learning_rate", 1.0)
+    if not 0 <= rate < math.inf:
+        raise ValueError(
+            "`learning_rate` must not be negative. Received: "
+            f"learning_rate={rate}"
+        )
 
 
 class _Replay(keras.callbacks.Callback):

@@ -602,11 +602,13 @@ def test_check_data_counts_and_names_a_few(tmp_path, capsys):
     assert summary == (
         "9 pictures, 6 objects of 5,000 classes (name0, name1, name2, name3, "
         "name4, name5, name6, name7, name8, name9, ... and 4,990 more), at "
-        "most 1 in a picture; 0 broken, 3 notes"
+        "most 1 in a picture; 0 broken, 4 notes"
     )
     nothing = "no object that can be used has a class of name6, name7, "
     assert notes[0].startswith(f"note: {tmp_path}/data: {nothing}")
     assert notes[0].endswith("name15, ... and 4,984 more")
+    # Its only picture is for tests.
+    assert "no picture for training has an object of name" in notes[1]
     assert sum("has no label file" in note for note in notes) == 2
     (tmp_path / "data" / "3.txt").write_text("0 5 5 5 5")
     assert cli.main(["check-data", str(tmp_path / "data")]) == 1

@@ -320,6 +320,12 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path):
         train(**options)
     (source / "train" / "3.png").unlink()
     write_folder(source, "cat", "dog", "dgo")
+    path = source / "train" / "0.png"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")  # a picture that is as long
+    with pytest.raises(ValueError, match="other annotations, or other files"):
+        train(**options)
+    path.write_bytes(content)
     with (source / "train" / "boxes.csv").open("a") as file:
         file.write("\n0.png,dog,6,2,9,6")
     with pytest.raises(ValueError, match="num_targets=3, before 2"):
@@ -388,3 +394,21 @@ def test_a_command_killed_by_a_signal_goes_on(tmp_path):
         subprocess.run(command(out), check=True, stdout=subprocess.DEVNULL)
     assert_same_weights(killed / "last.keras", tmp_path / "whole/last.keras")
     assert not list(killed.glob(".partial*"))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("epochs", 0),
+        ("steps_per_epoch", 0),
+        ("batch_size", 0),
+        ("validation_steps", 0),
+        ("test_images", -1),
+        ("learning_rate", -0.1),
+    ],
+)
+def test_nothing_to_train_with_is_refused_before_it(name, value, tmp_path):
+    recipe = tiny.recipe(**{name: value})
+    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

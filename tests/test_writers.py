@@ -342,6 +342,7 @@ def folder(tmp_path):
     """Files of the user's, of which nothing may be lost."""
     for name in (
         "photos/a.png",
+        "photos/b.png",
         "data/a.png",
         "data/1/photo.png",
         "data/1/saved_model.pb",
@@ -373,6 +374,8 @@ COMMANDS = (
     f"{EVALUATE} --out photos/a.png/new.json",
     f"{EVALUATE} --plot run.png",
     f"{EVALUATE} --plot photos",
+    f"{EVALUATE} --plot photos/a.png",
+    f"{EVALUATE} --heat-map photos/a.png",
     f"{EVALUATE} --plot answer.txt",
     f"{EVALUATE} --plot answer",
     f"{EVALUATE} --coverage run.png",
@@ -381,12 +384,15 @@ COMMANDS = (
     f"{EVALUATE} --heat-map new.png --plot ./new.png",
     f"{EVALUATE} --source data --plot data/a.png",
     f"predict {PRESET} photos/a.png --plot photos/a.png",
+    f"predict {PRESET} photos/a.png --plot photos/b.png",
     f"predict {PRESET} photos/a.png --plot run.png",
     f"predict {PRESET} photos/a.png --plot photos",
     f"predict {PRESET} photos/a.png --plot model.keras/a.png",
     "check-data data --sheet data/a.png",
     "check-data data --sheet run.png",
+    "check-data data --sheet photos/a.png",
     "table ram --plot run.png",
+    "table ram --plot photos/a.png",
     "table ram --plot /dev/null/a.png",
     "ensemble model.keras --out run.keras",
     "ensemble model.keras --out model.keras",
@@ -422,3 +428,14 @@ def test_no_command_replaces_what_is_not_its_own(
     } == before
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("keras-edram: error: ") and "Received: " in line
+
+
+@pytest.mark.parametrize("suffix", files.PICTURE_SUFFIXES)
+def test_a_figure_replaces_one_that_was_drawn_before(suffix, tmp_path):
+    path = tmp_path / f"table{suffix}"
+    figures = {"error_by_glimpse": [0.5], "error_by_average": [0.5]}
+    visualization.plot_error_per_glimpse({**figures, "images": 9}, path)
+    assert files.is_drawn(path)
+    photo = tmp_path / f"photo{suffix}"
+    photo.write_text(OLD)
+    assert not files.is_drawn(photo)

@@ -278,7 +278,8 @@ def parser():
 def check_written(options):
     """Raises unless what is to be written can be, before the work begins.
 
-    No file may be written twice, or over a file that is read.
+    No file may be written twice, or over a file that is read; and no figure
+    over a photo.
     """
     seen = []
     for name, suffixes in options.written.items():
@@ -295,6 +296,12 @@ def check_written(options):
                     f"{option} must be a file that is not read, nor written "
                     f"by another option. Received: {str(path)!r}"
                 )
+        is_figure = suffixes == files.PICTURE_SUFFIXES
+        if is_figure and path.exists() and not files.is_drawn(path):
+            raise ValueError(
+                f"{option} must be a new file, or a figure that this package "
+                f"drew. Received: {str(path)!r}, which is another's"
+            )
         seen.append(path)
 
 

@@ -346,10 +346,12 @@ def _fingerprint(pictures, directory):
     digest = hashlib.sha256()
     for picture in pictures:
         path = picture.path
-        size = path.stat().st_size if path.is_file() else 0
+        # Files of many kinds are as long as before when others are put there.
+        content = path.read_bytes() if path.is_file() else b""
+        content = hashlib.sha256(content).hexdigest()
         labels, boxes = list(picture.labels), picture.boxes.round(3).tolist()
         name = relative_name(path, directory)
-        digest.update(f"{name}\n{size}\n{labels}\n{boxes}\n".encode())
+        digest.update(f"{name}\n{content}\n{labels}\n{boxes}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -13,8 +13,10 @@ from keras_edram.datasets.annotated_pictures import (
 from keras_edram.datasets.annotation_formats import (
     FORMATS,
     coco,
+    find_format,
     formats_in,
     voc,
+    yolo,
 )
 from keras_edram.datasets.annotation_formats.entries import (
     ANNOTATION_SUFFIXES,
@@ -149,8 +151,9 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
     may be in `images`, and YOLO's also in `labels`; they may have a year, as
     `train2017`, and be the only ones. COCO's annotations may be a file a
     split, named after it, as `annotations/instances_val2017.json`; VOC's may
-    have lists in `ImageSets/Main`. A split without any of that is taken out of
-    the training pictures.
+    have lists in `ImageSets/Main`, and YOLO's may lie where `data.yaml` says,
+    or be listed in `train.txt` and the like. A split without any of that is
+    taken out of the training pictures.
 
     Without such folders all pictures are divided. Which split a picture
     belongs to depends on its name alone, so that it stays there when others
@@ -215,7 +218,10 @@ def _found_parts(directory, annotation_format, order):
     folders = folders or _split_folders(directory / "images")
     if folders:
         return _parts_in(folders, whole)
-    return _parts_of_lists(voc.image_sets(directory), whole)
+    lists = voc.image_sets(directory)
+    if not lists and (annotation_format or find_format(directory)) == "yolo":
+        lists = yolo.image_sets(directory)
+    return _parts_of_lists(lists, whole)
 
 
 def _has(directory, annotation_format):
@@ -354,13 +360,16 @@ def _parts_in(folders, whole):
 
 
 def _parts_of_lists(lists, whole):
-    """The splits of pictures whose names are listed; or all as train."""
+    """The splits of pictures whose names are listed; or all as train.
+
+    A name is that of a file, or without its folders and its suffix.
+    """
     if not lists:
         return {"train": whole}
 
     def split_of(file):
-        stem = pathlib.PurePath(file).stem
-        found = [split for split, stems in lists.items() if stem in stems]
+        called = {pathlib.PurePath(file).stem, file}
+        found = [split for split, names in lists.items() if called & names]
         return found[0] if found else None
 
     return _parts_by(split_of, lists, whole)

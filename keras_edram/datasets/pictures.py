@@ -273,7 +273,7 @@ def _clause(error, file, suffix):
             "it has more text beside its pixels than any picture needs: save "
             "it anew, without metadata"
         )
-    if re.search("truncated|cut short|broken data stream|Truncated", text):
+    if re.search("truncated|cut short|data stream|Truncated", text):
         return "it is cut short or damaged: save or copy it anew"
     return text
 

@@ -23,8 +23,8 @@ def split_problems(parts):
 
     Returns:
         List of `Problem`: classes that are hardly meant to be two, or have no
-        objects; more objects in a picture than any for training has; the same
-        picture in two splits; no object at all.
+        objects, or none for training; more objects in a picture than any for
+        training has; the same picture in two splits; no object at all.
 
     Example:
 
@@ -41,8 +41,10 @@ def split_problems(parts):
 
 
 def _without_objects(parts):
-    counts = [len(part.pictures) for part in parts.values()]
-    if sum(counts) and not max(map(most_objects, parts.values())):
+    broken = any(p.broken for part in parts.values() for p in part.problems)
+    usable = any(part.pictures for part in parts.values())
+    # Where all are broken, that is what is to be said.
+    if not max(map(most_objects, parts.values())) and (usable or not broken):
         yield Problem(WHOLE, "no picture has an object", True)
 
 
@@ -52,28 +54,36 @@ def _like_classes(class_names):
     for name in class_names:
         # Full-width letters are the same as others in this form.
         form = unicodedata.normalize("NFKC", name).casefold()
-        form = "".join(form.split()).strip(QUOTES)
+        # Of category Cf are soft hyphens and the like, which nobody sees.
+        seen = [one for one in form if unicodedata.category(one) != "Cf"]
+        form = "".join("".join(seen).split()).strip(QUOTES)
         alike[form].append(repr(name))
     for names in alike.values():
         if len(names) > 1:
             what = (
                 f"the classes {', '.join(names)} differ in case, white space, "
-                "width or quotes alone: are they one?"
+                "width, quotes or what cannot be seen alone: are they one?"
             )
             yield Problem(WHOLE, what, False)
 
 
 def _unused_classes(parts):
     used = {
-        label
-        for part in parts.values()
-        for picture in part.pictures
-        for label in picture.labels
+        split: {label for picture in part.pictures for label in picture.labels}
+        for split, part in parts.items()
     }
+    every = set().union(*used.values())
     names = parts["train"].class_names
-    unused = [name for name in names if name not in used]
-    if used and unused:
+    unused = [name for name in names if name not in every]
+    if every and unused:
         what = f"no object that can be used has a class of {listed(unused)}"
+        yield Problem(WHOLE, what, False)
+    unlearnt = [name for name in names if name in every - used["train"]]
+    if used["train"] and unlearnt:
+        what = (
+            f"no picture for training has an object of {listed(unlearnt)}, "
+            "others have: no model learns to read that"
+        )
         yield Problem(WHOLE, what, False)
 
 

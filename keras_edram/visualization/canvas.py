@@ -12,6 +12,8 @@ ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 NO_LETTERS = {"Last Resort High-Efficiency"}
 PLAIN = ("normal", 400, "normal")  # style, weight and width of a font
 WINDOW_COLOUR = "#d62728"  # red, as the windows of the paper's Fig. 4
+# The formats that Pillow writes, to which Matplotlib hands on no metadata.
+BY_PILLOW = {"jpg", "jpeg", "webp", "tif", "tiff"}
 
 
 def new_figure(figsize):
@@ -118,8 +120,21 @@ def save(figure, path):
         # By way of memory: on a full disk Pillow would cut a JPEG short and
         # say nothing.
         buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=110, format=path.suffix[1:].lower())
+        kind = path.suffix[1:].lower()
+        figure.savefig(buffer, dpi=110, format=kind, **_mark(kind))
         partial.write_bytes(buffer.getvalue())
+
+
+def _mark(kind):
+    """Arguments that say in a figure of that kind who drew it."""
+    if kind not in BY_PILLOW:
+        key = "Software" if kind == "png" else "Creator"
+        return {"metadata": {key: files.DRAWN_BY}}
+    from PIL import ExifTags, Image
+
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = files.DRAWN_BY
+    return {"pil_kwargs": {"exif": exif}}
 
 
 def to_picture(figure):

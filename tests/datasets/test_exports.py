@@ -377,3 +377,103 @@ def test_the_folder_of_an_archive_is_looked_into(tmp_path):
     write_coco(inner / "c.json", "a.png", "b.png")
     (tmp_path / "__MACOSX").mkdir()
     assert sum(counts(tmp_path).values()) == 2
+
+
+def change(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_an_id_of_coco_is_of_one_category(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    path = tmp_path / "c.json"
+    write_coco(path, "a.png", categories=("cat", "dog"))
+    change(path, lambda c: c["categories"][1].update(id=0))
+    with pytest.raises(ValueError, match="'cat' and 'dog' of the id 0"):
+        read_annotations(tmp_path)
+    change(path, lambda c: c["categories"][1].update(name="cat "))
+    assert read_annotations(tmp_path).class_names == ("cat",)
+    change(path, lambda c: c.update(categories=[{"id": 0, "name": None}]))
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.broken and problem.what.endswith("without a name, 0")
+
+
+@pytest.mark.parametrize("mark", [1, True, 1.0, "1", "True", "true"])
+def test_a_crowd_is_left_out_however_it_is_marked(mark, tmp_path):
+    write_pictures(tmp_path, "a.png")
+    write_coco(tmp_path / "c.json", "a.png")
+    change(
+        tmp_path / "c.json", lambda c: c["annotations"][0].update(iscrowd=mark)
+    )
+    assert read_annotations(tmp_path).pictures[0].labels == ()
+
+
+def test_a_name_that_no_file_can_have_is_that_of_one_picture(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    write_coco(tmp_path / "c.json", "a.png", "b\0.png", "x" * 300)
+    annotations = read_annotations(tmp_path)
+    assert names(annotations) == ["a.png"]
+    broken = [p.file for p in annotations.problems if p.broken]
+    assert broken == ["b\\x00.png", "x" * 300]
+
+
+def test_two_lists_of_yolo_that_differ_are_refused(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "a.txt").write_text("0 .5 .5 .2 .2")
+    (tmp_path / "data.yaml").write_text("names: [dog, cat]")
+    (tmp_path / "classes.txt").write_text("dog\ncat\n\n")
+    assert read_annotations(tmp_path).class_names == ("dog", "cat")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(ValueError, match=r"dog, cat in .*, but cat, dog in "):
+        read_annotations(tmp_path)
+
+
+def test_a_number_with_an_underscore_is_none(tmp_path):
+    write_pictures(tmp_path, "a.png")
+    (tmp_path / "a.csv").write_text(f"{HEADER}\na.png,x,1_5,2,29,9")
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.broken and "no box of 4 numbers" in problem.what
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("data.yaml", "path: /home/me/set\ntrain: images/one\nval: images/two"),
+        ("data.yaml", "train: ../images/one\nval: [../images/two]"),
+        ("mine.yaml", "path: .\ntrain: images\\one\nval: holdout.txt"),
+        ("data.yaml", "train: lists/train.txt\nval: lists/val.txt"),
+        ("data.yaml", "nc: 1"),  # with train.txt and val.txt
+    ],
+)
+def test_splits_of_yolo_are_where_its_lists_say(file, text, tmp_path):
+    for i in range(6):
+        place = f"{'one' if i < 4 else 'two'}/{i}"
+        write_pictures(tmp_path, f"images/{place}.png")
+        path = tmp_path / f"labels/{place}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("0 .5 .5 .2 .2")
+    (tmp_path / file).write_text(f"names: [cat]\n{text}\n")
+    val = "./images/two/4.png\nC:\\me\\images\\two\\5.png\n"
+    (tmp_path / "holdout.txt").write_text(val)
+    where = tmp_path
+    if "lists" in text:
+        where = tmp_path / "lists"
+        where.mkdir()
+    (where / "val.txt").write_text(val)
+    lines = [f"/data/images/one/{i}.png" for i in range(4)]
+    (where / "train.txt").write_text("\n".join(lines))
+    parts = read_splits(tmp_path)
+    assert set(names(parts["validation"])) == {"4.png", "5.png"}
+    learnt = names(parts["train"]) + names(parts["test"])
+    assert sorted(learnt) == [f"{i}.png" for i in range(4)]
+
+
+def test_lists_of_yolo_that_name_the_same_pictures_are_no_splits(tmp_path):
+    write_pictures(tmp_path, *(f"images/{i}.png" for i in range(6)))
+    (tmp_path / "labels").mkdir()
+    for i in range(6):
+        (tmp_path / f"labels/{i}.txt").write_text("0 .5 .5 .2 .2")
+    text = "names: [cat]\ntrain: images\nval: images\n"
+    (tmp_path / "data.yaml").write_text(text)
+    assert sum(counts(tmp_path).values()) == 6

@@ -53,7 +53,8 @@ def test_the_same_picture_in_two_splits_is_noted_whatever_its_name(tmp_path):
 
 def test_classes_that_people_read_as_one_are_noted(tmp_path):
     labels = ("dog", "Dog", "d og", "１2", "12", "12'")
-    write(tmp_path, train=[("a.png", 1, *labels)])
+    others = {split: [("a.png", split, "dog")] for split in ("valid", "test")}
+    write(tmp_path, train=[("a.png", 1, *labels)], **others)
     found = problems(tmp_path)
     assert [file for file, *_ in found] == [".", "."]
     assert """classes '12', '１2', "12'" differ in case, white""" in found[0][1]
@@ -88,3 +89,27 @@ def test_without_any_object_nothing_is_trained(tmp_path):
     with pytest.raises(ValueError, match="an object. Received: 1 pictures"):
         folder(tmp_path, "train", image_size=9)
     assert folder(tmp_path, "test", image_size=9).num_targets == 1
+
+
+def test_letters_that_nobody_sees_make_no_other_class_unnoticed(tmp_path):
+    labels = ("x", "dog", "d\u00adog", "do\u200dg", "\u202edog")
+    write(tmp_path, train=[("a.png", 1, *labels)])
+    ((_, what, broken),) = problems(tmp_path)
+    assert not broken and "what cannot be seen alone: are they one?" in what
+
+
+def test_a_class_that_only_others_than_training_have_is_noted(tmp_path):
+    train = [("a.png", 1, "x", "x")]
+    write(tmp_path, train=train, test=[("a.png", 5, "x", "dgo")])
+    what = "no picture for training has an object of dgo, others have: no "
+    assert problems(tmp_path) == [
+        (".", f"{what}model learns to read that", False)
+    ]
+    with pytest.warns(UserWarning, match="an object of dgo"):
+        folder(tmp_path, "train", image_size=9)
+
+
+def test_a_table_without_a_line_is_no_data(tmp_path):
+    picture(tmp_path / "a.png", np.zeros((9, 9, 3), "uint8"))
+    (tmp_path / "boxes.csv").write_text(HEADER)
+    assert (".", "no picture has an object", True) in problems(tmp_path)

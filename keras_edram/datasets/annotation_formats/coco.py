@@ -25,7 +25,7 @@ from keras_edram.datasets.annotation_formats.lookup import Pictures
 COCO_LISTS = ("images", "annotations", "categories")
 # Marks of what is no single object, and what they then are.
 LEFT_OUT = ("iscrowd", "ignore")
-MARKED = (1, "1", "true")
+MARKED = ("1", "1.0", "true")
 CROWD = "marked as a crowd or to be ignored: left out"
 # What names of files say of their split, as instances_val2017.json.
 SPLIT_IN_NAME = re.compile(
@@ -87,10 +87,7 @@ def read_file(path, directory):
     """
     file = relative_name(path, directory)
     images, annotations, categories = _lists(path)
-    names = {
-        _key(category.get("id")): clean_label(str(category.get("name", "")))
-        for category in categories
-    }
+    names = _category_names(path, categories)
     by_id, problems = _entries(_pictures(path, directory), images)
     used = set()
     for number, annotation in enumerate(annotations, start=1):
@@ -99,7 +96,8 @@ def read_file(path, directory):
         if key not in by_id:
             problems.append(f"{where} is of image {key}, which is not listed")
             continue
-        if any(annotation.get(mark) in MARKED for mark in LEFT_OUT):
+        marks = [str(annotation.get(mark)).lower() for mark in LEFT_OUT]
+        if any(mark in MARKED for mark in marks):
             what = f"{where} of {file} is no single object, but {CROWD}"
             by_id[key].notes.append((what, f"objects {CROWD}"))
             continue
@@ -116,6 +114,20 @@ def read_file(path, directory):
     problems = [Problem(file, what, True) for what in problems]
     class_names = [names[key] for key in sorted_names(used) if names.get(key)]
     return Source(entries, class_names, problems)
+
+
+def _category_names(path, categories):
+    """The names of the categories by their ids, empty where there is none."""
+    names = {}
+    for category in categories:
+        key, name = _key(category.get("id")), category.get("name")
+        name = "" if name is None else clean_label(str(name))
+        if names.setdefault(key, name) != name:
+            raise ValueError(
+                f"{path} must have one category of each id. Received: "
+                f"{names[key]!r} and {name!r} of the id {key}"
+            )
+    return names
 
 
 def _pictures(path, directory):

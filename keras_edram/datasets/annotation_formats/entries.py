@@ -252,7 +252,8 @@ def read_text(path):
 def finite(values, count):
     """`count` floats, or `None` if the values are something else."""
     try:
-        numbers = [float(value) for value in values]
+        # Python reads 1_5 as 15, which nobody means.
+        numbers = [float(str(value).replace("_", "x")) for value in values]
     except (TypeError, ValueError, OverflowError):
         return None
     if len(numbers) != count or not all(map(math.isfinite, numbers)):

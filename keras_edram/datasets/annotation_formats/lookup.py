@@ -48,7 +48,7 @@ class Pictures:
 
     def new_entry(self, name):
         """An entry of a name, with what is odd about it."""
-        name = name.replace("\\", "/")
+        name = name.replace("\\", "/").replace("\0", "\\x00")  # in no path
         for folder in self._folders:
             if _is_file(folder / name):
                 return new_entry(folder / name)

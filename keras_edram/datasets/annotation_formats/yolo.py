@@ -1,6 +1,9 @@
 """Annotations as YOLO text files, one a picture."""
 
+import re
+
 from keras_edram.datasets.annotation_formats.entries import (
+    PICTURE_SUFFIXES,
     SPLIT_FOLDERS,
     Format,
     Source,
@@ -8,9 +11,12 @@ from keras_edram.datasets.annotation_formats.entries import (
     clean_label,
     find_files,
     finite,
+    listed,
     new_entry,
     read_text,
+    relative_name,
 )
+from keras_edram.datasets.annotation_formats.lookup import Pictures
 from keras_edram.datasets.annotation_formats.paired_files import (
     note_same_stem,
     pair,
@@ -21,9 +27,59 @@ from keras_edram.datasets.annotation_formats.paired_files import (
 # Where the names of the classes are: one a line, or as `names`.
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
+NAMES_KEY = re.compile(rb"^names\s*:", re.MULTILINE)
 NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
 # Fractions are rounded: what is so little beyond 0 to 1 is still one.
 ROUNDING = 1e-3
+
+
+def image_sets(directory):
+    """The files of pictures that data.yaml or lists give to splits, if any.
+
+    The one says for each split where its pictures are, a folder or a list; the
+    others are called after the splits, as `train.txt`, a picture a line.
+    """
+    content = {}
+    for path in _yamls(directory):
+        content = {**_yaml(path), **content}
+    root, pictures = content.get("path"), Pictures(directory)
+    root = directory / root if isinstance(root, str) else directory
+    found = {}
+    for split, names in SPLIT_FOLDERS.items():
+        for name in names:
+            places = content.get(name) or f"{name}.txt"
+            for place in [places] if isinstance(places, str) else places:
+                listed = _pictures_at(str(place), root, pictures)
+                found.setdefault(split, set()).update(listed)
+    found = {split: listed for split, listed in found.items() if listed}
+    number = len(set().union(*found.values()))
+    is_apart = sum(map(len, found.values())) == number  # some name one twice
+    return found if len(found) > 1 and "train" in found and is_apart else {}
+
+
+def _pictures_at(place, root, pictures):
+    """The names of pictures in a folder or a list, from the folder on."""
+    directory, place = pictures.directory, place.replace("\\", "/")
+    # Exports name places from another folder on, or on another machine.
+    paths = [base / place for base in (root, directory)]
+    path = next(
+        (path for path in paths if path.exists()),
+        directory / place.lstrip("./"),
+    )
+    if path.is_dir():
+        found = find_files(path, PICTURE_SUFFIXES)
+    elif path.is_file() and path.suffix == ".txt":
+        lines = map(str.strip, read_text(path).split("\n"))
+        found = [pictures.new_entry(line).path for line in lines if line]
+    else:
+        found = []
+    inside = directory.resolve()
+    found = [path.resolve() for path in found if path.is_file()]
+    return {
+        relative_name(path, inside)
+        for path in found
+        if path.is_relative_to(inside)
+    }
 
 
 def _folders(directory):
@@ -112,28 +168,54 @@ def _names(directory):
     folders = [directory, directory / "labels"]
     if directory.resolve().name.lower() in sum(SPLIT_FOLDERS.values(), ()):
         folders.append(directory / "..")  # all splits may have one list
+    found = {}
     for folder in folders:
-        yamls = find_files(folder, YAML_SUFFIXES, deep=False)
-        for path in sorted(yamls, key=lambda path: path.stem != "data"):
-            if path.stem == "data" or b"names:" in path.read_bytes():
-                return _yaml_names(path)
-        for name in NAME_LISTS:
-            if (folder / name).is_file():
-                lines = map(clean_label, read_text(folder / name).split("\n"))
-                return dict(enumerate(lines))
-    raise ValueError(
-        f"{directory} must have the names of the classes, as `names: [...]` in "
-        "data.yaml or one a line in classes.txt. Received: neither file"
-    )
+        for path in _yamls(folder):
+            found[path] = _yaml_names(path)
+        for path in [folder / name for name in NAME_LISTS]:
+            if path.is_file():
+                lines = map(clean_label, read_text(path).split("\n"))
+                found[path] = dict(enumerate(lines))
+    if not found:
+        raise ValueError(
+            f"{directory} must have the names of the classes, as `names: [...]`"
+            " in data.yaml or one a line in classes.txt. Received: neither file"
+        )
+    lists = {
+        path: {index: name for index, name in names.items() if name}
+        for path, names in found.items()
+    }
+    first = next(iter(lists))
+    for path in lists:
+        if lists[path] != lists[first]:
+            raise ValueError(
+                f"{directory} must have one list of the names of the classes. "
+                f"Received: {listed(lists[first].values())} in {first}, but "
+                f"{listed(lists[path].values())} in {path}"
+            )
+    return found[first]
+
+
+def _yamls(folder):
+    """The files that have names of classes, data.yaml first."""
+    yamls = find_files(folder, YAML_SUFFIXES, deep=False)
+    return [
+        path
+        for path in sorted(yamls, key=lambda path: path.stem != "data")
+        if path.stem == "data" or NAMES_KEY.search(path.read_bytes())
+    ]
+
+
+def _yaml(path):
+    import yaml
+
+    # The base loader leaves names like `no` and `01` as they are.
+    return yaml.load(read_text(path), Loader=yaml.BaseLoader)
 
 
 def _yaml_names(path):
-    import yaml
-
     try:
-        # The base loader leaves names like `no` and `01` as they are.
-        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
-        names = content["names"]
+        names = _yaml(path)["names"]
         if isinstance(names, list):
             names = dict(enumerate(names))
         indices = sorted(names, key=int)
@@ -141,7 +223,7 @@ def _yaml_names(path):
     except Exception as error:  # whatever is missing or of another kind
         raise ValueError(
             f"{path} must have the names of the classes as `names`, a list or "
-            f"a mapping from their numbers, but has not: {error!r}"
+            f"a mapping from their numbers, but has not: {error}"
         ) from error
 
 
