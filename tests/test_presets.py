@@ -72,6 +72,8 @@ def house_number_folder(tmp_path_factory):
     return folder
 
 
+# On slanted numbers line by line is not the order that is annotated.
+@pytest.mark.filterwarnings("ignore:pictures whose objects are listed")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_reaches_its_figures_on_held_out_images(name, request):
