@@ -701,7 +701,7 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
     figures = json.loads(capsys.readouterr().out)
     assert figures["images"] == 3 and figures["crops"] == 2
     assert coverage.stat().st_size > 5_000
-    error = error_of(capsys, *arguments, *crops, "--plot", coverage)
+    error = error_of(capsys, *arguments, *crops, "--plot", sheet)
     assert "--plot needs one model" in error
 
     (data / "train/0.png").write_bytes(b"no picture")
