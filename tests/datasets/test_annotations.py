@@ -473,9 +473,9 @@ CASES = {
         [("a.png", "has 30x20 pixels, annotated are 29x20", False)],
     ),
     "labels that cannot be seen": (
-        table("a.png,x\x00y,2,2,9,9", "a.png,x\u200b,2,9,9,19"),
+        table("a.png,x\x01y,2,2,9,9", "a.png,x\u200b,2,9,9,19"),
         [
-            ("a.png", r"line 3 .* cannot be seen, 'x\\x00y'", True),
+            ("a.png", r"line 3 .* cannot be seen, 'x\\x01y'", True),
             ("a.png", r"line 4 .* cannot be seen, 'x\\x200b'", True),
         ],
     ),
