@@ -18,6 +18,8 @@ MAX_SEGMENTS = 2000
 # Of red, green and blue, in 1 / 65536: as Pillow has them.
 LUMA = (19595.0, 38470.0, 7471.0)
 GREY_PALETTE = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
+# The fourth byte does not count; Pillow up to 11 repeats the grey there.
+OLD_GREY_PALETTE = bytes(value for value in range(256) for _ in range(4))
 ORIENTATION = 0x112  # the tag of EXIF
 SHORT, LONG = 3, 4  # types of EXIF, of 2 and of 4 bytes
 
@@ -186,7 +188,9 @@ def _gif(file):
 
 def _bmp(file):
     depth = _number(file, 28, 2, False)
-    is_grey = (_number(file, 14) == 40) & _has(file, 54, GREY_PALETTE)
+    is_grey = (_number(file, 14) == 40) & (
+        _has(file, 54, GREY_PALETTE) | _has(file, 54, OLD_GREY_PALETTE)
+    )
     is_known = (_number(file, 30, 4) == 0) & (
         (depth == 24) | ((depth == 8) & is_grey)
     )
