@@ -12,6 +12,20 @@ FILES = picture_files.files()
 OTHER_FILES = picture_files.other_files()
 
 
+def knows_webp():
+    """Whether TensorFlow reads WebP, as it does not up to 2.19."""
+    try:
+        tf.io.decode_image(FILES["photo.webp"])
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
+
+
+if not knows_webp():  # those are refused
+    WEBP = {name for name in FILES if name.endswith(".webp")}
+    OTHER_FILES |= {name: FILES.pop(name) for name in WEBP}
+
+
 @pytest.fixture(scope="module")
 def decode():
     """Decodes contents in the size and the colours of a model."""
@@ -50,7 +64,7 @@ def test_what_would_look_otherwise_is_refused(decode):
     for name, content in OTHER_FILES.items():
         with pytest.raises(tf.errors.InvalidArgumentError) as error:
             decode(content, (24, 18, 3))
-        words = ("A GIF", "A BMP", "A WebP", "CMYK")
+        words = ("A GIF", "A BMP", "A WebP", "CMYK", "Unknown image")
         assert any(word in error.value.message for word in words), name
 
 
