@@ -99,7 +99,7 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
     lengths = range(num_targets + 1) if terminal else [num_targets]
     for length in lengths:
         # Not the sum of a slice that may be empty: TFLite files that TensorFlow
-        # up to 2.20 makes of that give wrong numbers.
+        # 2.18 and 2.19 make of that give wrong numbers.
         end = absent[:, 0]
         terms = forward[:, :length, :objects]
         if length < num_targets:
