@@ -73,6 +73,7 @@ class Checkers:
         self.threads = concurrent.futures.ThreadPoolExecutor(PROCESSES)
         self._of_thread = threading.local()
         self._started = []
+        self._lock = threading.Lock()  # of the processes that are started
         self._closed = False
 
     def check(self, body):
@@ -119,7 +120,8 @@ class Checkers:
 
     def close(self):
         """Ends the processes, whatever they are doing."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self.threads.shutdown(wait=False, cancel_futures=True)
         for process in self._started:
             _end(process)
@@ -155,12 +157,11 @@ class Checkers:
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl+C is for the server alone
         )
-        self._started = [
-            other for other in self._started if other.poll() is None
-        ]
-        self._started.append(process)
-        if self._closed:
-            process.kill()
+        with self._lock:
+            running = [other for other in self._started if other.poll() is None]
+            self._started = [*running, process]
+            if self._closed:
+                process.kill()
         return process
 
 

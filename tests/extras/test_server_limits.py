@@ -400,6 +400,7 @@ def test_a_process_that_broke_down_is_replaced(reader, port):
     assert answered(port)
     for process in reader.checkers._started:
         process.kill()
+        process.wait()
     assert answered(port)
 
 
