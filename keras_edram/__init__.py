@@ -1,8 +1,8 @@
 """Models that look at an image in a few glimpses and read what they find."""
 
-import pathlib
-import sys
+import importlib
 
+from keras_edram import registration
 from keras_edram._version import __version__
 
 __all__ = [
@@ -16,11 +16,17 @@ __all__ = [
     "models",
 ]
 
-# Imported at once, so that Keras knows the classes when it loads a model. Only
-# the command does without: it answers `--help` before TensorFlow is loaded.
-_is_command = "keras_edram.cli" in sys.orig_argv or [
-    pathlib.PurePath(name).stem for name in sys.argv[:1]
-] == ["keras-edram"]
-if not _is_command:
-    from keras_edram import layers, losses, metrics, models
-    from keras_edram.models import EDRAM, RAM, Ensemble
+
+registration.register()
+
+
+def __getattr__(name):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name[0].islower():
+        return importlib.import_module(f"{__name__}.{name}")
+    return getattr(importlib.import_module(f"{__name__}.models"), name)
+
+
+def __dir__():
+    return __all__

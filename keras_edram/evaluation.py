@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics
-from keras_edram.datasets.annotation_formats.entries import listed
-from keras_edram.datasets.reading_order import NO_LABEL, end_sequences
+from keras_edram.datasets.annotated.formats.entries import listed
+from keras_edram.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
 CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)

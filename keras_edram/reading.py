@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_edram import anytime, decoding
-from keras_edram.datasets.pictures import read_picture
+from keras_edram.pictures import read_picture
 
 BATCH_SIZE = 32
 # Numbers in the images of a batch: large images come fewer at once.

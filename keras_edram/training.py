@@ -36,7 +36,7 @@ import keras
 
 from keras_edram import evaluation, files
 from keras_edram.checks import check_integer
-from keras_edram.datasets.annotation_formats.entries import listed
+from keras_edram.datasets.annotated.formats.entries import listed
 from keras_edram.datasets.random_sequence import SPLITS
 
 _OTHER_DATA = (
@@ -87,7 +87,7 @@ class Recipe:
             are in a folder of the user's.
         not_run: What tables say while there are no results.
         weights: The trained model that `model` begins with, for `run.json`,
-            see `keras_edram.presets.with_weights`; by default none.
+            see `keras_edram.presets.opening.with_weights`; by default none.
     """
 
     summary: str

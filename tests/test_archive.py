@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_edram import cli, presets
+from keras_edram import cli
 from keras_edram.models import Baseline
+from keras_edram.presets import opening
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def members(tmp_path_factory):
     """The files in the archive of a model that can be opened."""
     path = tmp_path_factory.mktemp("archive") / "model.keras"
     Baseline((8, 8, 1), units=3).save(path)
-    assert presets.open_model(path).image_shape == (8, 8, 1)
+    assert opening.open_model(path).image_shape == (8, 8, 1)
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -143,11 +144,11 @@ def test_a_file_that_is_no_model_says_what_it_is(
 def test_a_model_is_opened_that_was_packed_again(members, tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(archived(members, zipfile.ZIP_DEFLATED))
-    model = presets.open_model(path)
+    model = opening.open_model(path)
     assert np.isfinite(model.predict(np.zeros((1, 8, 8, 1)))["labels"]).all()
     path = path.rename(tmp_path / "model.zip")
     with pytest.raises(ValueError, match="does not end in .keras"):
-        presets.open_model(path)
+        opening.open_model(path)
 
 
 @pytest.mark.parametrize(
@@ -164,12 +165,12 @@ def test_a_folder_that_is_no_model_says_what_it_is(file, words, tmp_path):
     path.parent.mkdir(exist_ok=True)
     path.write_text("{}")
     with pytest.raises(ValueError, match=words):
-        presets.open_model(tmp_path)
+        opening.open_model(tmp_path)
 
 
 def test_a_run_that_is_none_of_ours_is_refused(tmp_path):
     for content in ("[1]", '{"name": "my run"}', "{"):
         (tmp_path / "run.json").write_text(content)
         with pytest.raises(ValueError, match="run.json must be"):
-            presets.run_of(tmp_path)
-    assert presets.run_of(tmp_path / "none") is None
+            opening.run_of(tmp_path)
+    assert opening.run_of(tmp_path / "none") is None

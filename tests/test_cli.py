@@ -26,6 +26,7 @@ from keras_edram import (
 from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM
+from keras_edram.presets import opening
 
 PRESET = "edram_small_cluttered_mnist"
 
@@ -282,7 +283,7 @@ def test_predict_says_names_or_that_it_does_not_know(
 def stand_in(monkeypatch):
     """A model, and pictures that are nothing but their numbers, 0.png on."""
     model = stand_in_reader.Model()
-    monkeypatch.setattr(presets, "open_model", lambda where: model)
+    monkeypatch.setattr(opening, "open_model", lambda where: model)
 
     def read(file, image_shape):
         number = int(file.stem)

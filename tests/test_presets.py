@@ -1,7 +1,6 @@
 import json
 import pathlib
 
-import house_numbers
 import numpy as np
 import pytest
 
@@ -14,7 +13,8 @@ from keras_edram import (
     presets,
     recipes,
 )
-from keras_edram.datasets import cluttered_mnist
+from keras_edram.datasets import cluttered_mnist, house_numbers
+from keras_edram.presets import opening
 
 NAME = "edram_small_cluttered_mnist"
 SVHN = pathlib.Path(__file__).parents[2] / "shared" / "data" / "svhn"
@@ -150,12 +150,12 @@ def test_an_unknown_preset_is_refused():
 
 
 def test_a_model_is_opened_by_preset_file_or_run_folder(tmp_path):
-    model = presets.open_model(NAME)
+    model = opening.open_model(NAME)
     model.save(tmp_path / "model.keras")
     for where in (tmp_path, str(tmp_path / "model.keras")):
         for one, other in zip(
             model.get_weights(),
-            presets.open_model(where).get_weights(),
+            opening.open_model(where).get_weights(),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
@@ -163,13 +163,13 @@ def test_a_model_is_opened_by_preset_file_or_run_folder(tmp_path):
 
 def test_what_is_no_model_is_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match="Received: 'none'"):
-        presets.open_model("none")
+        opening.open_model("none")
     with pytest.raises(ValueError, match="must be a preset"):
-        presets.open_model(tmp_path)  # a run that is not finished
+        opening.open_model(tmp_path)  # a run that is not finished
     broken = tmp_path / "broken.keras"
     broken.write_bytes(b"no zip file")
     with pytest.raises(ValueError, match="broken.keras"):
-        presets.open_model(broken)
+        opening.open_model(broken)
 
 
 def test_a_saved_preset_is_the_model(tmp_path, monkeypatch):

@@ -11,11 +11,12 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, presets, training
+from keras_edram import files, training
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.models import Baseline
+from keras_edram.presets import opening
 
 
 def weights(path):
@@ -219,7 +220,7 @@ def test_a_run_can_be_compiled_and_computed_in_less(tmp_path):
 def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
     trained, _ = finished
     # At a rate of 0 what it begins with is what it ends with.
-    recipe = presets.with_weights(
+    recipe = opening.with_weights(
         quick_recipe(epochs=2, learning_rate=0.0), trained
     )
     with pytest.raises(Killed):
@@ -234,7 +235,7 @@ def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
 
 def test_weights_that_do_not_fit_leave_no_run_behind(tmp_path):
     tiny.ram().save(tmp_path / "ram.keras")
-    recipe = presets.with_weights(quick_recipe(), tmp_path / "ram.keras")
+    recipe = opening.with_weights(quick_recipe(), tmp_path / "ram.keras")
     with pytest.raises(ValueError, match="same class, Baseline"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()

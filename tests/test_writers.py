@@ -21,6 +21,7 @@ from keras_edram import (
 )
 from keras_edram.datasets import read_folder
 from keras_edram.models import Baseline
+from keras_edram.presets import opening
 from keras_edram.serving import comparison, report, signatures, tflite
 
 PRESET = "edram_small_cluttered_mnist"
@@ -293,7 +294,7 @@ def test_quickstart_goes_on_and_replaces_its_own_exports(
     model, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(training, "train", lambda *_, **__: {})
-    monkeypatch.setattr(presets, "open_model", lambda _: model)
+    monkeypatch.setattr(opening, "open_model", lambda _: model)
     monkeypatch.setattr(cli.commands, "_draw_run", lambda *_: None)
     monkeypatch.setattr(cli.commands.printing, "figures_table", lambda _: "")
     for _ in range(2):

@@ -23,14 +23,15 @@ def _settings(options):
 
 def train(options):
     """Trains a recipe into a run folder; started again, it goes on."""
-    from keras_edram import presets, recipes, training
+    from keras_edram import recipes, training
+    from keras_edram.presets import opening
 
     settings = _settings(options)
     if options.epochs is not None:
         settings["epochs"] = options.epochs
     recipe = recipes.load(options.recipe).with_settings(settings)
     if options.weights is not None:
-        recipe = presets.with_weights(recipe, options.weights)
+        recipe = opening.with_weights(recipe, options.weights)
     results = training.train(
         recipe,
         options.out,
@@ -50,7 +51,8 @@ def quickstart(options):
 
     It takes a few minutes, and no network: the digits ship with the package.
     """
-    from keras_edram import presets, recipes, serving, training
+    from keras_edram import recipes, serving, training
+    from keras_edram.presets import opening
 
     out = options.out
     recipe = recipes.load("quickstart").with_settings(_settings(options))
@@ -62,7 +64,7 @@ def quickstart(options):
     results = training.train(recipe, out, name="quickstart")
     _draw_run(out, results)
     print(f"\n{printing.figures_table(results)}\n\nExporting ...", flush=True)
-    model = presets.open_model(out)
+    model = opening.open_model(out)
     # Those of a run that ended before it was through are replaced.
     saved_model = serving.export_saved_model(
         model, out / "saved_model", overwrite=True
@@ -84,16 +86,16 @@ def evaluate(options):
     from keras_edram import (
         evaluation,
         files,
-        presets,
         visualization,
     )
+    from keras_edram.presets import opening
 
     if options.images is not None and options.images < 1:
         raise ValueError(
             f"--images must be at least 1. Received: images={options.images}"
         )
     _check_figures(options.out)
-    model = presets.open_model(options.model)
+    model = opening.open_model(options.model)
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
     recipe, experiment, source = _experiment(options)
@@ -162,9 +164,10 @@ def _check_figures(path):
 
 def _experiment(options):
     """The recipe whose data a model is to read, and where those come from."""
-    from keras_edram import presets, recipes, training
+    from keras_edram import recipes, training
+    from keras_edram.presets import opening
 
-    run = presets.run_of(options.model)
+    run = opening.run_of(options.model)
     recipe, settings = options.recipe, {}
     if recipe is None:
         if run is None:
@@ -202,11 +205,12 @@ def _draw_rollouts(model, number):
 
 def ensemble(options):
     """Joins trained models, of either reading order, into one."""
-    from keras_edram import files, presets
+    from keras_edram import files
     from keras_edram.models import Ensemble
+    from keras_edram.presets import opening
 
     files.check_file(options.out, overwrite=options.overwrite)
-    model = Ensemble([presets.open_model(where) for where in options.models])
+    model = Ensemble([opening.open_model(where) for where in options.models])
     with files.replacing(options.out, overwrite=options.overwrite) as partial:
         model.save(partial)
     print(
@@ -219,7 +223,7 @@ def check_data(options):
     """Lists what is wrong in a folder of pictures, and changes nothing."""
     from keras_edram import visualization
     from keras_edram.datasets import check_pictures, read_folder
-    from keras_edram.datasets.annotation_formats.entries import WHOLE
+    from keras_edram.datasets.annotated.formats.entries import WHOLE
 
     annotations = read_folder(
         options.directory, annotation_format=options.format
@@ -238,7 +242,8 @@ def check_data(options):
 
 def export(options):
     """Writes a model for deployment."""
-    from keras_edram import files, presets, serving
+    from keras_edram import files, serving
+    from keras_edram.presets import opening
 
     for name in ("quantize", "no_steps", "report"):
         if getattr(options, name) and options.format != "tflite":
@@ -251,7 +256,7 @@ def export(options):
             files.with_suffix(options.out, (f".{options.format}",)),
             overwrite=options.overwrite,
         )
-    model = presets.open_model(options.model)
+    model = opening.open_model(options.model)
     if options.format == "saved_model":
         path = serving.export_saved_model(
             model,
@@ -372,11 +377,11 @@ def _draw_run(out, results):
     """History, glimpses and animation of a finished run."""
     from keras_edram import (
         evaluation,
-        presets,
         recipes,
         training,
         visualization,
     )
+    from keras_edram.presets import opening
 
     visualization.plot_history(
         training.read_history(out / "history.csv"), out / "history.png"
@@ -385,7 +390,7 @@ def _draw_run(out, results):
     data = recipes.load(results["recipe"]).data(
         settings, "test", results["source"]
     )
-    model = presets.open_model(out)
+    model = opening.open_model(out)
     images, targets = evaluation.arrays_for(model, data, **DRAWN)
     visualization.plot_glimpses(
         model, images, out / "glimpses.png", labels=targets["labels"]

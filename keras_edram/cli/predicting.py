@@ -17,11 +17,12 @@ def predict(options):
     Its exit status is 1 if some cannot be read, which are listed, and 2 if
     none can.
     """
-    from keras_edram import presets, reading
+    from keras_edram import reading
+    from keras_edram.presets import opening
 
     files = picture_files(options.images)
     _check_plot(options.plot, files)
-    model = presets.open_model(options.model)
+    model = opening.open_model(options.model)
     readings = reading.read_pictures(
         model,
         files,
@@ -99,7 +100,7 @@ def _pictures_in(folder):
     Also what only has the name of a picture, such as a link to nothing: so it
     is not passed over in silence.
     """
-    from keras_edram.datasets.annotation_formats.entries import (
+    from keras_edram.datasets.annotated.formats.entries import (
         PICTURE_SUFFIXES,
     )
 
@@ -137,10 +138,11 @@ def _check_plot(plot, files):
 
 def _learnt_light_on_dark(where):
     """Whether a model is known to have learnt from light digits alone."""
-    from keras_edram import presets, recipes
+    from keras_edram import recipes
+    from keras_edram.presets import opening
 
     try:
-        run = presets.run_of(where)
+        run = opening.run_of(where)
         # Those that ship, or the others of MNIST.
         return "bundled" in recipes.load(run["recipe"]).sources
     except (ValueError, KeyError, TypeError):  # nothing is known of it

@@ -129,8 +129,8 @@ def print_run_folder(out):
 
 def annotations_summary(annotations, problems):
     """What a folder has, in numbers."""
-    from keras_edram.datasets.annotation_formats.entries import listed
-    from keras_edram.datasets.annotation_formats.yolo import NO_LABEL_FILE
+    from keras_edram.datasets.annotated.formats.entries import listed
+    from keras_edram.datasets.annotated.formats.yolo import NO_LABEL_FILE
 
     pictures = annotations.pictures
     objects = [len(picture.labels) for picture in pictures]

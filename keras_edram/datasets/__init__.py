@@ -1,13 +1,18 @@
 """Data: `tf.data` or NumPy, as `(images, {"labels", "transforms"})`."""
 
-from keras_edram.datasets.annotated_pictures import AnnotatedPictures
-from keras_edram.datasets.annotation_formats.entries import Problem
-from keras_edram.datasets.annotations import (
+from keras_edram.datasets.annotated.annotated_pictures import AnnotatedPictures
+from keras_edram.datasets.annotated.annotations import (
     AnnotatedPicture,
     Annotations,
     check_pictures,
     read_annotations,
 )
+from keras_edram.datasets.annotated.folder import (
+    folder,
+    read_folder,
+    read_splits,
+)
+from keras_edram.datasets.annotated.formats.entries import Problem
 from keras_edram.datasets.augmented_images import AugmentedImages
 from keras_edram.datasets.cifar10 import CIFAR10_CLASSES, cifar10
 from keras_edram.datasets.cluttered_mnist import (
@@ -15,11 +20,10 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
-from keras_edram.datasets.folder import folder, read_folder, read_splits
-from keras_edram.datasets.pictures import read_picture
 from keras_edram.datasets.random_sequence import RandomSequence
-from keras_edram.datasets.reading_order import end_sequences, lines_order
 from keras_edram.datasets.svhn import svhn
+from keras_edram.pictures import read_picture
+from keras_edram.reading_order import end_sequences, lines_order
 
 __all__ = [
     "CIFAR10_CLASSES",

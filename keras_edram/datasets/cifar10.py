@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_edram.datasets.augmented_images import AugmentedImages
-from keras_edram.datasets.digits import part_of_split, read_tfds
 from keras_edram.datasets.random_sequence import split_seed
+from keras_edram.datasets.tfds import part_of_split, read_tfds
 
 CIFAR10_CLASSES = (
     "airplane",

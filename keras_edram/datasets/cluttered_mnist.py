@@ -13,7 +13,7 @@ from keras_edram.datasets.random_sequence import (
     transform_rows,
     windows,
 )
-from keras_edram.datasets.reading_order import (
+from keras_edram.reading_order import (
     check_reading_order,
     end_sequences,
 )

@@ -2,10 +2,10 @@
 
 import pathlib
 
-from keras_edram.datasets.annotated_pictures import AnnotatedPictures
-from keras_edram.datasets.annotations import AnnotatedPicture
+from keras_edram.datasets.annotated.annotated_pictures import AnnotatedPictures
+from keras_edram.datasets.annotated.annotations import AnnotatedPicture
+from keras_edram.datasets.annotated.folder import hash_fraction
 from keras_edram.datasets.digits import DIGIT_NAMES
-from keras_edram.datasets.folder import hash_fraction
 from keras_edram.datasets.random_sequence import split_seed
 
 # Of the pictures in "train" and "extra", the rest is for training: about 4,700

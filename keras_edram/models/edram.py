@@ -42,7 +42,6 @@ from keras_edram.checks import (
     check_integer,
     check_integers,
 )
-from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     image_pyramid,
@@ -51,6 +50,7 @@ from keras_edram.layers.spatial_transformer_attention import (
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.rectified import Rectified
+from keras_edram.reading_order import READING_ORDERS
 
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")

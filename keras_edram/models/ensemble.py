@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_edram import decoding
 from keras_edram.checks import check_integer
-from keras_edram.datasets.reading_order import READING_ORDERS
 from keras_edram.models.base import BaseModel
+from keras_edram.reading_order import READING_ORDERS
 
 # What members must have in common.
 SHARED = (

@@ -7,7 +7,6 @@ its `config.json` names the presets that are its members, and its figures are
 from `keras-edram evaluate`.
 """
 
-import dataclasses
 import json
 import pathlib
 
@@ -15,7 +14,6 @@ import keras
 
 from keras_edram import files, models
 from keras_edram.models import transfer
-from keras_edram.presets import archive
 
 FOLDER = pathlib.Path(__file__).parent
 CONFIG_FILE = "config.json"
@@ -101,119 +99,3 @@ def save(model, folder, *, overwrite=False):
     ):
         config.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
         model.save_weights(weights)
-
-
-def open_model(where):
-    """The model that a user means.
-
-    Args:
-        where: String or path: the name of a preset, a `.keras` file, or a run
-            folder with `model.keras` in it.
-
-    Returns:
-        Keras model, not compiled.
-
-    Raises:
-        ValueError: If it is none of these, or not a model of this package;
-            says what it is.
-
-    Example:
-
-    >>> open_model("edram_small_cluttered_mnist").num_glimpses
-    6
-    """
-    if str(where) in names():
-        return load(str(where))
-    path = pathlib.Path(where)
-    if path.is_dir():
-        path = path / "model.keras"
-    if not path.is_file():
-        raise ValueError(
-            f"The model must be a preset, one of {names()}, a .keras file, or "
-            "a run folder with a finished model.keras. "
-            f"Received: {str(where)!r}{_what_folder(pathlib.Path(where))}"
-        )
-    expected = f"{path} must be a .keras file of a model of this package"
-    if what := archive.what_it_is(path):
-        raise ValueError(f"{expected}. Received: {what}")
-    try:
-        return keras.saving.load_model(path, compile=False)
-    # Whatever a configuration that does not fit makes Keras raise, which
-    # ends with all of that configuration.
-    except Exception as error:
-        message = str(error).split("\n\n")[0]
-        raise ValueError(
-            f"{expected}, but cannot be read: {message}"
-        ) from error
-
-
-def with_weights(recipe, where):
-    """A recipe whose model begins with what a trained one has learnt.
-
-    Args:
-        recipe: `keras_edram.training.Recipe`.
-        where: The trained model, as of `open_model`.
-
-    Returns:
-        `Recipe`; `run.json` will name the weights.
-
-    Raises:
-        ValueError: If there is no such model. If it is of another class or
-            other sizes than the recipe's, its training says so.
-
-    Example:
-
-    >>> recipe = recipes.load("two_digits_edram_small")
-    >>> recipe = with_weights(recipe, "edram_small_cluttered_mnist")
-    """
-    trained = open_model(where)
-
-    def model(settings, data):
-        model = recipe.model(settings, data)
-        transfer.take_weights(model, trained)
-        return model
-
-    return dataclasses.replace(recipe, model=model, weights=str(where))
-
-
-def run_of(where):
-    """How a model that a user means was trained.
-
-    Args:
-        where: As of `open_model`.
-
-    Returns:
-        The dictionary of `recipe`, `settings`, `source` and more that its
-        training wrote, or `None` for a file that came alone.
-
-    Raises:
-        ValueError: If its `run.json` is broken, or none of this package.
-
-    Example:
-
-    >>> run_of("edram_small_cluttered_mnist")["recipe"]
-    'cluttered_mnist_edram_small'
-    """
-    if str(where) in names():
-        return results(str(where))
-    path = pathlib.Path(where) / "run.json"
-    if not path.is_file():
-        return None
-    run = files.read_json(path)
-    if not isinstance(run, dict) or not {"recipe", "settings"} <= set(run):
-        raise ValueError(
-            f"{path} must be what a training of this package wrote. Received: "
-            "a file without `recipe` and `settings`"
-        )
-    return run
-
-
-def _what_folder(folder):
-    """What a folder without `model.keras` is, to end an error with."""
-    if (folder / "run.json").is_file():
-        return ", a run that is not finished"
-    if any(folder.glob("saved_model.pb")) or any(
-        folder.glob("*/saved_model.pb")
-    ):
-        return ", a SavedModel, an export that cannot be opened again"
-    return ""

@@ -9,7 +9,8 @@ Protocol  any folder of annotated pictures that `keras_edram.datasets.folder`
           `max_objects` and `skip_broken` where it cannot know; the model is
           chosen on its validation part. Ours were measured on 4,500
           reconstructed pictures of SVHN, of which 900 are for testing:
-          `python tests/house_numbers.py SVHN_FILES house_numbers`.
+          `python -m keras_edram.datasets.house_numbers SVHN_FILES
+          house_numbers`.
 Command   keras-edram train house_numbers_edram_forward \\
               --source house_numbers --out RUN
 Duration  about an hour on 2 CPU cores each

@@ -34,6 +34,7 @@ from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from starlette.exceptions import HTTPException
 
 from keras_edram import __version__, presets, recipes, serving
+from keras_edram.presets import opening
 from keras_edram.server import answers, requests
 from keras_edram.server.checking import (
     Checkers,
@@ -68,7 +69,8 @@ def serve(
     """Serves a model until the process is interrupted.
 
     Args:
-        where: String or path, the model, see `keras_edram.presets.open_model`.
+        where: String or path, the model, see
+            `keras_edram.presets.opening.open_model`.
         name: String, the model's name in URLs; by default that of the preset,
             or "model".
         host: String, the address to listen at. Defaults to this machine alone.
@@ -99,7 +101,7 @@ def serve(
     # First of all: a port that is taken is found at once.
     with _bound_socket(host, port) as listener:
         reader = Reader(
-            presets.open_model(where), name, learnt_from(where), limits
+            opening.open_model(where), name, learnt_from(where), limits
         )
         with contextlib.closing(reader):
             reader.warm_up()
@@ -362,7 +364,7 @@ def learnt_from(where):
     """What a model learnt from, in words, as far as its run says so.
 
     Args:
-        where: As of `keras_edram.presets.open_model`.
+        where: As of `keras_edram.presets.opening.open_model`.
 
     Returns:
         String, or `None`.
@@ -372,7 +374,7 @@ def learnt_from(where):
     >>> learnt_from("edram_small_cluttered_mnist")
     'EDRAM, a quarter of the widths, on 100x100 cluttered MNIST'
     """
-    run = presets.run_of(where) or {}
+    run = opening.run_of(where) or {}
     name = run.get("recipe")
     return recipes.load(name).summary if name in recipes.names() else None
 

@@ -13,7 +13,6 @@ JSON, and the images.
 import concurrent.futures
 import contextlib
 import json
-import pathlib
 import subprocess
 import sys
 import threading
@@ -28,14 +27,10 @@ ENCODINGS = ("", "identity", "gzip", "x-gzip")
 GZIP = b"\x1f\x8b"
 UTF_8_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# The packages' own modules would load TensorFlow.
 CHILD = """
-import json, sys, types
+import json, sys
 options = json.loads(sys.argv[1])
 sys.path[:] = options["path"]
-for name, folder in options["packages"].items():
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__path__ = [folder]
 from keras_edram.server import checking
 checking.check_all(sys.stdin.buffer, sys.stdout.buffer, options)
 """
@@ -138,13 +133,8 @@ class Checkers:
 
     def options(self):
         """What a process must know, plain values."""
-        package = pathlib.Path(__file__).parents[1]
         return {
             "path": sys.path,
-            "packages": {
-                "keras_edram": str(package),
-                "keras_edram.datasets": str(package / "datasets"),
-            },
             "facts": self.facts,
             "seconds": self.seconds,
         }

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_edram.datasets.pictures import picture_size, read_picture
+from keras_edram.pictures import picture_size, read_picture
 
 MAX_IMAGES = 64  # in a request
 MAX_VALUES = 2**26  # of all images of a request: 256 MiB as float32

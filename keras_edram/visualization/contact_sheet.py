@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.datasets.annotations import decode_with_notes
+from keras_edram.datasets.annotated.annotations import decode_with_notes
 from keras_edram.visualization.canvas import (
     ANSWER_COLOUR,
     draw_windows,

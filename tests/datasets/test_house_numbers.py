@@ -3,11 +3,10 @@
 import csv
 import pathlib
 
-import house_numbers
 import numpy as np
 import pytest
 
-from keras_edram.datasets import read_folder
+from keras_edram.datasets import house_numbers, read_folder
 
 SVHN = pathlib.Path(__file__).parents[3] / "shared" / "data" / "svhn"
 

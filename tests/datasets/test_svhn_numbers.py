@@ -18,7 +18,7 @@ from PIL import Image
 
 from keras_edram import geometry
 from keras_edram.datasets import svhn, svhn_numbers
-from keras_edram.datasets.folder import hash_fraction
+from keras_edram.datasets.annotated.folder import hash_fraction
 from keras_edram.datasets.svhn_numbers import SvhnNumbers, read_digit_struct
 
 svhn_module = sys.modules[svhn.__module__]

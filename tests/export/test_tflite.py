@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_edram import serving
 from keras_edram.datasets import read_picture
-from keras_edram.datasets.pictures import decode_picture
+from keras_edram.pictures import decode_picture
 from keras_edram.serving import report
 
 CLIENT = pathlib.Path(__file__).parents[2] / "export" / "tflite" / "read.py"

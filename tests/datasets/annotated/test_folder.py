@@ -295,11 +295,14 @@ def test_the_examples_run(tmp_path, monkeypatch):
     shared = dict(vars(keras_edram.datasets), np=np, pathlib=pathlib)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     for name in (
-        *("datasets.pictures", "datasets.annotation_formats"),
-        "datasets.annotation_formats.entries",
-        *("datasets.annotations", "datasets.annotated_pictures"),
-        *("datasets.folder", "datasets.split_problems"),
-        "datasets.annotation_formats.unread",
+        *("pictures", "datasets.annotated.formats"),
+        "datasets.annotated.formats.entries",
+        *(
+            "datasets.annotated.annotations",
+            "datasets.annotated.annotated_pictures",
+        ),
+        *("datasets.annotated.folder", "datasets.annotated.split_problems"),
+        "datasets.annotated.formats.unread",
         *("visualization.canvas", "visualization.contact_sheet"),
     ):
         module = importlib.import_module(f"keras_edram.{name}")

@@ -10,7 +10,7 @@ from annotated_folders import CLASSES, PICTURES, WRITERS
 from PIL import Image
 
 from keras_edram.datasets import check_pictures, read_annotations
-from keras_edram.datasets.annotation_formats.entries import sorted_names
+from keras_edram.datasets.annotated.formats.entries import sorted_names
 
 HEADER = "file,label,xmin,ymin,xmax,ymax\n"
 

@@ -2,7 +2,7 @@
 
 import collections
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     PICTURE_SUFFIXES,
     UNREAD,
     UNREAD_SUFFIXES,

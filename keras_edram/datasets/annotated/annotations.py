@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_edram.datasets.annotation_formats import FORMATS, find_format
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats import FORMATS, find_format
+from keras_edram.datasets.annotated.formats.entries import (
     UNREAD,
     UNREAD_SUFFIXES,
     WHOLE,
@@ -15,8 +15,8 @@ from keras_edram.datasets.annotation_formats.entries import (
     relative_name,
     sorted_names,
 )
-from keras_edram.datasets.pictures import decode_picture, picture_size
-from keras_edram.datasets.reading_order import lines_order
+from keras_edram.pictures import decode_picture, picture_size
+from keras_edram.reading_order import lines_order
 
 ORDERS = ("lines", "annotated")
 # Annotators round: what reaches so far beyond a picture, in pixels, is none.
@@ -104,7 +104,7 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
       the labels that occur, sorted.
 
     Names of files that an export took from another machine are looked up by
-    their ends; see `annotation_formats.lookup`.
+    their ends; see `formats.lookup`.
 
     Args:
         directory: Path of the folder.

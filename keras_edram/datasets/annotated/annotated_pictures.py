@@ -9,19 +9,19 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.datasets.annotation_formats.entries import (
-    WHOLE,
-    Problem,
-    relative_name,
-)
-from keras_edram.datasets.annotations import (
+from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
     decode_with_notes,
     why_unreadable,
 )
+from keras_edram.datasets.annotated.formats.entries import (
+    WHOLE,
+    Problem,
+    relative_name,
+)
 from keras_edram.datasets.random_sequence import RandomSequence
-from keras_edram.datasets.reading_order import (
+from keras_edram.reading_order import (
     check_reading_order,
     end_sequences,
 )

@@ -2,7 +2,7 @@
 
 import re
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     PICTURE_SUFFIXES,
     SPLIT_FOLDERS,
     Format,
@@ -16,8 +16,8 @@ from keras_edram.datasets.annotation_formats.entries import (
     read_text,
     relative_name,
 )
-from keras_edram.datasets.annotation_formats.lookup import Pictures
-from keras_edram.datasets.annotation_formats.paired_files import (
+from keras_edram.datasets.annotated.formats.lookup import Pictures
+from keras_edram.datasets.annotated.formats.paired_files import (
     note_same_stem,
     pair,
     paired_folders,

@@ -1,6 +1,6 @@
 """Makes a folder of annotated house numbers, for training and for tests.
 
-    python tests/house_numbers.py ../shared/data/svhn house_numbers
+    python -m keras_edram.datasets.house_numbers SVHN_FILES house_numbers
 
 reads `house_numbers.zip`, `house_numbers.json`, `digits_32x32.npz` and
 `train_digitStruct.csv.gz`, and writes `train`, `validation` and `test`, each

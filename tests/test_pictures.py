@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
 from keras_edram.datasets import read_picture
-from keras_edram.datasets.pictures import (
+from keras_edram.pictures import (
     PictureWarning,
     check_content,
     decode_picture,

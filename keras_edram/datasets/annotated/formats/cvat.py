@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     Format,
     Source,
     add_object,
@@ -16,7 +16,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     relative_name,
     without_entry,
 )
-from keras_edram.datasets.annotation_formats.lookup import Pictures
+from keras_edram.datasets.annotated.formats.lookup import Pictures
 
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 # What has no box, but says something of the picture.

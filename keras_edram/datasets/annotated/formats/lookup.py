@@ -4,7 +4,7 @@ import collections
 import functools
 import os
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     PICTURE_SUFFIXES,
     UNREAD_SUFFIXES,
     find_files,

@@ -4,7 +4,7 @@ Each has a `Format`, which finds them in a folder, and reads them to an `Entry`
 a picture and a list of `Problem`. The pictures are looked at later.
 """
 
-from keras_edram.datasets.annotation_formats import (
+from keras_edram.datasets.annotated.formats import (
     coco,
     csv_table,
     cvat,
@@ -12,7 +12,7 @@ from keras_edram.datasets.annotation_formats import (
     voc,
     yolo,
 )
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     ANNOTATION_SUFFIXES,
     find_files,
     relative_name,

@@ -4,8 +4,8 @@ import collections
 import hashlib
 import unicodedata
 
-from keras_edram.datasets.annotated_pictures import most_objects
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.annotated_pictures import most_objects
+from keras_edram.datasets.annotated.formats.entries import (
     WHOLE,
     Problem,
     listed,

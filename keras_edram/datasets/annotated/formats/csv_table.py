@@ -3,7 +3,7 @@
 import csv
 import io
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     Format,
     Problem,
     Source,
@@ -15,7 +15,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     read_text,
     without_entry,
 )
-from keras_edram.datasets.annotation_formats.lookup import Pictures
+from keras_edram.datasets.annotated.formats.lookup import Pictures
 
 CSV_HEADER = ("file", "label", "xmin", "ymin", "xmax", "ymax")
 SIDES = CSV_HEADER[2:]

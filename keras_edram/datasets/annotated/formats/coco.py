@@ -5,7 +5,7 @@ import os
 import re
 
 from keras_edram import files
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     SPLIT_FOLDERS,
     Format,
     Problem,
@@ -20,7 +20,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     sorted_names,
     without_entry,
 )
-from keras_edram.datasets.annotation_formats.lookup import Pictures
+from keras_edram.datasets.annotated.formats.lookup import Pictures
 
 COCO_LISTS = ("images", "annotations", "categories")
 # Marks of what is no single object, and what they then are.

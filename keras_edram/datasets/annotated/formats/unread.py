@@ -2,7 +2,7 @@
 
 import json
 
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     read_text,
     relative_name,

@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree
 
-from keras_edram.datasets.annotation_formats import cvat
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats import cvat
+from keras_edram.datasets.annotated.formats.entries import (
     SPLIT_FOLDERS,
     Format,
     Source,
@@ -15,7 +15,7 @@ from keras_edram.datasets.annotation_formats.entries import (
     read_text,
     without_entry,
 )
-from keras_edram.datasets.annotation_formats.paired_files import (
+from keras_edram.datasets.annotated.formats.paired_files import (
     note_same_stem,
     pair,
     paired_folders,

@@ -6,11 +6,16 @@ import re
 
 import numpy as np
 
-from keras_edram.datasets.annotated_pictures import (
+from keras_edram.datasets.annotated.annotated_pictures import (
     AnnotatedPictures,
     most_objects,
 )
-from keras_edram.datasets.annotation_formats import (
+from keras_edram.datasets.annotated.annotations import (
+    Annotations,
+    look_at_pictures,
+    read_annotations,
+)
+from keras_edram.datasets.annotated.formats import (
     FORMATS,
     coco,
     find_format,
@@ -18,7 +23,7 @@ from keras_edram.datasets.annotation_formats import (
     voc,
     yolo,
 )
-from keras_edram.datasets.annotation_formats.entries import (
+from keras_edram.datasets.annotated.formats.entries import (
     ANNOTATION_SUFFIXES,
     JUNK_FOLDERS,
     PICTURE_SUFFIXES,
@@ -29,14 +34,9 @@ from keras_edram.datasets.annotation_formats.entries import (
     sorted_names,
     without_entry,
 )
-from keras_edram.datasets.annotations import (
-    Annotations,
-    look_at_pictures,
-    read_annotations,
-)
+from keras_edram.datasets.annotated.split_problems import split_problems
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
-from keras_edram.datasets.reading_order import lines_order
-from keras_edram.datasets.split_problems import split_problems
+from keras_edram.reading_order import lines_order
 
 # Which hashes of a file name, as fractions, belong to these splits; the others
 # are for training.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_edram.datasets.reading_order import end_sequences, lines_order
+from keras_edram.reading_order import end_sequences, lines_order
 
 TERMINAL = 10
 # A window is as good as its number here.
