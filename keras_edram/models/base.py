@@ -213,26 +213,49 @@ class BaseModel(KerasModel):
             A dictionary of tensors, `labels`, `transforms` and `patches`, see
             `glimpses`.
         """
+        looks = self._take_glimpses(
+            images,
+            self.num_targets * glimpses_per_target,
+            with_patches,
+            training=training,
+        )
+        return self._by_target(looks)
+
+    def _take_glimpses(
+        self, images, number, with_patches, training=False, **options
+    ):
+        """T glimpses of a model that looks step by step: each `(B, T, ...)`."""
         pyramid, state = self.start(images, training)
 
         def take(state):
-            glimpse, state = self.step(pyramid, state, training)
-            seen = [glimpse.logits, glimpse.transforms]
-            return seen + [glimpse.patches] * with_patches, state
-
-        seen, _ = take_steps(
-            take,
-            state,
-            self.num_targets * glimpses_per_target,
-            write_out=with_patches,  # for a study, which traces nothing
-        )
-        targets = (-1, self.num_targets, glimpses_per_target)
-        looks = {
-            name: ops.reshape(values, (*targets, *values.shape[2:]))
-            for name, values in zip(
-                ("labels", "transforms", "patches"), seen, strict=False
+            glimpse, state = self.step(
+                pyramid, state, training=training, **options
             )
-        }  # (B, T, ...) -> (B, S, N, ...)
+            seen = dict(labels=glimpse.logits, transforms=glimpse.transforms)
+            if with_patches:
+                seen["patches"] = glimpse.patches
+            if self.has_policy:
+                seen.update(glimpse.decision._asdict())
+            return seen, state
+
+        # A study traces nothing.
+        looks, _ = take_steps(take, state, number, write_out=with_patches)
+        return looks
+
+    def _by_target(self, looks):
+        """Glimpses as outputs: each `(B, T, ...)` -> `(B, S, N, ...)`."""
+        looks = {
+            name: ops.reshape(
+                values,
+                (
+                    -1,
+                    self.num_targets,
+                    values.shape[1] // self.num_targets,
+                    *values.shape[2:],
+                ),
+            )
+            for name, values in looks.items()
+        }  # each (B, S, N, ...)
         if self.answers_once:
             looks["labels"] = looks["labels"][:, :, -1:]  # (B, S, 1, K)
         return looks

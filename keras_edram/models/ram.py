@@ -46,7 +46,6 @@ from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
-from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
@@ -378,66 +377,35 @@ class RAM(BaseModel):
         """As of `BaseModel.look`: by drawn locations in training, else by the
         mean policy, or by the average of several drawn paths.
         """
-        if training and self.trainable:
-            self._warn_if_inside_another_model()
-            path, decisions = self._follow(
-                images, glimpses_per_target, True, True, with_patches
-            )
-            # Not a part of the answer, which a model around this one asks for.
-            self._latest.call = path["labels"], decisions
-            return path
-        rollouts = self.num_rollouts
+        training = training and self.trainable
+        rollouts = 0 if training else self.num_rollouts
         if rollouts:
             images = ops.repeat(images, rollouts, axis=0)  # (B M, H, W, C)
-        path, _ = self._follow(
-            images, glimpses_per_target, False, bool(rollouts), with_patches
+        sample = training or bool(rollouts)
+        path = self._take_glimpses(
+            images, glimpses_per_target, with_patches, training, sample=sample
         )
-        if not rollouts:
-            return path
+        decided = {name: path.pop(name) for name in Decision._fields}
+        path = self._by_target(path)
+        if training:
+            self._warn_if_inside_another_model()
+            # What is decided after the last glimpse is never looked at.
+            # No part of the answer, which a model around this one asks for.
+            decisions = {name: one[:, :-1] for name, one in decided.items()}
+            self._latest.call = path["labels"], Decision(**decisions)
+        return self._average(path, rollouts) if rollouts else path
+
+    def _average(self, drawn, rollouts):
+        """The answer of M paths and the windows of the first."""
         drawn = {
             name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
-            for name, value in path.items()
+            for name, value in drawn.items()
         }  # each (B, M, ...)
         # log 1/M Σ p, finite where a path is sure.
         log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
         labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
         first = {name: value[:, 0] for name, value in drawn.items()}
         return {"labels": labels, **first}
-
-    def _follow(self, images, num_glimpses, training, sample, with_patches):
-        """One path of glimpses, and what was decided on it."""
-        pyramid, state = self.start(images, training)
-
-        def take(state):
-            glimpse, state = self.step(pyramid, state, training, sample)
-            seen = [glimpse.transforms, *[glimpse.patches] * with_patches]
-            return glimpse, seen, state
-
-        def take_and_decide(state):
-            glimpse, seen, state = take(state)
-            return [*glimpse.decision, *seen], state
-
-        before, state = take_steps(
-            take_and_decide,
-            state,
-            num_glimpses - 1,
-            write_out=with_patches,  # for a study, which traces nothing
-        )
-        # The last glimpse answers. What is decided after it is never looked at.
-        last, seen, _ = take(state)
-        paths = [values[:, None] for values in seen]  # each (B, 1, ...)
-        decisions = None
-        if before:
-            means, samples, baselines, *before = before  # each (B, N - 1, ...)
-            decisions = Decision(means, samples, baselines)
-            paths = [
-                ops.concatenate(parts, axis=1)
-                for parts in zip(before, paths, strict=True)
-            ]  # each (B, N, ...)
-        paths = [values[:, None] for values in paths]  # each (B, 1, N, ...)
-        labels = last.logits[:, None, None]  # (B, 1, 1, K)
-        seen = dict(zip(("transforms", "patches"), paths, strict=False))
-        return {"labels": labels, **seen}, decisions
 
     def _warn_if_inside_another_model(self):
         context = global_state.get_global_attribute("current_call_ctx")
@@ -464,8 +432,6 @@ class RAM(BaseModel):
                 "latest call with `training=True` returned. Received: y_pred "
                 "of another call"
             )
-        if decisions is None:
-            return loss
         labels = name_targets(y)["labels"]
         weights = name_weights(sample_weight)
         if isinstance(weights, dict):
