@@ -11,7 +11,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, training
+from keras_edram import files, run_folder, training
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
@@ -95,8 +95,8 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     )
     assert results["error"] == expected["error"]
     assert results["images_seen"] == 4 * 3 * 8
-    rows = training.read_history(tmp_path / "killed/history.csv")
-    whole = training.read_history(tmp_path / "whole/history.csv")
+    rows = run_folder.read_history(tmp_path / "killed/history.csv")
+    whole = run_folder.read_history(tmp_path / "whole/history.csv")
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     for row, other in zip(rows, whole, strict=True):
         for name in row.keys() - {"seconds"}:
@@ -118,7 +118,7 @@ def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
     train(recipe, tmp_path / "killed", callback=plateau)
     rates = [
         row["learning_rate"]
-        for row in training.read_history(tmp_path / "killed/history.csv")
+        for row in run_folder.read_history(tmp_path / "killed/history.csv")
     ]
     # The first epoch is the best so far, the second and third are waited for.
     np.testing.assert_allclose(rates, [0.5, 0.5, 0.5, 0.05, 0.05], rtol=1e-6)
@@ -147,7 +147,7 @@ def test_the_run_folder_holds_what_its_description_says(finished):
     }
     assert results == files.read_json(out / "results.json")
     assert results["settings"]["epochs"] == 2
-    history = training.read_history(out / "history.csv")
+    history = run_folder.read_history(out / "history.csv")
     errors = [row["val_labels_error"] for row in history]
     assert results["validation_error"] == min(errors)
     assert results["best_epoch"] == 1 + errors.index(min(errors))
@@ -194,10 +194,10 @@ def test_a_wrong_setting_is_refused(changes):
 def test_a_history_that_was_cut_short_loses_its_last_row_only(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss,error\n0,1.5,0.5\n1,1.2")
-    assert training.read_history(path) == [
+    assert run_folder.read_history(path) == [
         {"epoch": 0.0, "loss": 1.5, "error": 0.5}
     ]
-    assert training.read_history(tmp_path / "none.csv") == []
+    assert run_folder.read_history(tmp_path / "none.csv") == []
 
 
 @pytest.mark.slow
