@@ -32,6 +32,11 @@ class Killed(Exception):
     pass
 
 
+def killed(*args, **kwargs):
+    """In place of a method that gives the first images."""
+    raise Killed
+
+
 class KillAt(keras.callbacks.Callback):
     """Ends the training as a signal does: in the middle of an epoch."""
 
@@ -166,6 +171,58 @@ def test_a_folder_with_another_run_is_refused(finished):
         train(quick_recipe(epochs=3), out)
 
 
+def test_a_run_goes_on_with_its_own_widths_only(tmp_path):
+    def data(settings, split, source):
+        data = tiny.data(settings, split, source)
+        data.dataset = killed
+        return data
+
+    # Of a tuple JSON makes a list.
+    settings = {**quick_recipe().settings, "units": 4, "filters": (1, 2)}
+    recipe = dataclasses.replace(
+        quick_recipe(), settings=settings, defaults=settings, data=data
+    )
+    other = {
+        name: recipe.with_settings({name: value})
+        for name, value in dict(units=8, filters=(1, 3)).items()
+    }
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(recipe, tmp_path)
+    run = files.read_json(tmp_path / "run.json")
+    assert run["settings"]["units"] == 4
+    for name, changed in other.items():
+        with pytest.raises(ValueError, match=rf"\['settings.{name}'\]"):
+            train(changed, tmp_path)
+    # A run of before there was such a setting has its default.
+    del run["settings"]["units"]
+    files.write_json(tmp_path / "run.json", run)
+    with pytest.raises(Killed):
+        train(recipe, tmp_path)
+    with pytest.raises(ValueError, match=r"\['settings.units'\]"):
+        train(other["units"], tmp_path)
+
+
+def test_what_is_monitored_is_a_metric_of_the_model(tmp_path):
+    recipe = quick_recipe(epochs=1, steps_per_epoch=1)
+    wrong = dataclasses.replace(recipe, monitor=training.Monitor("accuracy"))
+    with pytest.raises(
+        ValueError, match="one of .*'val_labels_error'.*metric='accuracy'"
+    ):
+        train(wrong, tmp_path)
+    assert not (tmp_path / "last.keras").exists()
+    wrong = dataclasses.replace(recipe, monitor=training.Monitor(mode="most"))
+    with pytest.raises(ValueError, match="Received: monitor.mode='most'"):
+        train(wrong, tmp_path)
+
+
+def test_the_best_row_is_the_lowest_or_the_highest():
+    rows = [{"val_labels_error": error} for error in (0.5, 0.25, 0.75)]
+    assert training.Monitor().best(rows) is rows[1]
+    assert training.Monitor(mode="max").best(rows) is rows[2]
+    assert training.Monitor().best([]) is None
+
+
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(
     tmp_path,
 ):
@@ -280,9 +337,6 @@ def write_folder(directory, *labels):
 
 def folder_recipe(**options):
     """Its training is killed when it asks for the first images."""
-
-    def killed(*args, **kwargs):
-        raise Killed
 
     def data(settings, split, source):
         data = folder(source, split, image_size=8, **options)

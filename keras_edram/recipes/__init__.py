@@ -80,7 +80,7 @@ def papers():
     ['edram', 'ram']
     """
     found = {}
-    for table in _tables():
+    for table in _declared():
         paper = table.paper
         if found.setdefault(paper.name, paper) is not paper:
             raise ValueError(
@@ -109,7 +109,7 @@ def table(paper):
     """
     _check_paper(paper)
     rows = {}
-    for table in _tables():
+    for table in _declared():
         if table.paper.name == paper:
             rows.setdefault(table.title, {}).update(table.rows)
     return "\n\n".join(
@@ -170,7 +170,7 @@ def _check_paper(paper):
         )
 
 
-def _tables():
+def _declared():
     """What all modules declare, in the order of their names."""
     tables = [
         importlib.import_module(f"{__name__}.{module.name}").TABLE
@@ -193,7 +193,7 @@ def _recipes(paper=None):
         _check_paper(paper)
     return {
         name: row.recipe
-        for table in _tables()
+        for table in _declared()
         if paper in (None, table.paper.name)
         for name, row in table.rows.items()
         if row.recipe is not None
