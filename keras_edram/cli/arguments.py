@@ -20,7 +20,19 @@ def parser():
     parsed.add_argument("--version", action=_Version)
     _add_debug(parsed)
     added_to = parsed.add_subparsers(required=True, metavar="COMMAND")
-    for name, (run, add_arguments) in COMMANDS.items():
+    for name, run, add_arguments in (
+        ("quickstart", commands.quickstart, _of_quickstart),
+        ("train", commands.train, _of_train),
+        ("evaluate", commands.evaluate, _of_evaluate),
+        ("predict", predict, _of_predict),
+        ("export", commands.export, _of_export),
+        ("serve", commands.serve, _of_serve),
+        ("ensemble", commands.ensemble, _of_ensemble),
+        ("check-data", commands.check_data, _of_check_data),
+        ("table", commands.table, _of_table),
+        ("recipes", commands.list_recipes, _of_none),
+        ("presets", commands.list_presets, _of_none),
+    ):
         description = " ".join(run.__doc__.split())
         added = added_to.add_parser(
             name, help=description, description=description
@@ -405,19 +417,3 @@ def _add_settings(parser):
         metavar="NAME=VALUE",
         help="change a setting of the recipe; can be given more than once",
     )
-
-
-# Name -> function that carries it out, and the one that adds its arguments.
-COMMANDS = {
-    "quickstart": (commands.quickstart, _of_quickstart),
-    "train": (commands.train, _of_train),
-    "evaluate": (commands.evaluate, _of_evaluate),
-    "predict": (predict, _of_predict),
-    "export": (commands.export, _of_export),
-    "serve": (commands.serve, _of_serve),
-    "ensemble": (commands.ensemble, _of_ensemble),
-    "check-data": (commands.check_data, _of_check_data),
-    "table": (commands.table, _of_table),
-    "recipes": (commands.list_recipes, _of_none),
-    "presets": (commands.list_presets, _of_none),
-}
