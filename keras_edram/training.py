@@ -31,6 +31,9 @@ MODES = ("min", "max")
 class Monitor(NamedTuple):
     """The metric on validation images by which the best model is chosen.
 
+    `results.json` has its best value as `validation_METRIC`, and its course as
+    `validation_curve`.
+
     Attributes:
         metric: String, its name; the metric must be compiled. Defaults to
             `"error"`.
@@ -65,7 +68,7 @@ class Recipe:
 
     Attributes:
         summary: One line: model, data, purpose.
-        settings: Defaults of all settings. `epochs`, `steps_per_epoch`,
+        settings: All settings, as they are to be. `epochs`, `steps_per_epoch`,
             `batch_size`, `validation_steps`, `test_images` (0 for as many as
             there are pictures) and `seed` are used here, the others by the
             functions below.
@@ -177,8 +180,9 @@ def train(
         ValueError: If the folder holds a run with other settings or on other
             data, one that another process trains just now, or files that are
             no run's; there is nothing to train, validate or test with; the
-            data of a split cannot be read; the recipe has not that source; or
-            the strategy cannot be had: it is unknown, Keras does not run on
+            data of a split cannot be read; the recipe has not that source; what
+            it monitors is no metric that its model is compiled with; or the
+            strategy cannot be had: it is unknown, Keras does not run on
             TensorFlow, `jit` is asked for too, or the batch cannot be divided
             among the devices.
         RuntimeError: If the training diverged.

@@ -330,6 +330,12 @@ def test_the_small_sizes_have_one_home():
         assert "glimpse_filters=" not in path.read_text(), path
 
 
+def test_a_paper_that_there_is_not_is_refused_in_a_line(capsys):
+    assert cli.main(["table", "none"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "one of ['edram', 'ram']" in error
+
+
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(ValueError, match="Received: recipe='none'"):
         recipes.load("none")

@@ -271,9 +271,17 @@ def paste(box, crop, size, generator):
 
 
 def alike(crops):
-    """The crops in the colours of the first, and those of its ground: digit
-    and ground change sides where they must, then ground and contrast are its
-    own."""
+    """The crops in the colours of the first.
+
+    Digit and ground change sides where they must, then ground and contrast are
+    those of the first.
+
+    Args:
+        crops: Float array of shape `(n, 32, 32, 3)`.
+
+    Returns:
+        Such an array, and the colour of the ground, `(3,)`.
+    """
     middle = crops[:, 8:24, 12:20].mean(axis=(1, 2, 3))
     # Digits touch the edges above and below, others those at the sides.
     ground = np.median(crops[:, [0, -1]], axis=(1, 2))
