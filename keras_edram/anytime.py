@@ -76,27 +76,6 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     return answers_of(model, looks)
 
 
-def count_glimpses(model):
-    """How often a model looks at an image, and how often it answers.
-
-    Args:
-        model: Any model of this package.
-
-    Returns:
-        Three integers: targets, glimpses a target, and answers a target, which
-        are as many as glimpses, or one after the last.
-
-    Example:
-
-    >>> count_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
-    (1, 6, 6)
-    """
-    shapes = model.compute_output_shape((None, *model.image_shape))
-    *_, num_targets, num_answers, _ = shapes["labels"]
-    *_, glimpses_per_target, _, _ = shapes["transforms"]
-    return num_targets, glimpses_per_target, num_answers
-
-
 def check_budget(confidence, max_glimpses):
     """Raises a `ValueError` unless this is a budget."""
     if confidence is not None and not 0 <= confidence <= 1:
@@ -114,8 +93,7 @@ def check_budget(confidence, max_glimpses):
 def take_glimpses(model, images, confidence=None, max_glimpses=None):
     """The `Looks` of a model at images, see `look_until_sure`."""
     step = _compiled_step(model)
-    num_targets, glimpses_per_target, _ = count_glimpses(model)
-    number = num_targets * glimpses_per_target
+    number = model.num_glimpses
     budget = min(number, max_glimpses or number)
     if not len(images):  # Keras' layers cannot do with none
         looks = take_glimpses(model, np.zeros((1, *images.shape[1:])))
@@ -171,10 +149,9 @@ def _keep(index, pyramid, state):
 
 def is_sure(model, logits, t, confidence):
     """Whether images are done after glimpse t: `(B, T, K)` -> `(B,)`."""
-    num_targets, glimpses_per_target, _ = count_glimpses(model)
     probabilities = _softmax(logits[:, t])  # (B, K)
     sure = probabilities.max(axis=-1) >= confidence
-    if t // glimpses_per_target < num_targets - 1:
+    if t // model.glimpses_per_target < model.num_targets - 1:
         sure &= _ends(model, probabilities)
     return sure
 
@@ -189,7 +166,8 @@ def stop_when_sure(model, looks, confidence):
 
 def answers_of(model, looks):
     """A model's outputs for `decode`, from `Looks` that ended early."""
-    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
+    num_targets = model.num_targets
+    glimpses_per_target = model.glimpses_per_target
     logits, transforms, patches, taken = looks
     targets = (len(taken), num_targets, glimpses_per_target)
     t = np.arange(logits.shape[1])
@@ -198,7 +176,9 @@ def answers_of(model, looks):
     images = np.arange(len(taken))
     following = transforms[images, np.minimum(taken, len(t) - 1)]  # (B, 2, 3)
     windows = np.where(seen[..., None, None], transforms, following[:, None])
-    if num_answers < glimpses_per_target:  # RAM's, after the last glimpse
+    if (
+        model.answers_per_target < glimpses_per_target
+    ):  # RAM's, after the last glimpse
         labels = logits[images, last][:, None, None]  # (B, 1, 1, K)
     else:
         seen = seen.reshape(targets)[..., None]  # (B, S, N, 1)
@@ -237,7 +217,7 @@ def _softmax(logits):
 
 def _compiled_step(model):
     """`step` of a model, as a graph where that can be."""
-    if not hasattr(model, "step"):
+    if not model.looks_step_by_step:
         raise ValueError(
             "A budget of glimpses needs one model that looks step by step, "
             f"EDRAM or RAM. Received: a {type(model).__name__}"

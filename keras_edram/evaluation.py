@@ -89,8 +89,7 @@ def arrays_for(model, data, stop, start=0):
     labels, windows = targets["labels"], targets["transforms"]
     objects = (labels >= 0) & (labels < len(names))  # (n, S)
     counts = objects.sum(axis=1)
-    num_targets, _, _ = anytime.count_glimpses(model)
-    _check_counts(counts, num_targets, model.terminal)
+    _check_counts(counts, model.num_targets, model.terminal)
     classes = _classes_of(model, names, labels[objects])
     order = getattr(data, "reading_order", model.reading_order)
     labels, windows = end_sequences(
@@ -101,8 +100,8 @@ def arrays_for(model, data, stop, start=0):
         "forward" if order == model.reading_order else "backward",
     )
     return images, {
-        "labels": _fitted(labels, num_targets, NO_LABEL),
-        "transforms": _fitted(windows, num_targets, 0),
+        "labels": _fitted(labels, model.num_targets, NO_LABEL),
+        "transforms": _fitted(windows, model.num_targets, 0),
     }
 
 

@@ -238,14 +238,15 @@ def _glimpses(model, images):
     """As of `model.glimpses`; of many images, by a compiled step."""
     if len(images) < BATCH_SIZE:  # to compile takes as long as a few batches
         return model.glimpses(images)
-    if hasattr(model, "members"):
+    if model.members:
         looks = [_glimpses(member, images) for member in model.members]
         return {
             name: np.stack([seen[name] for seen in looks], axis=1)
             for name in ("labels", "transforms", "patches")
         }
     # A budget follows the mean policy, and rollouts do not.
-    if not hasattr(model, "step") or getattr(model, "num_rollouts", 0):
+    draws = model.has_policy and model.num_rollouts
+    if draws or not model.looks_step_by_step:
         return model.glimpses(images)
     looks = anytime.look_until_sure(model, images)
     del looks["num_glimpses"]

@@ -620,7 +620,7 @@ def test_no_image_has_no_answer(cls, arguments, inputs, options):
     for name, value in model.decode(model(images)).items():
         assert value.shape == (0, *model.decode(like)[name].shape[1:])
     assert model.read(images) == []
-    if hasattr(model, "step"):
+    if model.looks_step_by_step:
         assert model.read(images, confidence=0.5) == []
 
 
@@ -654,7 +654,7 @@ def test_images_between_0_and_1_are_noted_once(
     if cls is not Ensemble:
         asked.append(lambda images: model.evaluate(images, labels, verbose=0))
         asked.append(lambda images: model.fit(images, labels, verbose=0))
-    if hasattr(model, "step"):
+    if model.looks_step_by_step:
         asked.append(lambda images: model.read(images, max_glimpses=1))
     for ask in asked:
         with warnings.catch_warnings(record=True) as caught:

@@ -56,7 +56,7 @@ def test_paths_are_drawn_over_each_image(looked, tmp_path):
 def test_the_scales_of_a_retina_stand_side_by_side(looked, tmp_path):
     model, images, _ = looked
     patch = model.glimpses(images)["patches"][0, 0, 0]  # (8, 8, 2)
-    scales = visualization.patch_picture(model, patch)
+    scales = model.patch_picture(patch)
     assert scales.shape == (8, 16, 1) and scales.dtype == np.uint8
     np.testing.assert_allclose(scales[:, 8:, 0], patch[..., 1] * 255, atol=1)
     visualization.plot_glimpses(model, images[:2], tmp_path / "glimpses.png")

@@ -195,7 +195,7 @@ def _check_shape(model, data, recipe):
 
 
 def _draw_rollouts(model, number):
-    if not hasattr(model, "num_rollouts") or number < 0:
+    if not model.has_policy or number < 0:
         raise ValueError(
             "--rollouts must be positive, and the model a RAM, whose policy "
             f"draws. Received: rollouts={number} of a {type(model).__name__}"

@@ -1,4 +1,4 @@
-"""What all models share: presets, training, and the type of their answers."""
+"""The contract that all models keep: what they are asked, what they answer."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -45,7 +45,25 @@ class _ClassProperty:
 
 
 class BaseModel(keras.Model):
-    """A model that answers with a dictionary, and can come from a preset.
+    """A model that looks at images and reads what is in them.
+
+    The contract: everything that takes a model, from `model.read` to the
+    server, asks it for what stands here, and never for its class.
+
+    - A call takes images and returns a dictionary, all of B images: `labels`,
+      logits of shape `(B, S, A, K)`, A answers to each of S targets, and
+      `transforms`, `(B, S, N, 2, 3)`, the windows of N glimpses at each. An
+      ensemble's have an axis of members after the first. `decode` turns them
+      into the answer, `read` says it in plain Python values.
+    - `glimpses(images, glimpses_per_target=None)` gives the same as NumPy
+      arrays, and `patches`, `(B, S, N, g, g, C)`, what was seen;
+      `patch_picture` makes a picture of one.
+    - A model that `looks_step_by_step` has `start`, `step` and `next_windows`
+      and a state of named tensors: looking is
+      `seen, state = model.start(images)` and then, glimpse by glimpse,
+      `glimpse, state = model.step(seen, state)`.
+    - A model that `has_policy` draws where it looks, in training, and at test
+      along `num_rollouts` paths if that is not 0.
 
     It is compiled and fitted as any Keras model, but for two things. An array
     of labels as `y` is that of the output `labels`, and so are a loss and
@@ -55,8 +73,16 @@ class BaseModel(keras.Model):
     them. `"accuracy"` is `keras_edram.metrics.Accuracy`.
 
     Attributes:
+        num_targets: Integer S, the terminal one among them.
+        glimpses_per_target: Integer N.
+        answers_per_target: Integer A: N, or 1 for a model that answers after
+            the last glimpse.
+        num_glimpses: T = S N, the glimpses at an image.
         reading_order: `"forward"`, or `"backward"` if its targets are the
             objects from last to first.
+        looks_step_by_step: Boolean.
+        has_policy: Boolean.
+        members: The models that an ensemble asks; none of any other.
 
     Args:
         image_shape: `(height, width, channels)` of the images.
@@ -67,7 +93,11 @@ class BaseModel(keras.Model):
         **kwargs: Arguments of `keras.Model`.
     """
 
+    num_targets = glimpses_per_target = answers_per_target = 1
     reading_order = "forward"
+    looks_step_by_step = False
+    has_policy = False
+    members = ()
 
     def __init__(
         self,
@@ -96,6 +126,52 @@ class BaseModel(keras.Model):
         self.class_names = check_class_names(
             class_names, num_classes - terminal
         )
+
+    @property
+    def num_glimpses(self):
+        return self.num_targets * self.glimpses_per_target
+
+    def label_name(self, label):
+        """The name of a class; the terminal label is called "end".
+
+        Args:
+            label: Integer.
+
+        Returns:
+            String.
+
+        Example:
+
+        >>> RAM.from_preset("ram_mnist").label_name(7)
+        '7'
+        """
+        if self.terminal and label == self.num_classes - 1:
+            return "end"
+        return self.class_names[label] if self.class_names else str(label)
+
+    def patch_picture(self, patch):
+        """A patch as a picture, several scales of it side by side.
+
+        Args:
+            patch: Array of shape `(g, g, Z C)`, of Z scales, from `glimpses`.
+
+        Returns:
+            uint8 array of shape `(g, Z g, C)`.
+
+        Example:
+
+        >>> model = RAM.from_preset("ram_mnist")
+        >>> patches = model.glimpses(np.zeros((1, 28, 28, 1)))["patches"]
+        >>> model.patch_picture(patches[0, 0, 0]).shape
+        (8, 8, 1)
+        """
+        scales = np.split(
+            np.asarray(patch) * 255,
+            patch.shape[-1] // self.image_shape[-1],
+            axis=-1,
+        )
+        picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
+        return np.clip(picture, 0, 255).astype("uint8")
 
     def decode(self, outputs):
         """The answer: `keras_edram.decoding.decode`, as this model needs it.

@@ -143,7 +143,7 @@ class Baseline(BaseModel):
         whole = ops.convert_to_tensor(geometry.IDENTITY)
         return {"labels": labels, "transforms": zeros + whole}
 
-    def glimpses(self, images, num_glimpses=None):
+    def glimpses(self, images, glimpses_per_target=None):
         """The one glimpse that it takes, see `RAM.glimpses`."""
         return self._study(
             images,

@@ -179,6 +179,8 @@ class EDRAM(BaseModel):
           2017, section 3.
     """
 
+    looks_step_by_step = True
+
     def __init__(
         self,
         image_shape=(100, 100, 1),
@@ -206,7 +208,7 @@ class EDRAM(BaseModel):
             image_shape, num_classes, class_names, terminal, **kwargs
         )
         self.num_targets = check_integer(num_targets, "num_targets")
-        self.glimpses_per_target = check_integer(
+        self.glimpses_per_target = self.answers_per_target = check_integer(
             glimpses_per_target, "glimpses_per_target"
         )
         self.units = units = check_integer(units, "units")
@@ -352,11 +354,6 @@ class EDRAM(BaseModel):
         )
         self.build((None, *self.image_shape))
 
-    @property
-    def num_glimpses(self):
-        """T = S N, the glimpses taken of one image."""
-        return self.num_targets * self.glimpses_per_target
-
     def build(self, images_shape):
         if self.built:
             return
@@ -404,6 +401,12 @@ class EDRAM(BaseModel):
         patches = attention.read(pyramid, transforms)
         # Not the image: that takes long if it is large.
         return patches if self.standardize else self.rescaling(patches)
+
+    def patch_picture(self, patch):
+        if self.standardize:  # any values, not [0, 1]
+            low, high = patch.min(), patch.max()
+            patch = (patch - low) / max(high - low, 1e-6)
+        return super().patch_picture(patch)
 
     def context_network(self, pyramid, training=False):
         """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""

@@ -87,7 +87,7 @@ class Ensemble(BaseModel):
         )
         self.num_targets = first.num_targets
         self.glimpses_per_target = first.glimpses_per_target
-        self.standardize = first.standardize
+        self.answers_per_target = first.answers_per_target
         # Those that read forward come first, else in the order given.
         self.members = sorted(
             members,
@@ -97,6 +97,9 @@ class Ensemble(BaseModel):
 
     def build(self, images_shape):
         self.built = True  # as its members are
+
+    def patch_picture(self, patch):
+        return self.members[0].patch_picture(patch)
 
     def call(self, images, training=False):
         if images.shape[0] == 0:

@@ -163,6 +163,9 @@ class RAM(BaseModel):
           connectionist reinforcement learning", 1992.
     """
 
+    looks_step_by_step = True
+    has_policy = True
+
     def __init__(
         self,
         image_shape=(28, 28, 1),
@@ -190,7 +193,7 @@ class RAM(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
-        self.num_glimpses = check_integer(num_glimpses, "num_glimpses")
+        self.glimpses_per_target = check_integer(num_glimpses, "num_glimpses")
         self.units = check_integer(units, "units")
         self.hidden_units = check_integer(hidden_units, "hidden_units")
         self.convolution_filters = check_integers(
@@ -311,11 +314,12 @@ class RAM(BaseModel):
             network.build((None, features))
         self.built = True
 
-    def start(self, images):
+    def start(self, images, training=False):
         """What is done once an image: its pyramid and the first state.
 
         Args:
             images: Tensor of shape `(B, H, W, C)`, in [0, 255].
+            training: Boolean.
 
         Returns:
             The `ImagePyramid` to read from, and a `RAMState` that looks at
@@ -439,12 +443,12 @@ class RAM(BaseModel):
             + self.baseline_weight * batch_mean(rewards, baseline, weights)
         )
 
-    def glimpses(self, images, num_glimpses=None):
+    def glimpses(self, images, glimpses_per_target=None):
         """What the model looked at, for pictures and for study.
 
         Args:
             images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
-            num_glimpses: Integer N, to look more or less often than in
+            glimpses_per_target: Integer N, to look more or less often than in
                 training. Defaults to as often.
 
         Returns:
@@ -458,8 +462,8 @@ class RAM(BaseModel):
                 pixels that are no numbers.
         """
         number = self.num_glimpses
-        if num_glimpses is not None:
-            number = check_integer(num_glimpses, "num_glimpses")
+        if glimpses_per_target is not None:
+            number = check_integer(glimpses_per_target, "glimpses_per_target")
         return self._study(
             images,
             lambda images: self._look(images, number, with_patches=True),

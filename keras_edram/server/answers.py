@@ -28,7 +28,7 @@ def facts(model, *, dark_ground=False):
     return requests.Facts(
         tuple(model.image_shape),
         type(model).__name__,
-        hasattr(model, "step"),
+        model.looks_step_by_step,
         dark_ground,
     )
 
@@ -53,7 +53,7 @@ def read(model, question):
     >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
     3
     """
-    if num_glimpses(model) is not None:
+    if model.looks_step_by_step:
         looks = anytime.look_until_sure(
             model, question.images, question.confidence, question.max_glimpses
         )
@@ -76,7 +76,7 @@ def read(model, question):
             taken = row.get("num_glimpses", windows.shape[1])
             row["windows"] = corners[index, :taken].tolist()
             row["patches"] = [
-                _data_url(visualization.patch_picture(model, patch))
+                _data_url(model.patch_picture(patch))
                 for patch in patches[index, :taken]
             ]
             row["seen"] = None
@@ -99,10 +99,7 @@ def num_glimpses(model):
     >>> num_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
     6
     """
-    if not hasattr(model, "step"):
-        return None
-    num_targets, glimpses_per_target, _ = anytime.count_glimpses(model)
-    return num_targets * glimpses_per_target
+    return model.num_glimpses if model.looks_step_by_step else None
 
 
 def _seen(model, logits):
@@ -110,7 +107,7 @@ def _seen(model, logits):
     probabilities = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
     return [
         {
-            "name": visualization.label_name(model, int(values.argmax())),
+            "name": model.label_name(int(values.argmax())),
             "probability": float(values.max()),
         }
         for values in probabilities

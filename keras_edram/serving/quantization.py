@@ -8,7 +8,6 @@ import warnings
 
 import numpy as np
 
-from keras_edram.anytime import count_glimpses
 from keras_edram.serving import running, signatures
 
 NUM_CALIBRATION_IMAGES = 100  # more do not widen the ranges
@@ -97,7 +96,7 @@ def quantize_convolutions(model, keys, images):
     import_quantizer()
     images = np.asarray(images[:NUM_CALIBRATION_IMAGES], "float32")
     ranges = {}
-    for member in getattr(model, "members", [model]):
+    for member in model.members or [model]:
         ranges |= _ranges(member, images)
     content = convert(model, keys)
     statistics = {}
@@ -112,7 +111,7 @@ def quantize_convolutions(model, keys, images):
 
 def _ranges(model, images):
     """Of each convolution, by its weights: ranges of input and output."""
-    has_steps = hasattr(model, "step")
+    has_steps = model.looks_step_by_step
     keys = signatures.STEP_SIGNATURES if has_steps else ["serving_default"]
     content = convert(model, keys)
     samples = _glimpses(model, content, images) if has_steps else {}
@@ -128,14 +127,13 @@ def _ranges(model, images):
 
 def _glimpses(model, content, images):
     """What `start` and `look` are given, image by image, glimpse by glimpse."""
-    num_targets, glimpses_per_target, _ = count_glimpses(model)
     run, _ = running.open_tflite(content)
     samples = {name: [] for name in signatures.STEP_SIGNATURES}
     for image in images:
         given = {"images": image[None]}
         samples["start"].append(given)
         state = run("start", **given)
-        for _ in range(num_targets * glimpses_per_target):
+        for _ in range(model.num_glimpses):
             samples["look"].append({**given, **state})
             outputs = run("look", **given, **state)
             state = {name: outputs[name] for name in state}

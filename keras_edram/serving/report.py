@@ -123,7 +123,7 @@ def table(figures):
 
 def _variants(model):
     """Names of files, how to quantize, whether with `start` and `look`."""
-    has_steps = hasattr(model, "step")
+    has_steps = model.looks_step_by_step
     variants = [
         (f"model_{quantize}.tflite" if quantize else "model.tflite", quantize)
         for quantize in QUANTIZATIONS

@@ -88,7 +88,7 @@ def export_saved_model(
             model,
             partial,
             comparison.MAX_DIFFERENCE,
-            steps=hasattr(model, "step"),
+            steps=model.looks_step_by_step,
         )
     return path
 
@@ -126,7 +126,7 @@ def _warmup_requests(model, name):
         "serving_uint8": {"images": pixels},
         "serving_bytes": {"image_bytes": [tf.io.encode_png(pixels[0]).numpy()]},
     }
-    if hasattr(model, "step"):
+    if model.looks_step_by_step:
         state = signatures.first_state(model, tf.constant(images["images"]))
         inputs |= {"start": images, "look": {**images, **state}}
     logs = []

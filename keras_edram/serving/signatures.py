@@ -3,7 +3,6 @@
 import keras
 
 from keras_edram import geometry
-from keras_edram.anytime import count_glimpses
 from keras_edram.models.ensemble import Ensemble
 
 STEP_SIGNATURES = ["start", "look"]
@@ -33,12 +32,11 @@ def deployable(model):
     """
     if isinstance(model, Ensemble):
         return Ensemble([deployable(member) for member in model.members])
-    if model.dtype_policy.compute_dtype == "float32" and not getattr(
-        model, "num_rollouts", 0
-    ):
+    draws = model.has_policy and model.num_rollouts
+    if model.dtype_policy.compute_dtype == "float32" and not draws:
         return model
     config = {**model.get_config(), "dtype": "float32"}
-    if "num_rollouts" in config:
+    if draws:
         config["num_rollouts"] = 0
     copy = type(model).from_config(config)
     copy.set_weights(model.get_weights())
@@ -107,8 +105,9 @@ def write_saved_model(
         ),
     }
     if keys is None:
-        has_steps = hasattr(model, "step")
-        keys = [*endpoints, *(STEP_SIGNATURES if has_steps else [])]
+        keys = [*endpoints]
+        if model.looks_step_by_step:
+            keys += STEP_SIGNATURES
     archive = keras.export.ExportArchive()
     archive.track(model)
     for key in keys:
@@ -130,10 +129,9 @@ def look_in_a_loop(model, images):
             name: tf.stack([output[name] for output in outputs], axis=1)
             for name in outputs[0]
         }
-    if not hasattr(model, "step"):
+    if not model.looks_step_by_step:
         return model(images, training=False)
-    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
-    number = num_targets * glimpses_per_target
+    number = model.num_glimpses
 
     def write(values, value, t):
         """`value` at place t of `(B, T, ...)`, which TFLite can do so."""
@@ -160,11 +158,11 @@ def look_in_a_loop(model, images):
             tf.zeros((batch, number, 2, 3)),
         ),
     )
-    targets = (-1, num_targets, glimpses_per_target)
+    targets = (-1, model.num_targets, model.glimpses_per_target)
     logits = tf.reshape(logits, (*targets, model.num_classes))
     return {
         # RAM answers with its last glimpse.
-        "labels": logits[:, :, -num_answers:],
+        "labels": logits[:, :, -model.answers_per_target :],
         "transforms": tf.reshape(transforms, (*targets, 2, 3)),
     }
 

@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 
 from keras_edram import files
-from keras_edram.anytime import count_glimpses
 from keras_edram.serving import comparison, quantization, running, signatures
 from keras_edram.serving.quantization import convert
 
@@ -76,7 +75,7 @@ def export_tflite(
         )
     path = files.with_suffix(path, [".tflite"])
     model = signatures.deployable(model)
-    steps = steps and hasattr(model, "step")
+    steps = steps and model.looks_step_by_step
     keys = ["serving_default", *(signatures.STEP_SIGNATURES * steps)]
     with files.replacing(path, overwrite=overwrite) as partial:
         if quantize == "static_int8":
@@ -101,14 +100,13 @@ def export_tflite(
 
 def _metadata(model):
     """What a program needs to know to use a TFLite file: plain values."""
-    num_targets, glimpses_per_target, num_answers = count_glimpses(model)
     return {
         "class_names": signatures.class_names(model),
         "image_shape": model.image_shape,
         "image_range": [0, 255],
-        "num_targets": num_targets,
-        "num_glimpses": num_targets * glimpses_per_target,
-        "averages": num_answers == glimpses_per_target,
+        "num_targets": model.num_targets,
+        "num_glimpses": model.num_glimpses,
+        "averages": model.answers_per_target == model.glimpses_per_target,
     }
 
 

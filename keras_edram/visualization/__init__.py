@@ -11,8 +11,6 @@ from keras_edram.visualization.curves import (
 from keras_edram.visualization.glimpses import (
     NOTHING,
     animate_glimpses,
-    label_name,
-    patch_picture,
     plot_glimpses,
     plot_heat_map,
     plot_paths,
@@ -22,8 +20,6 @@ from keras_edram.visualization.glimpses import (
 __all__ = [
     "NOTHING",
     "animate_glimpses",
-    "label_name",
-    "patch_picture",
     "plot_anytime",
     "plot_contact_sheet",
     "plot_coverage",

@@ -101,9 +101,9 @@ def plot_glimpses(
             window = transforms[row, member, t : t + 1]
             draw_windows(above, image, window, WINDOW_COLOUR)
             above.set_title(f"glimpse {t + 1}", fontsize=9)
-            show(below, patch_picture(model, patches[row, member, t]))
+            show(below, model.patch_picture(patches[row, member, t]))
             if seen.shape[2] == number:
-                name = label_name(model, seen[row, member, t])
+                name = model.label_name(seen[row, member, t])
                 _set_title(below, f"sees {name}")
     for axis in axes.flat:
         axis.axis("off")
@@ -149,10 +149,10 @@ def animate_glimpses(model, images, path):
             draw_windows(
                 above, image, transforms[column, t : t + 1], WINDOW_COLOUR
             )
-            show(below, patch_picture(model, patches[column, t]))
+            show(below, model.patch_picture(patches[column, t]))
             if given:
                 best = int(np.argmax(so_far[column]))
-                name = label_name(model, best)
+                name = model.label_name(best)
                 title = f"{name}  ({so_far[column, best]:.0%})"
                 _set_title(below, title, 24, fontsize=11)
             above.axis("off")
@@ -270,26 +270,6 @@ def plot_heat_map(transforms, path, *, bins=30):
     save(figure, path)
 
 
-def label_name(model, label):
-    """The name of a class; the terminal label is called "end".
-
-    Args:
-        model: A model of this package.
-        label: Integer.
-
-    Returns:
-        String.
-
-    Example:
-
-    >>> label_name(RAM.from_preset("ram_mnist"), 7)
-    '7'
-    """
-    if model.terminal and label == model.num_classes - 1:
-        return "end"
-    return model.class_names[label] if model.class_names else str(label)
-
-
 def steps(values, rank):
     """Glimpses in the order of looking, those of members after each other.
 
@@ -305,29 +285,6 @@ def steps(values, rank):
     >>> steps(model.glimpses(images)["transforms"], 2)[:, 0]  # the first look
     """
     return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
-
-
-def patch_picture(model, patch):
-    """A patch as a picture, the scales of a retina glimpse side by side.
-
-    Args:
-        model: The model that saw it.
-        patch: Array of shape `(g, g, K C)`, of K scales, from `glimpses`.
-
-    Returns:
-        uint8 array of shape `(g, K g, C)`.
-
-    Example:
-
-    >>> patch_picture(model, model.glimpses(images)["patches"][0, 0, 0])
-    """
-    if getattr(model, "standardize", False):  # any values, not [0, 1]
-        low, high = patch.min(), patch.max()
-        patch = (patch - low) / max(high - low, 1e-6)
-    channels = model.image_shape[-1]
-    scales = np.split(patch * 255, patch.shape[-1] // channels, axis=-1)
-    picture = np.concatenate(scales, axis=1)
-    return np.clip(picture, 0, 255).astype("uint8")
 
 
 def _set_title(axis, text, columns=COLUMNS, fontsize=9):
@@ -394,5 +351,5 @@ def _true_sequence(model, labels):
     labels = [int(label) for label in labels if 0 <= label < last]
     if model.reading_order == "backward":
         labels.reverse()
-    names = [label_name(model, label) for label in labels]
+    names = [model.label_name(label) for label in labels]
     return decoding.join(names, model.class_names)

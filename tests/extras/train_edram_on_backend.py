@@ -48,7 +48,7 @@ def answers(model, images):
         "patches": model.glimpses(images)["patches"],
         "read": _probabilities(model.read(images)),
     }
-    if hasattr(model, "step"):
+    if model.looks_step_by_step:
         read = model.read(images, confidence=0.9)
         found["read_until_sure"] = _probabilities(read)
         found["num_glimpses"] = [answer["num_glimpses"] for answer in read]
