@@ -120,7 +120,8 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
         if length < num_targets:
             end = forward[:, length, -1]  # (B,)
         if backward is not None:
-            terms = terms + ops.flip(backward[:, :length, :objects], axis=1)
+            turned = ops.flip(backward[:, :length, :objects], axis=1)
+            terms = terms + turned  # (B, L, objects)
             if length < num_targets:
                 end = end + backward[:, length, -1]
         if length == 0:

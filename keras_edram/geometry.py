@@ -364,7 +364,8 @@ def iou(boxes_1, boxes_2):
     check_shapes("boxes_1 (..., 4), boxes_2 (..., 4)", boxes_1, boxes_2)
     left_top = ops.maximum(boxes_1[..., :2], boxes_2[..., :2])
     right_bottom = ops.minimum(boxes_1[..., 2:], boxes_2[..., 2:])
-    shared = _area(ops.concatenate([left_top, right_bottom], axis=-1))
+    shared = ops.concatenate([left_top, right_bottom], axis=-1)  # (..., 4)
+    shared = _area(shared)
     union = _area(boxes_1) + _area(boxes_2) - shared
     return ops.where(union > 0, shared / ops.maximum(union, 1e-12), 0.0)
 

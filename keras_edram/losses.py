@@ -271,4 +271,4 @@ def _check_beta(beta):
             "`beta` must be six finite numbers that are not negative. "
             f"Received: beta={beta!r}"
         )
-    return weights.reshape(2, 3)  # as the transforms that they weigh
+    return weights.reshape(2, 3)  # (2, 3), as what they weigh

@@ -186,4 +186,4 @@ def _errors(rewards, baselines):
     """`R - b_t`, (B, T); the reward is no wish, and has no gradient."""
     rewards, baselines = map(ops.convert_to_tensor, (rewards, baselines))
     check_shapes("rewards (B), baselines (B, T)", rewards, baselines)
-    return ops.stop_gradient(rewards)[:, None] - baselines
+    return ops.stop_gradient(rewards)[:, None] - baselines  # (B, T)

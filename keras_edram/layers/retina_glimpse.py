@@ -117,8 +117,10 @@ class RetinaGlimpse(keras.layers.Layer):
         side, scales = self.glimpse_size, range(self.num_scales)
         centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
         offsets = geometry.pixel_offsets(side)  # (g,)
-        y, x = np.meshgrid(offsets, offsets, indexing="ij")
-        factors = self.scale_factor ** np.arange(self.num_scales)[:, None]
+        y, x = np.meshgrid(offsets, offsets, indexing="ij")  # each (g, g)
+        factors = (
+            self.scale_factor ** np.arange(self.num_scales)[:, None]
+        )  # (Z, 1)
         x, y = (
             centre[:, None, axis : axis + 1]
             + ops.convert_to_tensor(
@@ -129,7 +131,7 @@ class RetinaGlimpse(keras.layers.Layer):
         detail = np.array([self._level(scale) for scale in scales])
         lower = np.floor(detail).astype("int32")
         patches = read_points(pyramid, x, y, lower[None])  # (B, Z, g g, C)
-        blend = (detail - lower).astype("float32")[:, None, None]
+        blend = (detail - lower).astype("float32")[:, None, None]  # (Z, 1, 1)
         if blend.any():
             upper = np.ceil(detail).astype("int32")
             coarse = read_points(pyramid, x, y, upper[None])
@@ -141,8 +143,8 @@ class RetinaGlimpse(keras.layers.Layer):
             shape = (-1, side, side, self.num_scales * channels)
         else:
             shape = (-1, self.num_scales, side, side, channels)
-        # (B, g, g, Z C) or (B, Z, g, g, C)
-        return ops.cast(ops.reshape(patches, shape), self.compute_dtype)
+        patches = ops.reshape(patches, shape)  # (B, g, g, Z C), or see above
+        return ops.cast(patches, self.compute_dtype)
 
     def windows(self, locations, image_size, scale=0):
         """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`.
