@@ -347,7 +347,7 @@ def iou(boxes_1, boxes_2):
     Args:
         boxes_1: Tensor of shape `(..., 4)`: left, top, right, bottom.
         boxes_2: Tensor of the same shape and unit; or one of both is `(4,)`,
-            for all.
+            for all. For all pairs, broadcast both before.
 
     Returns:
         Tensor of shape `(...,)`, float32 in [0, 1]; 0 for two empty boxes.
