@@ -150,7 +150,17 @@ class ConvLSTMCore(keras.layers.Layer):
         return ops.concatenate([i, f, g_o])  # (4F,)
 
     def get_initial_state(self, batch_size):
-        """Hidden state and cell before the first step: zeros."""
+        """Hidden state and cell before the first step: zeros.
+
+        Args:
+            batch_size: Integer B.
+
+        Returns:
+            List of two tensors of shape `(B, H, W, F)`.
+
+        Raises:
+            ValueError: Before the layer is built, which tells H and W.
+        """
         if not self.built:
             raise ValueError(
                 "The states have the size of the inputs: call the layer, or "

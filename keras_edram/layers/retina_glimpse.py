@@ -109,7 +109,15 @@ class RetinaGlimpse(keras.layers.Layer):
         return image_pyramid(images, num_levels, fill_mode="zeros")
 
     def read(self, pyramid, locations):
-        """Patches around `locations` of an `ImagePyramid`, see a call."""
+        """Patches around `locations` of an `ImagePyramid`, as a call returns.
+
+        Args:
+            pyramid: `ImagePyramid` of B images.
+            locations: Tensor of shape `(B, 2)`, x and y in [-1, 1].
+
+        Raises:
+            ValueError: For locations of another shape.
+        """
         locations = ops.convert_to_tensor(locations)
         check_shapes(
             "pyramid (B, P, C), locations (B, 2)", pyramid.parts[0], locations

@@ -364,7 +364,15 @@ class SpatialTransformerAttention(keras.layers.Layer):
         return image_pyramid(images, num_levels)
 
     def read(self, pyramid, transforms):
-        """Patches of the windows `transforms` of an `ImagePyramid`."""
+        """Patches of windows of an `ImagePyramid`, as a call returns.
+
+        Args:
+            pyramid: `ImagePyramid` of B images.
+            transforms: Tensor of shape `(B, 2, 3)`, the windows.
+
+        Raises:
+            ValueError: For transforms of another shape.
+        """
         transforms = ops.cast(transforms, "float32")
         if not self.antialias:
             pyramid = pyramid._replace(sizes=pyramid.sizes[:1])

@@ -1,4 +1,4 @@
-"""What changes a shape says the new one, in letters that its file explains."""
+"""How the code says what it does: shapes in letters, and what it refuses."""
 
 import ast
 import re
@@ -47,6 +47,46 @@ def test_a_changed_shape_stands_at_the_end_of_its_line(path):
             SHAPE.search(line)
             for line in lines[node.lineno - 1 : node.end_lineno]
         )
+    ]
+    assert not silent
+
+
+def refuses(node):
+    """Whether a function or class raises, or has its arguments checked."""
+    return any(
+        isinstance(part, ast.Raise)
+        or (
+            isinstance(part, ast.Call)
+            and isinstance(part.func, ast.Name)
+            and part.func.id.lstrip("_").startswith(("check_", "as_compared"))
+        )
+        for part in ast.walk(node)
+    )
+
+
+def documented(tree):
+    """Public functions and classes, and methods with a docstring."""
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            continue
+        for part in (node, *node.body):
+            if (
+                isinstance(part, (ast.FunctionDef, ast.ClassDef))
+                and ast.get_docstring(part)
+                and not node.name.startswith("_")
+                and not part.name.startswith("_")
+            ):
+                yield part
+
+
+@pytest.mark.parametrize(
+    "path", [*FILES, PACKAGE / "checks.py"], ids=lambda path: path.stem
+)
+def test_what_is_refused_stands_in_the_docstring(path):
+    silent = [
+        node.name
+        for node in documented(ast.parse(path.read_text("utf-8")))
+        if refuses(node) and "raises" not in ast.get_docstring(node).lower()
     ]
     assert not silent
 
