@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_edram.checks import check_integer, check_integers, check_same_batch
+from keras_edram.checks import check_integer, check_integers, check_shapes
 from keras_edram.models import blocks
 from keras_edram.models.blocks import Convolution
 
@@ -252,7 +252,7 @@ class InceptionGlimpse(layers.Layer):
 
 
 def _check_batch(patches, locations):
-    check_same_batch(patches, locations, ("patches", "locations"))
+    check_shapes("patches (B, H, W, C), locations (B, 2)", patches, locations)
 
 
 def _grow(maps, size):

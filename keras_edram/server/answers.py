@@ -69,8 +69,7 @@ def read(model, question):
         patches = visualization.steps(looks["patches"], 3)  # (B, T, g, g, C)
         patches = np.nan_to_num(patches)  # a picture has no such values
         logits = visualization.steps(looks["labels"], 1)  # (B, T, K) or fewer
-        # In an image that is 1 wide and high, whose first pixel is at 0.5.
-        corners = geometry.window_corners(windows, (1, 1)) + 0.5
+        corners = geometry.window_corners(windows)
         corners = ops.convert_to_numpy(corners)
         for index, row in enumerate(rows):
             taken = row.get("num_glimpses", windows.shape[1])
