@@ -333,7 +333,12 @@ def classes_of_the_package():
     for module in pkgutil.walk_packages(keras_edram.__path__, "keras_edram."):
         if module.name.endswith("__main__"):  # that is the command
             continue
-        for value in vars(importlib.import_module(module.name)).values():
+        try:
+            content = vars(importlib.import_module(module.name))
+        except ModuleNotFoundError as error:  # of an extra: the server's
+            assert error.name.partition(".")[0] != "keras_edram"
+            continue
+        for value in content.values():
             if not isinstance(value, type) or value.__module__ != module.name:
                 continue
             is_judge = issubclass(value, judges)

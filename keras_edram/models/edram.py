@@ -301,21 +301,16 @@ class EDRAM(BaseModel):
         self.where = self._dense("where", dense, beta_initializer="ones")
 
     def _dense(self, name, initializer, **kwargs):
+        sizes = self.hidden_units, self.num_glimpses
         return blocks.rectified_dense(
-            name,
-            self.hidden_units,
-            self.num_glimpses,
-            initializer,
-            self.dtype_policy,
-            **kwargs,
+            name, *sizes, initializer, self.dtype_policy, **kwargs
         )
 
     def _make_recurrent_networks(self, initializers):
-        self.what_lstm, self.where_lstm = (
-            layers.LSTMCell(
-                self.units, **initializers, name=name, dtype=self.dtype_policy
-            )
-            for name in ("what_lstm", "where_lstm")
+        shared = dict(**initializers, dtype=self.dtype_policy)
+        self.what_lstm = layers.LSTMCell(self.units, name="what_lstm", **shared)
+        self.where_lstm = layers.LSTMCell(
+            self.units, name="where_lstm", **shared
         )
 
     def _make_output_networks(self, dense, output):
@@ -392,8 +387,7 @@ class EDRAM(BaseModel):
         """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""
         whole = _repeat_identity(pyramid.parts[0])
         context = self.see(self.downsampling, pyramid, whole)
-        context = self.context_layers(context, training=training)
-        return self.flatten(context)  # (B, U)
+        return self.flatten(self.context_layers(context, training=training))
 
     def glimpse_features(self, patches, transforms, step, training=False):
         """All that the glimpse network computes, by name.
@@ -402,9 +396,8 @@ class EDRAM(BaseModel):
         "where", and "glimpse", g_t, all `(B, D)`.
         """
         steps = dict(step=step, training=training)
-        maps, features = blocks.call_stack(
-            self._glimpse_stack(), patches, **steps
-        )
+        stack = self._glimpse_stack()
+        maps, features = blocks.call_stack(stack, patches, **steps)
         features["what"] = self.what(self.flatten(maps), **steps)
         features["where"] = self.where(self.flatten(transforms), **steps)
         features["glimpse"] = features["what"] * features["where"]
@@ -454,14 +447,10 @@ class EDRAM(BaseModel):
             what_hidden, [state.where_hidden, state.where_cell]
         )
         logits = self.classification_network(what_hidden, step, training)
+        emitted = self.emission_network(where_hidden)
         return (
             Glimpse(logits, state.transforms, patches),
-            EDRAMState(
-                step + 1,
-                self.emission_network(where_hidden),
-                *what_states,
-                *where_states,
-            ),
+            EDRAMState(step + 1, emitted, *what_states, *where_states),
         )
 
     def next_windows(self, pyramid, state):

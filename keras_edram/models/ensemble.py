@@ -77,6 +77,15 @@ class Ensemble(BaseModel):
                 "`members` must have at least one model. "
                 f"Received: members={members!r}"
             )
+        if any(
+            not isinstance(member, BaseModel) or member.members
+            for member in members
+        ):
+            kinds = [type(member).__name__ for member in members]
+            raise ValueError(
+                "`members` must be models of this package, none of them an "
+                f"ensemble. Received: {kinds}"
+            )
         for name in SHARED:
             values = [getattr(member, name, None) for member in members]
             if any(value != values[0] for value in values):
