@@ -63,7 +63,9 @@ class RasterReader(BaseModel):
         self.glimpse_size = self.attention.glimpse_size
         self.flatten = layers.Flatten("channels_last", dtype=policy)
         self.lstm = layers.LSTMCell(self.units, name="lstm", dtype=policy)
-        self.answer = layers.Dense(num_classes, name="answer", dtype="float32")
+        self.answer = layers.Dense(
+            self.num_classes, name="answer", dtype="float32"
+        )
         self.build((None, *self.image_shape))
 
     def build(self, images_shape):
