@@ -27,13 +27,13 @@ LABELS = {"stable": 1, "canary": 2}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("models") / "edram"
+def folder(served):
+    return served[0]
 
 
 @pytest.fixture(scope="module")
-def models(folder):
-    return tiny.export_two_versions(folder)
+def models(served):
+    return served[1]
 
 
 @pytest.fixture(scope="module")
