@@ -9,6 +9,8 @@ import fcntl
 import importlib.util
 import os
 
+import pytest
+
 # Before TensorFlow is imported: its notes on the machine are no test result,
 # and the workers have a core each.
 for name, value in (
@@ -18,8 +20,6 @@ for name, value in (
     ("TF_NUM_INTEROP_THREADS", "1"),
 ):
     os.environ.setdefault(name, value)
-
-import pytest
 
 
 def pytest_configure(config):

@@ -24,6 +24,7 @@ from PIL import Image
 
 pytest.importorskip("kserve", reason='needs ".[serve]"')
 
+from keras_edram.models import Baseline
 from keras_edram.server import answers, application
 from keras_edram.server.guard import Hosts, Limits
 
@@ -489,8 +490,7 @@ READY = "-- ready --"
 APART = (
     f"READY = {READY!r}"
     + """
-import os, sys, threading, time
-import tiny
+import sys, threading, time
 from keras_edram.server import answers, application
 from keras_edram.server.guard import Limits
 seconds = float(sys.argv[2])
@@ -509,10 +509,8 @@ application.serve(sys.argv[1], name="tiny", port=0, limits=Limits(grace=1))
 @contextlib.contextmanager
 def serving_apart(path, seconds):
     """Serves in another process, each answer so slowly; it and its port."""
-    folders = [os.path.dirname(tiny.__file__), *sys.path]
     process = subprocess.Popen(
         [sys.executable, "-c", APART, str(path), str(seconds)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -532,8 +530,9 @@ def said(process):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
+    """A model that is soon there, and answers soon."""
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
-    tiny.reader().save(path)
+    Baseline((40, 50, 1), num_classes=3).save(path)
     return path
 
 
