@@ -93,7 +93,7 @@ RAM_SIZES = dict(
     image_shape=(20, 14, 2),
     num_classes=K,
     class_names=NAMES,
-    num_glimpses=N,
+    num_glimpses=2,
     glimpse_size=4,
     num_scales=2,
     scale_factor=1.5,
@@ -125,7 +125,8 @@ BASELINE = dict(
 
 ENSEMBLE = dict(
     members=[
-        EDRAM(**{**EDRAM_SIZES, "reading_order": order})
+        # Of one object: sequences are EDRAM's own, and an ensemble takes twice.
+        EDRAM(**{**EDRAM_SIZES, "num_targets": 1, "reading_order": order})
         for order in ("forward", "backward")
     ]
 )

@@ -186,7 +186,9 @@ def test_a_picture_of_no_known_depth_is_refused_on_a_device(client, tmp_path):
         client.open_picture(path)
 
 
-@pytest.mark.parametrize("kind", ["EDRAM", "RAM"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("EDRAM", marks=pytest.mark.slow), "RAM"]
+)
 def test_a_device_looks_no_longer_than_needed(
     kind, pictures, tmp_path, ram_file
 ):
