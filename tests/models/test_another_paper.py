@@ -15,11 +15,19 @@ import pytest
 import tiny
 
 import keras_edram
-from keras_edram import anytime, evaluation, presets, serving, visualization
+from keras_edram import (
+    anytime,
+    evaluation,
+    presets,
+    serving,
+    training,
+    visualization,
+)
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.presets import opening
 from keras_edram.serving import comparison
+from keras_edram.training import Recipe
 
 SIZES = dict(image_shape=(40, 50, 1), num_classes=3, class_names=tiny.NAMES)
 
@@ -59,6 +67,33 @@ def test_it_is_fitted(images, targets):
     history = model.fit(images, targets["labels"], epochs=4, verbose=0).history
     assert history["loss"][-1] < 0.9 * history["loss"][0]
     assert set(history) == {"loss", "labels_error"}
+
+
+def test_it_is_trained_as_a_recipe(tmp_path):
+    """As a table of its paper would hold it, see `tests/test_recipes.py`."""
+    recipe = Recipe(
+        summary="A raster of cells",
+        settings=dict(
+            batch_size=4,
+            epochs=1,
+            steps_per_epoch=2,
+            validation_steps=1,
+            test_images=4,
+            seed=0,
+            units=4,
+        ),
+        data=tiny.data,
+        model=lambda settings, data: another_paper.RasterReader(
+            (40, 50, 1), units=settings["units"]
+        ),
+        compile=lambda model, settings, jit_compile: model.compile(
+            "adam", LabelLoss(), metrics=[AverageError()], run_eagerly=True
+        ),
+    )
+    results = training.train(recipe, tmp_path / "run", verbose=0)
+    assert 0 <= results["error"] <= 1
+    opened = opening.open_model(tmp_path / "run")
+    assert type(opened) is another_paper.RasterReader
 
 
 def test_it_is_read_with_a_budget(model, images):
