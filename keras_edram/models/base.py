@@ -56,8 +56,8 @@ class BaseModel(KerasModel):
 
     A model of another paper says S, N and how it looks, and need not say more:
 
-    - One that `looks_step_by_step` has `start` and `step`, and a state of
-      named tensors between them. Looking is
+    - One that `looks_step_by_step` has `start`, `step` and `next_windows`, and
+      a state of named tensors between its steps. Looking is
 
           pyramid, state = model.start(images)
           glimpse, state = model.step(pyramid, state)  # T times

@@ -31,7 +31,8 @@ class Rectified(layers.Wrapper):
 
     Example:
 
-    >>> Rectified(keras.layers.Dense(4), num_steps=2)(np.ones((3, 5)), 0).shape
+    >>> layer = Rectified(keras.layers.Dense(4), num_steps=2)
+    >>> layer(np.ones((3, 5)), step=0).shape
     (3, 4)
     """
 
