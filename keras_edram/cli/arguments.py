@@ -6,6 +6,7 @@ import pathlib
 from keras_edram import files
 from keras_edram.cli import commands
 from keras_edram.cli.predicting import predict
+from keras_edram.serving import registry
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
 
@@ -161,57 +162,7 @@ def parser():
         "cannot be read",
     )
 
-    added = command("export", commands.export)
-    _add_model(added)
-    added.add_argument(
-        "--format", choices=("saved_model", "tflite", "onnx"), required=True
-    )
-    added.add_argument(
-        "--out",
-        type=pathlib.Path,
-        required=True,
-        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file; "
-        "with --report, a folder",
-    )
-    added.add_argument(
-        "--model-version",
-        type=int,
-        metavar="VERSION",
-        default=1,
-        help="of a SavedModel",
-    )
-    _add_overwrite(added)
-    added.add_argument(
-        "--warmup",
-        action="store_true",
-        help="of a SavedModel: add requests that TensorFlow Serving plays when "
-        "it loads it; needs the extra `tf-serving`",
-    )
-    added.add_argument(
-        "--quantize",
-        choices=("float16", "int8", "static_int8"),
-        help="of TFLite: half the size, or a quarter; with static_int8 the "
-        "convolutions compute in 8 bits too, in ranges measured on validation "
-        "images; needs the extra `tflite`",
-    )
-    added.add_argument(
-        "--no-steps",
-        action="store_true",
-        help="of TFLite: leave out the signatures `start` and `look`",
-    )
-    added.add_argument(
-        "--report",
-        action="store_true",
-        help="of TFLite: write all of these, run them on test images, and "
-        "write a table of sizes, errors and milliseconds",
-    )
-    added.add_argument(
-        "--images",
-        type=int,
-        default=2000,
-        help="how many test images of a report",
-    )
-    _add_recipe(added)
+    _add_export(command("export", commands.export))
 
     added = command("serve", commands.serve)
     _add_model(added)
@@ -328,6 +279,54 @@ class _Version(argparse.Action):
 
         print(f"keras-edram {__version__}")
         parser.exit()
+
+
+def _add_export(parser):
+    """What `export` takes: of each format its own, by the table of formats."""
+    formats = registry.FORMATS.values()
+    titles = [
+        f"{format.name}: {format.title}"
+        + (f"; needs {format.needs}" if format.needs else "")
+        for format in formats
+    ]
+    _add_model(parser)
+    parser.add_argument(
+        "--format",
+        choices=tuple(registry.FORMATS),
+        required=True,
+        help=". ".join(titles),
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        required=True,
+        help="the file, with the suffix of its format, or the folder; with "
+        "--report, a folder",
+    )
+    _add_overwrite(parser)
+    for flag, option in registry.options().items():
+        # Without a default: only what was given reaches the writer.
+        parser.add_argument(
+            flag,
+            dest=f"export_{option.argument}",
+            default=argparse.SUPPRESS,
+            help=f"of {' and '.join(registry.takers(flag))}: {option.help}",
+            **option.arguments,
+        )
+    reported = [format.name for format in formats if format.variants]
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help=f"of {' and '.join(reported)}: write all that its options offer, "
+        "run it on test images, and write a table of sizes, errors and "
+        "milliseconds",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        help="how many test images of a report, 2000 by default",
+    )
+    _add_recipe(parser)
 
 
 def _add_model(parser):

@@ -42,7 +42,7 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     path = serving.export_onnx(model, tmp_path / "tiny.onnx")
     assert list(tmp_path.iterdir()) == [path]
     # Smooth: on noise the windows of a tiny model enlarge the last digit.
-    images = serving.comparison.checked_images(model.image_shape)
+    images = serving.comparison.compared_images(model)
     expected = tiny.answers(model, images)
     assert np.ptp(expected["transforms"], axis=0).max() > 1e-3  # of the images
     assert_agree(path, model, images)
