@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_edram.models import Ensemble
+from keras_edram.models import Baseline, Ensemble
 from keras_edram.serving import comparison
 
 
@@ -235,3 +235,27 @@ def test_there_are_images_of_every_size(shape):
     model = type("model", (), {})
     model.image_shape, model.num_targets, model.terminal = shape, 6, True
     assert comparison.compared_images(model, 7).shape == (7, *shape)
+
+
+def test_an_export_is_asked_in_batches_of_two_sizes(monkeypatch):
+    model = Baseline((9, 9, 1), units=2)
+    sizes = []
+
+    def open_export(path):
+        def run(signature, images):
+            sizes.append(len(images))
+            found = tiny.answers(model, images)
+            if path == "of one size" and len(images) != 32:
+                found["boxes"] = found["boxes"] + 0.1
+            return found
+
+        return run, {"serving_default"}
+
+    monkeypatch.setattr(comparison, "run_apart", comparison.run)
+    comparison.compare(model, "right", open_export)
+    assert sizes == [32, 3]
+    few = comparison.compared_images(model, 2)
+    comparison.compare(model, "right", open_export, images=few)
+    assert sizes == [32, 3, 2, 1]
+    with pytest.raises(RuntimeError, match="boxes are off"):
+        comparison.compare(model, "of one size", open_export)

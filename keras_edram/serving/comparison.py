@@ -96,8 +96,9 @@ def compare(
     }
     if steps:
         expected |= _glimpse_by_glimpse(looks)
-    for found in run_apart(open_export, path, images):
-        number = len(found["labels"])
+    answers = run_apart(open_export, path, images)
+    for batch, found in zip(_batches(images), answers, strict=True):
+        number = len(batch)
         _Comparison(
             model,
             looks["labels"][:number],
@@ -385,14 +386,18 @@ def run(open_export, path, images):
     """All that is compared, of an export opened once.
 
     Returns:
-        List of dictionaries of arrays: the answers to all images, and to the
-        first few as a batch of another size.
+        List of dictionaries of arrays, one for each of `_batches`.
     """
     run_signature, signatures = open_export(path)
     return [
-        _run(run_signature, signatures, batch)
-        for batch in (images, images[:SECOND_BATCH])
+        _run(run_signature, signatures, batch) for batch in _batches(images)
     ]
+
+
+def _batches(images):
+    """All images, and the first few as a batch of another size."""
+    few = SECOND_BATCH if len(images) > SECOND_BATCH else 1
+    return images, images[:few]
 
 
 def _run(run_signature, signatures, images):
