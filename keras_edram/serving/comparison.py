@@ -284,10 +284,11 @@ def _glimpse_by_glimpse(looks):
     logits, transforms = looks["labels"], looks["transforms"]
     values = np.exp(logits - logits.max(axis=-1, keepdims=True))
     values /= values.sum(axis=-1, keepdims=True)
+    number, *_, num_classes = values.shape
     return {
-        "step_probabilities": values.reshape(len(values), -1, values.shape[-1]),
-        "step_transforms": transforms.reshape(len(values), -1, 2, 3),
-    }
+        "step_probabilities": values.reshape(number, -1, num_classes),
+        "step_transforms": transforms.reshape(number, -1, 2, 3),
+    }  # (B, T, ...)
 
 
 def compared_images(model, number=NUM_IMAGES):
