@@ -41,7 +41,12 @@ def answered():
                 name: keras.ops.convert_to_numpy(value)
                 for name, value in model.decode(looks).items()
             }
-            made[name] = model, looks["labels"], found
+            order = found["probability"].argsort()  # the surest is the last
+            made[name] = (
+                model,
+                looks["labels"][order],
+                {name: value[order] for name, value in found.items()},
+            )
         return made[name]
 
     return answer
@@ -56,7 +61,7 @@ def check(answered, name, tolerance=comparison.EXACT, **spoilt):
 
 
 def of_one(change):
-    """Changes the answer to the last image alone."""
+    """Changes the answer to the last image alone, of which it is surest."""
 
     def spoil(values):
         values = values.copy()
@@ -200,7 +205,7 @@ def test_only_the_paths_of_a_policy_may_part(answered):
             check(answered, "RAM", tolerance, locations=spoil)
     for name in ("probability", "transforms", "boxes", "probabilities"):
         with pytest.raises(RuntimeError, match=f"Its {name} are off"):
-            check(answered, "RAM", **{name: lambda values: values + 0.01})
+            check(answered, "RAM", **{name: lambda values: values + 0.02})
     three = np.arange(32) < 3
     check(answered, "RAM", labels=lambda y: (y + three[:, None]) % 10)
     four = np.arange(32) < 4
