@@ -9,6 +9,8 @@ from keras_edram.cli import printing
 DRAWN = dict(start=4, stop=9)
 DRAWN_PATHS = 18
 DRAWN_MANY = 2000  # images in a heat map
+REPORTED_IMAGES = 2000  # of a report of exports
+CALIBRATION_IMAGES = 100
 
 
 def _settings(options):
@@ -242,48 +244,64 @@ def check_data(options):
 
 def export(options):
     """Writes a model for deployment."""
-    from keras_edram import files, serving
+    from keras_edram import files
     from keras_edram.presets import opening
+    from keras_edram.serving import registry
 
-    for name in ("quantize", "no_steps", "report"):
-        if getattr(options, name) and options.format != "tflite":
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} is for --format tflite")
-    if options.warmup and options.format != "saved_model":
-        raise ValueError("--warmup is for --format saved_model")
-    if options.format != "saved_model" and not options.report:
+    chosen = registry.FORMATS[options.format]
+    given = _export_options(options, chosen)
+    if chosen.suffix and not options.report:
         files.check_file(
-            files.with_suffix(options.out, (f".{options.format}",)),
+            files.with_suffix(options.out, [chosen.suffix]),
             overwrite=options.overwrite,
         )
     model = opening.open_model(options.model)
-    if options.format == "saved_model":
-        path = serving.export_saved_model(
-            model,
-            options.out,
-            options.model_version,
-            warmup=options.warmup,
-            overwrite=options.overwrite,
+    if options.report:
+        return _report(options, chosen, model)
+    if chosen.wants_images(**given):
+        given["images"], _ = _data(options, model, "validation").arrays(
+            CALIBRATION_IMAGES
         )
-    elif options.format == "tflite":
-        if options.report:
-            return _report(options, model)
-        images = None
-        if options.quantize == "static_int8":
-            images, _ = _data(options, model, "validation").arrays(100)
-        path = serving.export_tflite(
-            model,
-            options.out,
-            options.quantize,
-            images=images,
-            steps=not options.no_steps,
-            overwrite=options.overwrite,
-        )
-    else:
-        path = serving.export_onnx(
-            model, options.out, overwrite=options.overwrite
-        )
+    path = chosen.write(
+        model, options.out, **given, overwrite=options.overwrite
+    )
     print(f"{path} was written, loaded again, and agrees with the model.")
+
+
+def _export_options(options, chosen):
+    """Those of a format that were given; raises if another's were."""
+    from keras_edram.serving import registry
+
+    given = {}
+    for flag, option in registry.options().items():
+        name = f"export_{option.argument}"
+        if name not in options:
+            continue
+        if chosen.name not in registry.takers(flag):
+            raise ValueError(
+                f"{flag} is for --format {' or '.join(registry.takers(flag))}. "
+                f"Received: --format {chosen.name}"
+            )
+        if options.report:
+            raise ValueError(
+                "--report writes a model in all ways, and takes no option of "
+                f"one of them. Received: {flag}"
+            )
+        given[option.argument] = getattr(options, name)
+    if options.report and not chosen.variants:
+        reported = [f.name for f in registry.FORMATS.values() if f.variants]
+        raise ValueError(
+            f"--report is for --format {' or '.join(reported)}. "
+            f"Received: --format {chosen.name}"
+        )
+    if options.images is not None and (
+        options.images < 1 or not options.report
+    ):
+        raise ValueError(
+            "--images must be at least 1, and is for --report. "
+            f"Received: images={options.images}"
+        )
+    return given
 
 
 def _data(options, model, split):
@@ -293,15 +311,16 @@ def _data(options, model, split):
     return data
 
 
-def _report(options, model):
+def _report(options, chosen, model):
     from keras_edram import evaluation
     from keras_edram.serving import report
 
     images, targets = evaluation.arrays_for(
-        model, _data(options, model, "test"), options.images
+        model, _data(options, model, "test"), options.images or REPORTED_IMAGES
     )
-    others, _ = _data(options, model, "validation").arrays(100)
-    figures = report.report_tflite(
+    others, _ = _data(options, model, "validation").arrays(CALIBRATION_IMAGES)
+    figures = report.write_report(
+        chosen,
         model,
         options.out,
         images,
