@@ -212,18 +212,19 @@ def points_to_pixels(points, image_size):
     return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
 
 
-def window_corners(transforms, image_size):
+def window_corners(transforms, image_size=None):
     """Corners of the windows as pixel indices, to draw them on an image.
 
     Args:
         transforms: Tensor of shape `(..., 2, 3)`.
-        image_size: `(height, width)` in pixels.
+        image_size: `(height, width)` in pixels; by default the corners are
+            fractions of the image's sides, 0 to 1 inside of it.
 
     Returns:
         Tensor of shape `(..., 4, 2)`, float32: X and Y of the corners, in the
         order left top, right top, right bottom, left bottom of the glimpse.
-        They are in the coordinates of `matplotlib.pyplot.imshow`, where 0 is
-        the centre of the first pixel.
+        Pixels are in the coordinates of `matplotlib.pyplot.imshow`, where 0 is
+        the centre of the first.
 
     Raises:
         ValueError: If the last dimensions are not (2, 3).
@@ -236,8 +237,11 @@ def window_corners(transforms, image_size):
     transforms = _to_float32(transforms)
     _check_last_dimensions(transforms, (2, 3), "transforms")
     corners = _constant([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
-    points = ops.matmul(corners, ops.swapaxes(transforms, -1, -2))
-    return points_to_pixels(points, image_size)  # (..., 4, 2)
+    transposed = ops.swapaxes(transforms, -1, -2)  # (..., 3, 2)
+    points = ops.matmul(corners, transposed)  # (..., 4, 2)
+    if image_size is None:
+        return (points + 1.0) / 2.0
+    return points_to_pixels(points, image_size)
 
 
 def pixel_step(transforms, glimpse_size, image_size):

@@ -19,10 +19,10 @@ from keras_edram import (
     cli,
     datasets,
     presets,
-    reading,
     recipes,
     visualization,
 )
+from keras_edram import pictures as picture_files
 from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM
@@ -291,7 +291,7 @@ def stand_in(monkeypatch):
             raise FileNotFoundError(f"There is no picture file {file}")
         return np.full(image_shape, 30 + number % 3, "uint8")
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     return model
 
 
@@ -415,14 +415,14 @@ def test_predict_reads_thousands_and_shows_how_far_it_is(
 def test_json_is_whole_when_predict_is_interrupted(
     stand_in, monkeypatch, capsys
 ):
-    read = reading.read_picture
+    read = picture_files.read_picture
 
     def interrupted(file, image_shape):
         if file.stem == "100":
             raise KeyboardInterrupt
         return read(file, image_shape)
 
-    monkeypatch.setattr(reading, "read_picture", interrupted)
+    monkeypatch.setattr(picture_files, "read_picture", interrupted)
     names = [f"{number}.png" for number in range(200)]
     status, out, errors = predict(capsys, "model", *names, "--json")
     assert status == 130 and errors == ["keras-edram: interrupted"]
@@ -450,7 +450,7 @@ def test_no_answer_is_lost_for_want_of_letters(stand_in, monkeypatch):
             lines = printed.decode("cp1252").splitlines()
             assert [line.split(":")[0] for line in lines] == [
                 "1.\\u65e5\\u672c",
-                "4.\\udcff\\n",
+                "4.\\xff\\n",
                 names[2],
             ]
             assert all(": \\u65e5\\u672c  " in line for line in lines)
@@ -472,7 +472,7 @@ def test_predict_draws_the_first_good_pictures_alone(
     status, out, notes = predict(capsys, *arguments)
     assert status == 1 and out.count("sure") == 4
     assert drawn["titles"] == [path.name for path in paths[:2]]
-    assert len(drawn["glimpses"]["labels"]) == 2
+    assert len(drawn["looks"]["labels"]) == 2
     shown = f"keras-edram: note: {plot}: shows the first 2 of 4 pictures"
     assert notes[1:] == [shown]
 
@@ -505,13 +505,13 @@ def test_predict_says_of_dark_ink_what_the_model_learnt(
 
 def test_of_which_models_it_is_known_that_they_learnt_light_on_dark(tmp_path):
     known = {
-        name: predicting._learnt_light_on_dark(name) for name in presets.names()
+        name: opening.learnt_light_on_dark(name) for name in presets.names()
     }
     assert known == {name: "house" not in name for name in known}
     for content in (None, "{}", "no JSON", '{"recipe": "mine"}'):
         if content is not None:
             (tmp_path / "run.json").write_text(content)
-        assert not predicting._learnt_light_on_dark(tmp_path)
+        assert not opening.learnt_light_on_dark(tmp_path)
 
 
 def test_a_table_has_a_dash_for_what_is_not_there():

@@ -9,6 +9,7 @@ import pytest
 import stand_in_reader
 import tiny
 
+from keras_edram import pictures as picture_files
 from keras_edram import reading
 from keras_edram.models import Ensemble
 
@@ -69,7 +70,7 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
         most = max(most, alive)
         return image
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     model = stand_in_reader.Model()
     found = reading.read_pictures(model, range(2_000))
     labels = [one.answer["labels"] for one in found]
@@ -80,7 +81,7 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
 
 def test_large_images_come_fewer_at_once(monkeypatch):
     monkeypatch.setattr(
-        reading, "read_picture", lambda file, shape: np.zeros(shape, "uint8")
+        picture_files, "read_picture", lambda file, shape: np.zeros(shape, "uint8")
     )
     monkeypatch.setattr(reading, "MAX_VALUES", 5 * 4 * 4)
     model = stand_in_reader.Model()
@@ -136,26 +137,28 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
             "none.png": 0 * image,
         }.get(file, image)
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     files = ["ink.png", "pages.tif", "paper.png", "one.png", "none.png"]
 
     def notes(**how):
         model = stand_in_reader.Model()
         return [one.notes for one in reading.read_pictures(model, files, **how)]
 
-    expected = [[], ["has several pages"], [], [reading.IN_ONE], []]
+    expected = [[], ["has several pages"], []]
+    expected += [[picture_files.IN_ONE], [picture_files.ONE_COLOUR]]
     assert notes() == expected
-    expected[2] = [reading.DARK_ON_LIGHT]
+    expected[2] = [picture_files.DARK_ON_LIGHT]
     assert notes(light_on_dark=True) == expected
     inverted = notes(light_on_dark=True, invert=True)
-    assert inverted[0] == [reading.DARK_ON_LIGHT] and inverted[2] == []
+    assert inverted[0] == [picture_files.DARK_ON_LIGHT] and inverted[2] == []
+    assert inverted[3:] == expected[3:]  # whichever way it is turned
 
 
 def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
     class Warning(stand_in_reader.Model):
         image_shape = (40, 50, 1)
 
-        def glimpses(self, images):
+        def glimpses(self, images, glimpses_per_target=None):
             warnings.warn("images are odd", UserWarning, 2)
             return super().glimpses(images)
 
@@ -164,7 +167,3 @@ def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
         assert len(list(reading.read_pictures(Warning(), pictures))) == 3
 
 
-def test_a_budget_is_not_for_crops(images):
-    for how in ({"confidence": 0.5}, {"max_glimpses": 1}):
-        with pytest.raises(ValueError, match="Received: crops=2"):
-            reading.read_images(tiny.reader(), images, crops=2, **how)

@@ -39,16 +39,18 @@ def draw_windows(axis, image, transforms, colour):
     """Outlines of windows `(n, 2, 3)`, and a little around the image."""
     from matplotlib.patches import Polygon
 
-    height, width = image.shape[:2]
-    corners = np.asarray(geometry.window_corners(transforms, (height, width)))
+    corners = np.asarray(geometry.window_corners(transforms, image.shape[:2]))
     for window in corners:  # (4, 2)
         axis.add_patch(
             Polygon(window, fill=False, edgecolor=colour, linewidth=1.6)
         )
     # A window may reach beyond the image: show a little of that.
-    margin = 0.04
-    axis.set_xlim(-0.5 - margin * width, width * (1 + margin) - 0.5)
-    axis.set_ylim(height * (1 + margin) - 0.5, -0.5 - margin * height)
+    view = 1.08 * geometry.IDENTITY
+    (left, top), _, (right, bottom), _ = np.asarray(
+        geometry.window_corners(view, image.shape[:2])
+    )
+    axis.set_xlim(left, right)
+    axis.set_ylim(bottom, top)
 
 
 def number_windows(axis, image, transforms, names):
