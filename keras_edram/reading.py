@@ -116,23 +116,19 @@ def look(
         look_at = functools.partial(
             model.glimpses, glimpses_per_target=glimpses_per_target
         )
+    if crops is not None:
+        look_at = functools.partial(
+            decoding.look_at_crops,
+            look_at,
+            image_size=model.image_shape[:2],
+            num_crops=crops,
+        )
     size = _batch_size(images.shape[1:], batch_size)
-    parts = []
-    for start in range(0, max(1, len(images)), size):
-        batch = images[start : start + size]
-        if crops is None:
-            looks = look_at(batch)
-        else:
-            looks = decoding.look_at_crops(
-                look_at, batch, model.image_shape[:2], crops
-            )
-        if not with_patches:
-            looks.pop("patches", None)
-        parts.append(looks)
-    return {
-        name: np.concatenate([part[name] for part in parts])
-        for name in parts[0]
-    }
+    batches = (
+        images[start : start + size]
+        for start in range(0, max(1, len(images)), size)
+    )
+    return _together(map(look_at, batches), with_patches)
 
 
 def answer(model, looks, refuse_below=0.0):
@@ -263,6 +259,16 @@ def steps(values, rank):
 
 def _batch_size(image_shape, most=BATCH_SIZE):
     return max(1, min(most, MAX_VALUES // math.prod(image_shape)))
+
+
+def _together(parts, with_patches):
+    """What was seen of the batches: by name, `(B, ...)`."""
+    collected = {}
+    for looks in parts:
+        for name, values in looks.items():
+            if with_patches or name != "patches":
+                collected.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in collected.items()}
 
 
 def _open(file, image_shape, invert, light_on_dark):

@@ -196,3 +196,15 @@ def test_looking_to_the_end_is_looking_as_in_training(images, glimpses):
     ):
         assert other["labels"] == one["labels"]
         assert other["probability"] == pytest.approx(one["probability"], 1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # of layers without weights
+def test_what_is_quantized_looks_with_its_new_weights(images):
+    model = tiny.reader()
+    before = anytime.look_until_sure(model, images)["labels"]
+    model.quantize("int8")
+    after = anytime.look_until_sure(model, images)["labels"]
+    np.testing.assert_allclose(
+        after, model.glimpses(images)["labels"], atol=1e-4
+    )
+    assert np.abs(after - before).max() > 1e-4

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 
 from keras_edram import decoding, evaluation
 from keras_edram.cli import printing
@@ -268,3 +269,19 @@ def test_figures_of_nothing_are_none():
     table = printing.figures_table(figures)
     assert "overlap        -   of" in table
     assert table.splitlines()[-2].split() == ["overlap", "-"]
+
+
+def test_crops_are_not_taken_for_glimpses():
+    """Of a model that answers once, as many crops as it takes glimpses."""
+    model = tiny.ram()  # of 3 glimpses
+    images = np.random.default_rng(0).integers(0, 256, (2, 44, 54, 1), "uint8")
+    window = np.eye(2, 3, dtype="float32")
+    targets = {
+        "labels": np.array([[3], [4]]),
+        "transforms": np.array([[window]] * 2),
+    }
+    figures = evaluation.evaluate(model, images, targets, crops=3)
+    assert "error_by_glimpse" not in figures
+    figures = evaluation.evaluate(model, images[:, :40, :50], targets)
+    assert len(figures["error_by_glimpse"]) == 1
+    assert len(figures["iou_by_glimpse"]) == 3

@@ -249,7 +249,9 @@ def test_what_is_odd_about_an_image_is_noted_of_pixels_and_of_files(
 
 def test_what_a_picture_file_warns_of_is_noted():
     buffer = io.BytesIO()
-    pages = [Image.fromarray(PAPER[..., 0].astype("uint8") // n) for n in (1, 2)]
+    pages = [
+        Image.fromarray(PAPER[..., 0].astype("uint8") // n) for n in (1, 2)
+    ]
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:])
     question = parse({"instances": [malformed.b64(buffer.getvalue())]}, FACTS)
     (note,) = question.notes[0]

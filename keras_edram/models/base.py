@@ -346,6 +346,10 @@ class BaseModel(keras.Model):
         y = {name: y.get(name) for name in y_pred}
         return super().compute_metrics(x, y, y_pred, weights)
 
+    def quantize(self, *args, **kwargs):
+        self.compiled_step = None  # which has the weights of before
+        return super().quantize(*args, **kwargs)
+
     def export(self, filepath, *args, **kwargs):
         # Keras exports only what it has seen called.
         self(ops.zeros((1, *self.image_shape)))

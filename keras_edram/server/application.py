@@ -84,13 +84,7 @@ def serve(
 
     >>> serve("edram_small_cluttered_mnist", port=8501)
     """
-    if name is None:
-        name = str(where) if str(where) in presets.names() else "model"
-    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise ValueError(
-            "The name stands in URLs: letters, digits and any of `._-`. "
-            f"Received: name={name!r}"
-        )
+    name = _checked_name(name, where)
     if not 0 < limits.seconds < math.inf:
         raise ValueError(
             "The deadline must be a number of seconds above 0. "
@@ -202,26 +196,7 @@ def application(reader):
     for path, file in PAGE_FILES.items():
         app.add_api_route(path, _page_file(file), response_model=None)
 
-    async def refuse(request, refusal):
-        return refusal_response(refusal)
-
-    async def refuse_input(request, error):
-        return JSONResponse({"error": str(error)}, 400)
-
-    async def refuse_name(request, error):
-        return JSONResponse({"error": str(error)}, 404)
-
-    async def refuse_for_now(request, error):
-        return refusal_response(
-            Refusal(503, "The model is busy with one request: ask again later")
-        )
-
-    app.add_exception_handler(Refusal, refuse)
-    app.add_exception_handler(InvalidInput, refuse_input)
-    app.add_exception_handler(ModelNotFound, refuse_name)
-    app.add_exception_handler(ModelNotReady, refuse_for_now)
-    app.add_exception_handler(HTTPException, _refuse_by_http)
-    app.add_exception_handler(Exception, _confess)
+    _add_refusals(app)
     return app
 
 
@@ -359,6 +334,43 @@ class BytesPlane(DataPlane):
     def encode(self, model_name, response, headers, req_attributes):
         """The response as it is."""
         return response, {}
+
+
+def _add_refusals(app):
+    """How an application answers where it has no answer."""
+
+    async def refuse(request, refusal):
+        return refusal_response(refusal)
+
+    async def refuse_input(request, error):
+        return JSONResponse({"error": str(error)}, 400)
+
+    async def refuse_name(request, error):
+        return JSONResponse({"error": str(error)}, 404)
+
+    async def refuse_for_now(request, error):
+        return refusal_response(
+            Refusal(503, "The model is busy with one request: ask again later")
+        )
+
+    app.add_exception_handler(Refusal, refuse)
+    app.add_exception_handler(InvalidInput, refuse_input)
+    app.add_exception_handler(ModelNotFound, refuse_name)
+    app.add_exception_handler(ModelNotReady, refuse_for_now)
+    app.add_exception_handler(HTTPException, _refuse_by_http)
+    app.add_exception_handler(Exception, _confess)
+
+
+def _checked_name(name, where):
+    """The name that is given, or that of the preset."""
+    if name is None:
+        name = str(where) if str(where) in presets.names() else "model"
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise ValueError(
+            "The name stands in URLs: letters, digits and any of `._-`. "
+            f"Received: name={name!r}"
+        )
+    return name
 
 
 def _page_file(name):

@@ -480,7 +480,10 @@ CASES = {
         ],
     ),
     "decimal commas": (
-        {"c.csv": HEADER.replace(",", ";") + "sub/b.png;;;;;\na.png;x;0,5;1;9;9\n"},
+        {
+            "c.csv": HEADER.replace(",", ";")
+            + "sub/b.png;;;;;\na.png;x;0,5;1;9;9\n"
+        },
         [("a.png", "line 3 .* decimal commas: write 0.5 for 0,5", True)],
     ),
     "a kind that is not read": (
