@@ -221,6 +221,7 @@ PAPER = np.full((40, 50, 1), 255)
 PAPER[10:30, 10:30] = 0
 
 
+@pytest.mark.filterwarnings("ignore:Images must have values")
 @pytest.mark.parametrize(
     "image, dark_ground, words",
     [
