@@ -20,7 +20,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_integer, seen_images
+from keras_edram.checks import (
+    check_integer,
+    check_number,
+    seen_images,
+)
 
 # Of one wording wherever it is asked for: the server's processes are told it.
 ONLY_FOR = (
@@ -124,11 +128,8 @@ def check_budget(model, confidence=None, max_glimpses=None, **how):
             raise ValueError(f"{ONLY_FOR}. Received: {name}={value!r}")
     if reason := why_no_budget(model):
         raise ValueError(reason)
-    if confidence is not None and not 0 <= confidence <= 1:
-        raise ValueError(
-            "`confidence` must be in [0, 1]. "
-            f"Received: confidence={confidence!r}"
-        )
+    if confidence is not None:
+        check_number(confidence, "confidence", 0, 1)
     if max_glimpses is not None:
         check_integer(max_glimpses, "max_glimpses")
 

@@ -1,27 +1,95 @@
 """Checks of arguments, sizes and images, for layers, models and data alike."""
 
+import functools
+import math
+import numbers
 import operator
+import re
 import warnings
 
 import numpy as np
 
+# What the letters of shapes stand for, in messages and comments.
+LETTERS = {
+    "B": "images",
+    "H": "rows",
+    "W": "columns",
+    "C": "channels",
+    "F": "maps",
+    "M": "members",
+    "S": "targets",
+    "N": "glimpses a target",
+    "T": "glimpses",
+    "K": "classes",
+}
 
-def check_integer(value, name, minimum=1):
-    """The integer as Python's own; raises if it is none, or too small."""
+
+def check_integer(value, name, minimum=1, maximum=None):
+    """The integer as Python's own.
+
+    Args:
+        value: What should be an integer, of any library.
+        name: String, the argument's name.
+        minimum: Integer, the least that it may be; `None` for any.
+        maximum: Integer, the most that it may be; by default any.
+
+    Raises:
+        ValueError: For what is no integer, or another one.
+    """
     try:
         integer = operator.index(value)
     except TypeError:
         integer = None
-    if integer is None or isinstance(value, bool) or integer < minimum:
+    if (
+        integer is None
+        or isinstance(value, bool)
+        or (minimum is not None and integer < minimum)
+        or (maximum is not None and integer > maximum)
+    ):
+        limits = "" if minimum is None else f" of at least {minimum}"
+        if maximum is not None:
+            limits = f" from {minimum} to {maximum}"
         raise ValueError(
-            f"`{name}` must be an integer of at least {minimum}. "
-            f"Received: {name}={value!r}"
+            f"`{name}` must be an integer{limits}. Received: {name}={value!r}"
         )
     return integer
 
 
+def check_number(value, name, minimum=0.0, maximum=None, *, above=False):
+    """The finite number as Python's own, an integer or a float.
+
+    Args:
+        value: What should be a number, of any library.
+        name: String, the argument's name.
+        minimum: Float, the least that it may be. Defaults to 0.
+        maximum: Float, the most that it may be; by default any.
+        above: Boolean, whether `minimum` itself is too small.
+
+    Raises:
+        ValueError: For what is no finite number, or another one.
+    """
+    if (
+        not isinstance(value, numbers.Real)
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or value < minimum
+        or (above and value == minimum)
+        or (maximum is not None and value > maximum)
+    ):
+        limits = f"above {minimum:g}" if above else f"of at least {minimum:g}"
+        if maximum is not None:
+            limits = f"from {minimum:g} to {maximum:g}"
+        raise ValueError(
+            f"`{name}` must be a finite number {limits}. "
+            f"Received: {name}={value!r}"
+        )
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value)
+
+
 def check_integers(values, length, name):
-    """Positive integers as a tuple, `length` of them if it is given."""
+    """Positive integers as a tuple, `length` of them if given; or raises."""
     try:
         integers = tuple(check_integer(value, name) for value in values)
     except (TypeError, ValueError):
@@ -36,7 +104,7 @@ def check_integers(values, length, name):
 
 
 def check_size(size, name):
-    """`(height, width)` from one integer or a pair of them."""
+    """`(height, width)` from one integer or a pair of them; or raises."""
     pair = size if isinstance(size, (tuple, list)) else (size, size)
     try:
         return check_integers(pair, 2, name)
@@ -48,10 +116,20 @@ def check_size(size, name):
 
 
 def check_choice(value, choices, name):
-    """Raises unless `value` is one of `choices`."""
+    """Raises a ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {choices}. Received: {name}={value!r}"
+        )
+
+
+def check_keys(values, names, name):
+    """Raises a ValueError unless a dictionary has something of these names."""
+    if missing := [key for key in names if key not in values]:
+        raise ValueError(
+            f"`{name}` must have {', '.join(names)}, of which "
+            f"{', '.join(missing)} is missing. Received: {name} with "
+            f"{', '.join(map(str, values)) or 'nothing'}"
         )
 
 
@@ -84,6 +162,9 @@ def check_images(images, channels=None):
     Args:
         images: Tensor or array.
         channels: Integer, the channels that they must have; by default any.
+
+    Raises:
+        ValueError: For another shape, or unknown sides.
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or None in shape[1:] or channels not in (None, shape[3]):
@@ -94,15 +175,88 @@ def check_images(images, channels=None):
         )
 
 
-def check_same_batch(first, second, names):
-    """Raises if two tensors are known to be batches of different sizes."""
-    sizes = first.shape[0], second.shape[0]
-    if None not in sizes and sizes[0] != sizes[1]:
-        raise ValueError(
-            f"There must be as many {names[1]} as {names[0]}. Received: "
-            f"{names[0]} of shape {tuple(first.shape)}, {names[1]} of shape "
-            f"{tuple(second.shape)}"
-        )
+_NAMED_SHAPE = re.compile(r"(\w+) \(([^)]*)\)")
+
+
+def check_shapes(pattern, *tensors):
+    """Raises unless tensors have the shapes of a pattern: nothing broadcasts.
+
+    Only what is known is compared: in a graph that may not be the batch.
+
+    Args:
+        pattern: String, a name and a shape for each tensor, such as
+            `"labels (B, S), logits (B, S, N, K)"`. A letter is one size
+            wherever it stands, a number is itself, and `...` are dimensions
+            that are the same in all tensors, or missing.
+        *tensors: Tensors or arrays.
+
+    Raises:
+        ValueError: For other shapes, or a tensor of unknown rank.
+
+    Example:
+
+    >>> labels, logits = np.zeros((3, 2)), np.zeros((3, 2, 6, 10))
+    >>> check_shapes("labels (B, S), logits (B, S, N, K)", labels, logits)
+    """
+    expected = _parse(pattern)
+    shapes = [tensor.shape for tensor in tensors]
+    sizes = {}
+    if all(
+        _fits(shape, letters, sizes)
+        for shape, (_, letters) in zip(shapes, expected, strict=True)
+    ):
+        return
+    known = {letter for _, letters in expected for letter in letters}
+    meanings = [
+        f"{letter} {meaning}"
+        for letter, meaning in LETTERS.items()
+        if letter in known
+    ]
+    received = ", ".join(
+        f"{name} of shape {shape if _no_rank(shape) else tuple(shape)}"
+        for shape, (name, _) in zip(shapes, expected, strict=True)
+    )
+    wanted = _NAMED_SHAPE.sub(r"`\1` (\2)", pattern)
+    raise ValueError(
+        f"The shapes must be {wanted}{', of ' * bool(meanings)}"
+        f"{', '.join(meanings)}. Received: {received}"
+    )
+
+
+@functools.cache
+def _parse(pattern):
+    """`"labels (B, S)"` -> `[("labels", ["B", "S"])]`"""
+    return [
+        (name, re.findall(r"[^, ]+", letters))
+        for name, letters in _NAMED_SHAPE.findall(pattern)
+    ]
+
+
+def _no_rank(shape):
+    """Whether it is the shape of a tensor of which TensorFlow knows nothing."""
+    return getattr(shape, "rank", 0) is None
+
+
+def _fits(shape, letters, sizes):
+    """Whether a shape has these letters, with the `sizes` of those before."""
+    if _no_rank(shape):
+        return False
+    if "..." in letters:
+        free = len(shape) - len(letters) + 1
+        if free < 0 or (free and free != sizes.setdefault("...", free)):
+            return False
+        place = letters.index("...")
+        between = [f"...{index}" for index in range(free)]
+        letters = letters[:place] + between + letters[place + 1 :]
+    if len(shape) != len(letters):
+        return False
+    for size, letter in zip(shape, letters, strict=True):
+        if size is None:
+            continue
+        known = sizes.setdefault(letter, size)
+        if size != (int(letter) if letter.isdigit() else known):
+            return False
+    return True
 
 
 def check_pixels(images):
@@ -174,6 +328,9 @@ def check_labels(labels, num_classes):
     Args:
         labels: Tensor or array; negative labels mean that there is no target.
         num_classes: Integer, K: labels are 0 to K - 1.
+
+    Raises:
+        ValueError: For other labels.
     """
     labels = concrete(labels)
     if labels is None or not labels.size:
@@ -192,7 +349,16 @@ def check_labels(labels, num_classes):
 
 
 def check_weights(sample_weight, values):
-    """Raises unless there is one weight for each image of a batch."""
+    """Raises unless there is one weight for each image of a batch.
+
+    Args:
+        sample_weight: Number, or tensor of shape `(B,)` or `(B, 1)`, as Keras
+            hands them on; or `None`.
+        values: Tensor of shape `(B, ...)`, what is to be weighed.
+
+    Raises:
+        ValueError: For weights of another shape.
+    """
     if sample_weight is None:
         return
     shape = tuple(getattr(sample_weight, "shape", np.shape(sample_weight)))
@@ -204,20 +370,3 @@ def check_weights(sample_weight, values):
             f"Received: sample_weight of shape {shape}, a batch of "
             f"{batch}"
         )
-
-
-def check_targets(true, true_rank, predicted, rank, true_name, name):
-    """Targets (B, S, ...) against predictions (B, S, N, ...)."""
-    if (
-        len(true.shape) != true_rank
-        or len(predicted.shape) != rank
-        or true.shape[1] != predicted.shape[1]
-        or true.shape[2:] != predicted.shape[3 : 3 + true_rank - 2]
-    ):
-        raise ValueError(
-            f"`{name}` must have one axis more than `{true_name}`, the "
-            "glimpses after the targets: (batch, targets, glimpses, ...). "
-            f"Received: {true_name} of shape {tuple(true.shape)}, {name} of "
-            f"shape {tuple(predicted.shape)}"
-        )
-    check_same_batch(true, predicted, (true_name, name))

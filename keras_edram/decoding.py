@@ -15,8 +15,8 @@ one term of each model, and the best is found object by object:
 The most probable sequence is the best over all L. The probability of an answer
 is normalised over all sequences, which takes the same sums of terms.
 
-Letters in shapes: B batch, M members, S targets, N glimpses a target, K
-classes.
+Letters in shapes: B batch, M members, S targets, N glimpses a target, A answers
+of a target (N, or 1 of RAM), K classes, L the length of a sequence.
 """
 
 import math
@@ -25,8 +25,15 @@ import numpy as np
 from keras import ops
 
 from keras_edram import geometry
+from keras_edram.checks import (
+    check_integer,
+    check_keys,
+    check_number,
+    check_shapes,
+    check_size,
+)
 
-READ_OUT = ("labels", "lengths", "probability", "boxes", "num_glimpses")
+READ_OUT = ("labels", "lengths", "probability", "boxes")
 
 
 def average_probabilities(logits):
@@ -53,11 +60,7 @@ def average_probabilities(logits):
         - Ablavatski et al., 2017, section 3.3.
     """
     logits = ops.convert_to_tensor(logits)
-    if len(logits.shape) != 4:
-        raise ValueError(
-            "`logits` must have the shape (batch, targets, glimpses, "
-            f"classes). Received: logits of shape {tuple(logits.shape)}"
-        )
+    check_shapes("logits (B, S, N, K)", logits)
     return ops.mean(ops.softmax(logits, axis=-1), axis=2)
 
 
@@ -80,6 +83,10 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
         last in the forward order, -1 after them; `lengths` `(B,)`, int32; and
         `probability` `(B,)` of the sequence among all that could be.
 
+    Raises:
+        ValueError: For shapes that do not belong together, S or K that are
+            not known, or no class but the terminal.
+
     Example:
 
     >>> log_p = np.log([[[0.9, 0.1], [0.2, 0.8]]])  # "0", then the end
@@ -90,9 +97,17 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
         - Ablavatski et al., 2017, section 4.2.
     """
     forward = ops.cast(forward, "float32")
+    check_shapes("forward (B, S, K)", forward)
     if backward is not None:
         backward = ops.cast(backward, "float32")
+        check_shapes("forward (B, S, K), backward (B, S, K)", forward, backward)
     num_targets, num_classes = forward.shape[1:]
+    if not (num_targets and num_classes) or num_classes <= terminal:
+        raise ValueError(
+            "S and K of `forward` must be known, and K have a class beside "
+            f"the terminal. Received: forward of shape {tuple(forward.shape)}, "
+            f"terminal={terminal}"
+        )
     objects = num_classes - 1 if terminal else num_classes
     absent = ops.zeros_like(forward[:, :, 0])  # (B, S)
     best, mass, labels = [], [], []
@@ -101,11 +116,12 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
         # Not the sum of a slice that may be empty: TFLite files that TensorFlow
         # 2.18 and 2.19 make of that give wrong numbers.
         end = absent[:, 0]
-        terms = forward[:, :length, :objects]
+        terms = forward[:, :length, :objects]  # (B, L, objects)
         if length < num_targets:
             end = forward[:, length, -1]  # (B,)
         if backward is not None:
-            terms = terms + ops.flip(backward[:, :length, :objects], axis=1)
+            turned = ops.flip(backward[:, :length, :objects], axis=1)
+            terms = terms + turned  # (B, L, objects)
             if length < num_targets:
                 end = end + backward[:, length, -1]
         if length == 0:
@@ -118,12 +134,15 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
         best.append(end + ops.sum(highest, axis=(1, 2)))
         mass.append(end + ops.sum(ops.logsumexp(terms, axis=-1), axis=1))
         chosen = ops.cast(chosen[..., 0], absent.dtype)
-        labels.append(ops.concatenate([chosen, absent[:, length:] - 1], axis=1))
-    best, mass = ops.stack(best, axis=1), ops.stack(mass, axis=1)
+        padded = [chosen, absent[:, length:] - 1]
+        labels.append(ops.concatenate(padded, axis=1))  # (B, S)
+    best = ops.stack(best, axis=1)  # (B, lengths)
+    mass = ops.stack(mass, axis=1)  # (B, lengths)
     highest, index = ops.top_k(best, 1)  # (B, 1)
     index = index[:, 0]
     of_length = ops.one_hot(index, len(labels), dtype=absent.dtype)
-    labels = ops.sum(ops.stack(labels, 1) * of_length[..., None], axis=1)
+    labels = ops.stack(labels, axis=1)  # (B, lengths, S)
+    labels = ops.sum(labels * of_length[..., None], axis=1)  # (B, S)
     return {
         "labels": ops.cast(ops.round(labels), "int32"),
         "lengths": ops.cast(index, "int32") + lengths[0],
@@ -136,9 +155,8 @@ def decode(outputs, *, terminal=False, num_forward=None):
 
     Args:
         outputs: Dictionary that EDRAM returns: `labels`, logits of shape
-            `(B, S, N, K)`, and `transforms` `(B, S, N, 2, 3)`. RAM's is
-            alike, but has one answer in place of N; an ensemble's has a
-            further axis of M members before S.
+            `(B, S, A, K)`, and `transforms` `(B, S, N, 2, 3)`. A is N, but 1
+            of RAM; an ensemble's has a further axis of M members before S.
         terminal: Boolean, whether the last class ends a sequence. Defaults to
             False.
         num_forward: Integer, the members from the first on that read forward;
@@ -161,6 +179,10 @@ def decode(outputs, *, terminal=False, num_forward=None):
           the order of looking, the image being [-1, 1]; `(B, M, S, N, 2)` of
           members.
 
+    Raises:
+        ValueError: For outputs that are missing, shapes that do not belong
+            together, or more that read forward than there are.
+
     Example:
 
     >>> from keras_edram import EDRAM
@@ -169,17 +191,27 @@ def decode(outputs, *, terminal=False, num_forward=None):
     >>> answer["boxes"].shape
     (1, 1, 4)
     """
+    check_keys(outputs, ("labels", "transforms"), "outputs")
     logits = ops.cast(outputs["labels"], "float32")
     transforms = ops.cast(outputs["transforms"], "float32")
+    of_target = "M, S" if len(logits.shape) == 5 else "S"
+    check_shapes(
+        f"labels (B, {of_target}, A, K), transforms (B, {of_target}, N, 2, 3)",
+        logits, transforms,
+    )  # fmt: skip
     # In rows of six: many a device takes apart five dimensions at most.
-    transforms = ops.reshape(transforms, (-1, *transforms.shape[1:-2], 6))
-    locations = transforms[..., 2::3]
+    shape = (-1, *transforms.shape[1:-2], 6)
+    transforms = ops.reshape(transforms, shape)  # (B, S, N, 6)
+    locations = geometry.centres(transforms)  # (B, S, N, 2)
     if len(logits.shape) == 4:
-        logits, transforms = logits[:, None], transforms[:, None]
+        logits = logits[:, None]  # (B, M, S, A, K)
+        transforms = transforms[:, None]  # (B, M, S, N, 6)
     log_p = _log_probabilities(logits)  # (B, M, S, K)
     windows = transforms[:, :, :, -1]  # (B, M, S, 6)
     members = log_p.shape[1]
-    forward = members if num_forward is None else num_forward
+    forward = members
+    if num_forward is not None:
+        forward = check_integer(num_forward, "num_forward", 0, members)
 
     total = ops.zeros_like(log_p[:, 0])  # (B, S, K)
     window = ops.zeros_like(windows[:, 0])  # (B, S, 6)
@@ -207,7 +239,9 @@ def decode(outputs, *, terminal=False, num_forward=None):
         total = total + ops.matmul(turn, backward)
         turned = ops.sum(windows[:, forward:], axis=1)
         window = window + ops.matmul(turn, turned)
-    window = ops.reshape(window / members, (-1, num_targets, 2, 3))
+    window = ops.reshape(
+        window / members, (-1, num_targets, 2, 3)
+    )  # (B, S, 2, 3)
     boxes = ops.clip(geometry.transforms_to_boxes(window), 0, 1)
     return {
         **sequence,
@@ -237,7 +271,8 @@ def read_out(answers, class_names=None, refuse_below=0.0):
         fractions of the image's sides.
 
     Raises:
-        ValueError: If `refuse_below` is not in [0, 1].
+        ValueError: If `refuse_below` is not in [0, 1], an answer is missing,
+            shapes do not belong together, or a label has no name.
 
     Example:
 
@@ -251,16 +286,25 @@ def read_out(answers, class_names=None, refuse_below=0.0):
     ... )[0]["probability"]
     0.0625
     """
-    if not 0 <= refuse_below <= 1:
-        raise ValueError(
-            "`refuse_below` must be in [0, 1]. "
-            f"Received: refuse_below={refuse_below}"
-        )
+    check_number(refuse_below, "refuse_below", 0, 1)
+    check_keys(answers, READ_OUT, "answers")
+    number = ("num_glimpses",) if "num_glimpses" in answers else ()
     answers = {
-        name: ops.convert_to_numpy(values).tolist()
-        for name, values in answers.items()
-        if name in READ_OUT
+        name: ops.convert_to_numpy(answers[name])
+        for name in (*READ_OUT, *number)
     }
+    check_shapes(
+        "labels (B, S), lengths (B), probability (B), boxes (B, S, 4)"
+        + ", num_glimpses (B)" * len(number),
+        *answers.values(),
+    )
+    highest = answers["labels"].max(initial=-1)
+    if class_names and highest >= len(class_names):
+        raise ValueError(
+            "`class_names` must have a name for each label. Received: "
+            f"class_names={class_names!r}, a label {highest}"
+        )
+    answers = {name: values.tolist() for name, values in answers.items()}
     rows = []
     for i, length in enumerate(answers["lengths"]):
         labels = answers["labels"][i][:length]
@@ -319,7 +363,8 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         are the mean windows, of the whole images.
 
     Raises:
-        ValueError: If the crops do not fit the images.
+        ValueError: For images of another shape, no crop, or crops that do not
+            fit the images.
 
     Example:
 
@@ -335,12 +380,14 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
           Table 2 names Monte-Carlo averaging of others' models.
     """
     images = np.asarray(images)
+    check_shapes("images (B, H, W, C)", images)
+    num_crops = check_integer(num_crops, "num_crops")
+    image_size = check_size(image_size, "image_size")
     size, crop = np.array(images.shape[1:3]), np.array(image_size)
-    if num_crops < 1 or (crop > size).any():
+    if (crop > size).any():
         raise ValueError(
-            "There must be at least 1 crop, and it must fit the images. "
-            f"Received: num_crops={num_crops}, crops of {tuple(image_size)} "
-            f"pixels, images of shape {images.shape}"
+            "Crops must fit the images. Received: image_size="
+            f"{image_size}, images of shape {images.shape}"
         )
     generator = np.random.default_rng(seed)
     corners = generator.integers(0, size - crop + 1, (num_crops, 2))
@@ -355,13 +402,11 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         )
         labels.append(looks["labels"])
         transforms.append(geometry.compose(outer, looks["transforms"]))
-    return {
-        "labels": np.concatenate(labels, axis=-2),
-        "transforms": np.mean(transforms, axis=0),
-    }
+    labels = np.concatenate(labels, axis=-2)  # (B, S, num_crops N, K)
+    return {"labels": labels, "transforms": np.mean(transforms, axis=0)}
 
 
 def _log_probabilities(logits):
-    """`log 1/N Σ_j softmax(logits_j)`: (..., N, K) -> (..., K)"""
+    """`log 1/A Σ_j softmax(logits_j)`: (..., A, K) -> (..., K)"""
     log_p = ops.log_softmax(logits, axis=-1)
     return ops.logsumexp(log_p, axis=-2) - math.log(logits.shape[-2])

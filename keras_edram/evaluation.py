@@ -321,9 +321,9 @@ def _by_glimpse(looks, targets):
         for n in range(logits.shape[2])
     ]
     by_glimpse = metrics.label_errors(labels, logits)  # (n, S, N)
-    overlap = geometry.window_iou(
-        targets["transforms"][:, :, None], looks["transforms"]
-    )
+    windows = looks["transforms"]  # (n, S, N, 2, 3)
+    true = np.broadcast_to(targets["transforms"][:, :, None], windows.shape)
+    overlap = geometry.window_iou(true, windows)  # (n, S, N)
     spread = keras.ops.convert_to_numpy(
         metrics.location_spread(looks["transforms"])
     )

@@ -12,11 +12,14 @@ maps a point of the glimpse to the point of the image that is read there
 square. A box of width `w` around `c_x` in an image `W` wide has `θ1 = w / W`
 and `θ3 = 2 c_x / W - 1`; θ5 and θ6 likewise for height.
 
-Letters in shapes: B batch, G any leading dimensions, h w glimpse, H W image.
+Letters in shapes: h w glimpse, H W image, `...` any leading dimensions; of two
+arguments they must be the same, or one has none and serves all.
 """
 
 import numpy as np
 from keras import ops
+
+from keras_edram.checks import check_shapes
 
 BOX_FORMATS = ("rel_xyxy", "xyxy")
 
@@ -48,14 +51,16 @@ def boxes_to_transforms(boxes, *, box_format="rel_xyxy", image_size=None):
     [[[0.5, 0.0, -0.5], [0.0, 1.0, 0.0]]]
     """
     boxes = _to_float32(boxes)
-    _check_last_dimensions(boxes, (4,), "boxes")
+    check_shapes("boxes (..., 4)", boxes)
     scale = _box_scale(box_format, image_size)
-    left, top, right, bottom = ops.unstack(boxes / scale, axis=-1)
+    left, top, right, bottom = ops.unstack(
+        boxes / scale, axis=-1
+    )  # each (...,)
     zero = ops.zeros_like(left)
     rows = [
         ops.stack([right - left, zero, left + right - 1.0], axis=-1),
         ops.stack([zero, bottom - top, top + bottom - 1.0], axis=-1),
-    ]
+    ]  # each (..., 3)
     return ops.stack(rows, axis=-2)  # (..., 2, 3)
 
 
@@ -84,10 +89,12 @@ def transforms_to_boxes(transforms, *, box_format="rel_xyxy", image_size=None):
     [[0.0, 0.0, 0.5, 1.0]]
     """
     transforms = _to_float32(transforms)
-    _check_last_dimensions(transforms, (2, 3), "transforms")
-    centre = transforms[..., 2]  # (..., 2)
+    check_shapes("transforms (..., 2, 3)", transforms)
+    centre = centres(transforms)  # (..., 2)
     reach = ops.sum(ops.absolute(transforms[..., :2]), axis=-1)  # (..., 2)
-    boxes = ops.concatenate([centre - reach, centre + reach], axis=-1)
+    boxes = ops.concatenate(
+        [centre - reach, centre + reach], axis=-1
+    )  # (..., 4)
     return (boxes + 1.0) / 2.0 * _box_scale(box_format, image_size)
 
 
@@ -113,9 +120,11 @@ def windows_around(points, window_size, image_size):
     [[[0.25, 0.0, 0.0], [0.0, 0.5, 0.5]]]
     """
     points = _to_float32(points)
-    _check_last_dimensions(points, (2,), "points")
+    check_shapes("points (..., 2)", points)
     zooms = [w / i for w, i in zip(window_size, image_size, strict=True)][::-1]
-    zooms = ops.zeros_like(points)[..., None] + _constant(np.diag(zooms))
+    zooms = ops.zeros_like(points)[..., None] + _constant(
+        np.diag(zooms)
+    )  # (..., 2, 2)
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
 
 
@@ -127,14 +136,13 @@ def compose(outer, inner):
 
     Args:
         outer: Tensor of shape `(..., 2, 3)`.
-        inner: Tensor of shape `(..., 2, 3)`; the leading dimensions are
-            broadcast.
+        inner: Tensor of the same shape; or one of both is `(2, 3)`, for all.
 
     Returns:
         Tensor of shape `(..., 2, 3)`, float32.
 
     Raises:
-        ValueError: If the last dimensions are not (2, 3).
+        ValueError: For other shapes.
 
     Example:
 
@@ -143,8 +151,7 @@ def compose(outer, inner):
     [[0.25, 0.0, -0.75], [0.0, 1.0, 0.0]]
     """
     outer, inner = _to_float32(outer), _to_float32(inner)
-    _check_last_dimensions(outer, (2, 3), "outer")
-    _check_last_dimensions(inner, (2, 3), "inner")
+    check_shapes("outer (..., 2, 3), inner (..., 2, 3)", outer, inner)
     product = ops.matmul(outer[..., :2], inner)  # (..., 2, 3)
     return product + outer[..., 2:] * _constant([0, 0, 1])
 
@@ -169,21 +176,79 @@ def sampling_grid(transforms, glimpse_size):
     [[[[-0.5, 0.0], [0.5, 0.0]]]]
     """
     transforms = _to_float32(transforms)
-    _check_last_dimensions(transforms, (2, 3), "transforms")
+    check_shapes("transforms (..., 2, 3)", transforms)
     height, width = glimpse_size
     y, x = np.meshgrid(
         pixel_centres(height), pixel_centres(width), indexing="ij"
     )  # (h, w)
-    x, y = _constant(x[..., None]), _constant(y[..., None])
+    x, y = _constant(x[..., None]), _constant(y[..., None])  # (h, w, 1)
     transforms = ops.expand_dims(transforms, (-4, -3))  # (..., 1, 1, 2, 3)
     return (
-        transforms[..., 0] * x + transforms[..., 1] * y + transforms[..., 2]
+        transforms[..., 0] * x + transforms[..., 1] * y + centres(transforms)
     )  # (..., h, w, 2)
+
+
+def centres(transforms):
+    """Middles of the windows: `(θ3, θ6)`, where (0, 0) of the glimpse lies.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`, or `(..., 6)`, θ1 to θ6 in a
+            row, as many a device takes apart five dimensions at most.
+
+    Returns:
+        Tensor of shape `(..., 2)`, float32: x and y in the image's [-1, 1].
+
+    Raises:
+        ValueError: For other shapes.
+
+    Example:
+
+    >>> centres([[[0.5, 0.0, -0.5], [0.0, 1.0, 0.25]]])
+    [[-0.5, 0.25]]
+    """
+    transforms = _to_float32(transforms)
+    if transforms.shape[-1:] == (6,):
+        return transforms[..., 2::3]
+    check_shapes("transforms (..., 2, 3)", transforms)
+    return transforms[..., 2]
 
 
 def pixel_centres(side):
     """Coordinates in [-1, 1] of the centres of `side` pixels, as NumPy."""
     return ((2 * np.arange(side) + 1) / side - 1).astype("float32")
+
+
+def pixel_offsets(side):
+    """Pixels from the middle of `side` pixels to the centre of each, as NumPy.
+
+    `i - (side - 1) / 2` for pixel i.
+
+    Example:
+
+    >>> pixel_offsets(4)
+    [-1.5, -0.5, 0.5, 1.5]
+    """
+    return pixel_centres(side) * (side / 2)
+
+
+def resized_pixels(pixels, factor):
+    """Pixel indices, with fractions, in the same image of another size.
+
+    `(X + ½) f - ½`: the edge of the image is half a pixel before the first.
+
+    Args:
+        pixels: Float tensor or array, X or Y.
+        factor: Number or tensor f, how often as wide or high the image is.
+
+    Returns:
+        Of the same shape.
+
+    Example:
+
+    >>> resized_pixels(np.array([0.5, 2.5]), 0.5)  # between two pixels
+    [0.0, 1.0]
+    """
+    return (pixels + 0.5) * factor - 0.5
 
 
 def points_to_pixels(points, image_size):
@@ -207,7 +272,7 @@ def points_to_pixels(points, image_size):
     [[-0.5, 4.5]]
     """
     points = _to_float32(points)
-    _check_last_dimensions(points, (2,), "points")
+    check_shapes("points (..., 2)", points)
     height, width = image_size
     return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
 
@@ -235,7 +300,7 @@ def window_corners(transforms, image_size=None):
     [[[-0.5, -0.5], [19.5, -0.5], [19.5, 9.5], [-0.5, 9.5]]]
     """
     transforms = _to_float32(transforms)
-    _check_last_dimensions(transforms, (2, 3), "transforms")
+    check_shapes("transforms (..., 2, 3)", transforms)
     corners = _constant([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
     transposed = ops.swapaxes(transforms, -1, -2)  # (..., 3, 2)
     points = ops.matmul(corners, transposed)  # (..., 4, 2)
@@ -244,11 +309,12 @@ def window_corners(transforms, image_size=None):
     return points_to_pixels(points, image_size)
 
 
-def pixel_step(transforms, glimpse_size, image_size):
-    """How many image pixels the read moves from one glimpse pixel to the next.
+def squared_pixel_step(transforms, glimpse_size, image_size):
+    """Square of the way from one glimpse pixel to the next, in image pixels.
 
-    The larger of the two steps, to the right and down; above 1 the read skips
-    pixels. Its logarithm is the level of detail of a mip-map.
+    Of the two ways, to the right and down, the longer; above 1 the read skips
+    pixels. Half of its log2 is the level of detail of a mip-map. It is the
+    square, as that has a gradient everywhere.
 
     Args:
         transforms: Tensor of shape `(..., 2, 3)`.
@@ -256,19 +322,19 @@ def pixel_step(transforms, glimpse_size, image_size):
         image_size: `(height, width)` of the image in pixels.
 
     Returns:
-        Tensor of shape `(...,)`, float32: the *square* of that step, which has
-        a gradient everywhere.
+        Tensor of shape `(...,)`, float32.
 
     Raises:
         ValueError: If the last dimensions are not (2, 3).
 
     Example:
 
-    >>> pixel_step([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (5, 5), (10, 20))
+    >>> whole = [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    >>> squared_pixel_step(whole, (5, 5), (10, 20))  # 20 columns to 5
     [16.0]
     """
     transforms = _to_float32(transforms)
-    _check_last_dimensions(transforms, (2, 3), "transforms")
+    check_shapes("transforms (..., 2, 3)", transforms)
     image = np.array(image_size[::-1], "float32")[:, None]  # (W, H) a row
     glimpse = np.array(glimpse_size[::-1], "float32")  # (w, h) a column
     steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
@@ -280,13 +346,14 @@ def iou(boxes_1, boxes_2):
 
     Args:
         boxes_1: Tensor of shape `(..., 4)`: left, top, right, bottom.
-        boxes_2: Tensor of a shape that broadcasts with the first, same unit.
+        boxes_2: Tensor of the same shape and unit; or one of both is `(4,)`,
+            for all. For all pairs, broadcast both before.
 
     Returns:
         Tensor of shape `(...,)`, float32 in [0, 1]; 0 for two empty boxes.
 
     Raises:
-        ValueError: If a last dimension is not 4.
+        ValueError: For other shapes.
 
     Example:
 
@@ -294,11 +361,11 @@ def iou(boxes_1, boxes_2):
     [0.33333334]
     """
     boxes_1, boxes_2 = _to_float32(boxes_1), _to_float32(boxes_2)
-    _check_last_dimensions(boxes_1, (4,), "boxes_1")
-    _check_last_dimensions(boxes_2, (4,), "boxes_2")
+    check_shapes("boxes_1 (..., 4), boxes_2 (..., 4)", boxes_1, boxes_2)
     left_top = ops.maximum(boxes_1[..., :2], boxes_2[..., :2])
     right_bottom = ops.minimum(boxes_1[..., 2:], boxes_2[..., 2:])
-    shared = _area(ops.concatenate([left_top, right_bottom], axis=-1))
+    shared = ops.concatenate([left_top, right_bottom], axis=-1)  # (..., 4)
+    shared = _area(shared)
     union = _area(boxes_1) + _area(boxes_2) - shared
     return ops.where(union > 0, shared / ops.maximum(union, 1e-12), 0.0)
 
@@ -310,13 +377,14 @@ def window_iou(transforms_1, transforms_2):
 
     Args:
         transforms_1: Tensor of shape `(..., 2, 3)`.
-        transforms_2: Tensor of a shape that broadcasts with the first.
+        transforms_2: Tensor of the same shape; or one of both is `(2, 3)`,
+            for all.
 
     Returns:
         Tensor of shape `(...,)`, float32 in [0, 1].
 
     Raises:
-        ValueError: If the last dimensions are not (2, 3).
+        ValueError: For other shapes.
 
     Example:
 
@@ -324,6 +392,12 @@ def window_iou(transforms_1, transforms_2):
     >>> window_iou(half, [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     [0.25]
     """
+    transforms_1 = _to_float32(transforms_1)
+    transforms_2 = _to_float32(transforms_2)
+    check_shapes(
+        "transforms_1 (..., 2, 3), transforms_2 (..., 2, 3)",
+        transforms_1, transforms_2,
+    )  # fmt: skip
     return iou(
         transforms_to_boxes(transforms_1), transforms_to_boxes(transforms_2)
     )
@@ -359,11 +433,3 @@ def _box_scale(box_format, image_size):
         )
     height, width = image_size
     return _constant([width, height, width, height])
-
-
-def _check_last_dimensions(values, expected, name):
-    if tuple(values.shape[-len(expected) :]) != expected:
-        raise ValueError(
-            f"The last dimensions of `{name}` must be {expected}. "
-            f"Received: {name} of shape {tuple(values.shape)}"
-        )

@@ -21,12 +21,41 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_labels, check_targets, check_weights
+from keras_edram.checks import check_labels, check_shapes, check_weights
 
 # The paper's β: zooms and centre count, skew counts half.
 PAPER_BETA = (1.0, 0.5, 1.0, 0.5, 1.0, 1.0)
 # Where only boxes are known, skew is left free (section 4.2).
 BOX_BETA = (1.0, 0.0, 1.0, 0.0, 1.0, 1.0)
+
+LABEL_SHAPES = "labels (B, S), logits (B, S, N, K)"
+TRANSFORM_SHAPES = "true_transforms (B, S, 2, 3), transforms (B, S, N, 2, 3)"
+
+
+def as_compared(shapes, true, predicted):
+    """Targets and predictions as tensors, which must have these shapes.
+
+    Args:
+        shapes: String, see `keras_edram.checks.check_shapes`.
+        true: Array or tensor of targets.
+        predicted: Array or tensor, what a model says of them.
+
+    Returns:
+        Both as tensors.
+
+    Raises:
+        ValueError: For other shapes.
+
+    Example:
+
+    >>> labels, logits = np.array([[1, 0]]), np.zeros((1, 2, 6, 4))
+    >>> shapes = "labels (B, S), logits (B, S, N, K)"
+    >>> as_compared(shapes, labels, logits)[1].shape
+    (1, 2, 6, 4)
+    """
+    true, predicted = map(ops.convert_to_tensor, (true, predicted))
+    check_shapes(shapes, true, predicted)
+    return true, predicted
 
 
 def label_losses(labels, logits):
@@ -50,20 +79,17 @@ def label_losses(labels, logits):
     >>> label_losses(np.array([[1]]), np.zeros((1, 1, 2, 4)))  # log 4
     [[[1.3862944, 1.3862944]]]
     """
-    labels, logits = (
-        ops.convert_to_tensor(labels),
-        ops.convert_to_tensor(logits),
-    )
-    check_targets(labels, 2, logits, 4, "labels", "logits")
+    labels, logits = as_compared(LABEL_SHAPES, labels, logits)
     num_classes = logits.shape[-1]
     check_labels(labels, num_classes)
     labels = ops.cast(labels, "int32")[..., None]  # (B, S, 1)
     known = labels >= 0
-    log_p = ops.log_softmax(logits, axis=-1)
+    log_p = ops.log_softmax(logits, axis=-1)  # (B, S, N, K)
     chosen = ops.one_hot(
         ops.maximum(labels, 0), num_classes, dtype=log_p.dtype
     )  # (B, S, 1, K)
-    losses = ops.where(known, -ops.sum(chosen * log_p, axis=-1), 0.0)
+    losses = -ops.sum(chosen * log_p, axis=-1)  # (B, S, N)
+    losses = ops.where(known, losses, 0.0)
     return ops.where(labels < num_classes, losses, np.nan)
 
 
@@ -81,7 +107,7 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
 
     Raises:
         ValueError: For shapes that do not belong together, or when `beta` is
-            not six numbers that are not negative.
+            not six finite numbers that are not negative.
 
     Example:
 
@@ -90,19 +116,12 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     >>> transform_losses(true, whole)
     [[[0.5]]]
     """
-    true_transforms = ops.convert_to_tensor(true_transforms)
-    transforms = ops.convert_to_tensor(transforms)
-    check_targets(
-        true_transforms, 4, transforms, 5, "true_transforms", "transforms"
+    true_transforms, transforms = as_compared(
+        TRANSFORM_SHAPES, true_transforms, transforms
     )
-    if tuple(transforms.shape[3:]) != (2, 3):
-        raise ValueError(
-            "Transforms must end in the shape (2, 3). Received: "
-            f"true_transforms of shape {tuple(true_transforms.shape)}, "
-            f"transforms of shape {tuple(transforms.shape)}"
-        )
     beta = _check_beta(beta)
-    true_transforms = ops.cast(true_transforms[:, :, None], transforms.dtype)
+    true_transforms = true_transforms[:, :, None]  # (B, S, 1, 2, 3)
+    true_transforms = ops.cast(true_transforms, transforms.dtype)
     placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)
     beta = ops.cast(ops.convert_to_tensor(beta), transforms.dtype)
     squares = beta * ops.square(transforms - true_transforms)
@@ -120,8 +139,48 @@ class _BatchLoss(keras.losses.Loss):
         return loss
 
 
+class _BatchMean(_BatchLoss):
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+def batch_mean(losses, sample_weight=None):
+    """The mean of the losses of images, as `fit` takes that of any loss.
+
+    On several devices each adds its part: a plain mean would be added as often
+    as there are devices.
+
+    Args:
+        losses: Tensor of shape `(B,)`.
+        sample_weight: Tensor of shape `(B,)` or `(B, 1)`, a weight for each
+            image; by default all count alike.
+
+    Returns:
+        Scalar, `1/B Σ_b w_b L_b`.
+
+    Raises:
+        ValueError: For other shapes.
+
+    Example:
+
+    >>> batch_mean(np.array([1.0, 2.0]), np.array([0.0, 3.0]))
+    3.0
+    """
+    losses = ops.convert_to_tensor(losses)
+    check_shapes("losses (B)", losses)
+    return _BatchMean(name="batch_mean")(losses, losses, sample_weight)
+
+
+class _TargetLoss(_BatchLoss):
+    """A loss of each glimpse at each target, which `_each` of them gives."""
+
+    def call(self, y_true, y_pred):
+        losses = self._each(y_true, y_pred)  # (B, S, N)
+        return ops.sum(ops.mean(losses, axis=2), axis=1)  # Eq. 6, (B,)
+
+
 @keras.saving.register_keras_serializable(package="keras_edram")
-class LabelLoss(_BatchLoss):
+class LabelLoss(_TargetLoss):
     """ "What": mean over the glimpses and sum over the targets of Eq. 8.
 
     `L^y = 1/N Σ_i Σ_j -log p_ij,y`, averaged over the batch.
@@ -153,13 +212,12 @@ class LabelLoss(_BatchLoss):
     def __init__(self, name="label_loss", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true, y_pred):
-        losses = label_losses(y_true, y_pred)  # (B, S, N)
-        return ops.sum(ops.mean(losses, axis=2), axis=1)
+    def _each(self, y_true, y_pred):
+        return label_losses(y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class TransformLoss(_BatchLoss):
+class TransformLoss(_TargetLoss):
     """ "Where": mean over the glimpses and sum over the targets of Eq. 9.
 
     `L^A = 1/N Σ_i Σ_j Σ_k β_k (θ_kij - θ_k^true)²`, averaged over the batch.
@@ -179,7 +237,7 @@ class TransformLoss(_BatchLoss):
 
     Raises:
         ValueError: For shapes that do not belong together, or when `beta` is
-            not six numbers that are not negative.
+            not six finite numbers that are not negative.
 
     Example:
 
@@ -196,19 +254,21 @@ class TransformLoss(_BatchLoss):
         super().__init__(name=name, **kwargs)
         self.beta = tuple(_check_beta(beta).flatten().tolist())
 
-    def call(self, y_true, y_pred):
-        losses = transform_losses(y_true, y_pred, self.beta)  # (B, S, N)
-        return ops.sum(ops.mean(losses, axis=2), axis=1)
+    def _each(self, y_true, y_pred):
+        return transform_losses(y_true, y_pred, self.beta)
 
     def get_config(self):
         return {**super().get_config(), "beta": list(self.beta)}
 
 
 def _check_beta(beta):
-    weights = np.asarray(beta, "float32")
-    if weights.shape != (6,) or (weights < 0).any():
+    try:
+        weights = np.asarray(beta, "float32")
+    except (TypeError, ValueError):
+        weights = np.empty(0)
+    if weights.shape != (6,) or not ((weights >= 0) & (weights < np.inf)).all():
         raise ValueError(
-            "`beta` must be six numbers that are not negative. "
+            "`beta` must be six finite numbers that are not negative. "
             f"Received: beta={beta!r}"
         )
-    return weights.reshape(2, 3)
+    return weights.reshape(2, 3)  # (2, 3), as what they weigh

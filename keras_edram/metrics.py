@@ -13,11 +13,12 @@ from keras import ops
 
 from keras_edram import geometry
 from keras_edram.checks import (
+    check_integer,
     check_labels,
-    check_same_batch,
-    check_targets,
+    check_shapes,
     check_weights,
 )
+from keras_edram.losses import LABEL_SHAPES, TRANSFORM_SHAPES, as_compared
 
 
 def label_errors(labels, probabilities):
@@ -32,7 +33,7 @@ def label_errors(labels, probabilities):
         Float32 tensor of shape `(B, S, ...)`.
 
     Raises:
-        ValueError: If the shapes do not begin alike, or for labels that are
+        ValueError: For shapes that do not belong together, or labels that are
             none of the classes.
 
     Example:
@@ -40,25 +41,14 @@ def label_errors(labels, probabilities):
     >>> label_errors(np.array([[1]]), np.array([[[0.2, 0.7, 0.1]]]))
     [[0.0]]
     """
-    labels = ops.convert_to_tensor(labels)
-    probabilities = ops.convert_to_tensor(probabilities)
-    if (
-        len(labels.shape) != 2
-        or len(probabilities.shape) < 3
-        or labels.shape[1] != probabilities.shape[1]
-    ):
-        raise ValueError(
-            "`labels` must be of shape (batch, targets) and `probabilities` "
-            "of shape (batch, targets, ..., classes). Received: labels of "
-            f"shape {tuple(labels.shape)}, probabilities of shape "
-            f"{tuple(probabilities.shape)}"
-        )
-    check_same_batch(labels, probabilities, ("labels", "probabilities"))
+    labels, probabilities = as_compared(
+        "labels (B, S), probabilities (B, S, ..., K)", labels, probabilities
+    )
     check_labels(labels, probabilities.shape[-1])
     answers = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
     labels = ops.cast(labels, "int32")
     while len(labels.shape) < len(answers.shape):
-        labels = labels[..., None]
+        labels = labels[..., None]  # (B, S, 1, ...)
     return ops.cast(answers != labels, "float32")
 
 
@@ -86,12 +76,8 @@ def location_spread(transforms):
     [0.25]
     """
     transforms = ops.convert_to_tensor(transforms)
-    if len(transforms.shape) != 5 or tuple(transforms.shape[3:]) != (2, 3):
-        raise ValueError(
-            "`transforms` must have the shape (batch, targets, glimpses, 2, "
-            f"3). Received: transforms of shape {tuple(transforms.shape)}"
-        )
-    spread = ops.std(transforms[..., 2], axis=0)  # (S, N, 2)
+    check_shapes("transforms (B, S, N, 2, 3)", transforms)
+    spread = ops.std(geometry.centres(transforms), axis=0)  # (S, N, 2)
     return ops.mean(spread, axis=(0, 2))
 
 
@@ -122,8 +108,7 @@ def calibration_error(probabilities, errors, bins=15):
           using Bayesian binning", 2015.
     """
     probabilities, errors = _answers(probabilities, errors)
-    if bins < 1:
-        raise ValueError(f"`bins` must be at least 1. Received: bins={bins}")
+    bins = check_integer(bins, "bins")
     index = np.minimum((probabilities * bins).astype("int64"), bins - 1)
     gaps = np.bincount(index, probabilities - (1 - errors), minlength=bins)
     return float(np.abs(gaps).sum() / max(len(errors), 1))
@@ -177,39 +162,54 @@ def _answers(probabilities, errors):
 
 def _average_errors(labels, logits):
     """`label_errors` of the mean prediction of the glimpses: (B, S)."""
-    labels, logits = map(ops.convert_to_tensor, (labels, logits))
-    check_targets(labels, 2, logits, 4, "labels", "logits")
-    probabilities = ops.mean(ops.softmax(logits, axis=-1), axis=2)
+    labels, logits = as_compared(LABEL_SHAPES, labels, logits)
+    probabilities = ops.mean(ops.softmax(logits, axis=-1), axis=2)  # (B, S, K)
     return label_errors(labels, probabilities)
 
 
-def _of_glimpse(glimpse, y_true, true_rank, y_pred, rank):
-    """Targets and the predictions of one glimpse: (B, S, ...)."""
-    y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
-    check_targets(y_true, true_rank, y_pred, rank, "y_true", "y_pred")
-    number = y_pred.shape[2]
-    if not -number <= glimpse < number:
-        raise ValueError(
-            f"There must be such a glimpse among the {number}. "
-            f"Received: glimpse={glimpse}"
-        )
-    return y_true, y_pred[:, :, glimpse]
+class _TargetMean(keras.metrics.Mean):
+    """The mean over what exists, with the weights of the images, if any.
+
+    A metric says by `_each` what the values are, and which of them exist: of
+    each target, `(B, S)`, or of each image, `(B,)`.
+    """
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        values, known = self._each(y_true, y_pred)
+        check_weights(sample_weight, values)
+        weights = ops.cast(known, "float32")
+        if sample_weight is not None:
+            of_images = ops.cast(sample_weight, "float32")
+            if len(of_images.shape):
+                shape = (-1,) + (1,) * (len(weights.shape) - 1)
+                of_images = ops.reshape(of_images, shape)  # (B, 1) or (B,)
+            weights = weights * of_images
+        super().update_state(values, weights)
 
 
-def _weights(known, sample_weight):
-    """The weight of each target that exists: (B, S), or (B,)."""
-    check_weights(sample_weight, known)
-    known = ops.cast(known, "float32")
-    if sample_weight is None:
-        return known
-    weights = ops.cast(sample_weight, "float32")
-    if len(weights.shape):
-        weights = ops.reshape(weights, (-1,) + (1,) * (len(known.shape) - 1))
-    return known * weights
+class _GlimpseMean(_TargetMean):
+    """That of one glimpse, whose predictions `_at_glimpse` compares."""
+
+    def __init__(self, glimpse, name, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.glimpse = check_integer(glimpse, "glimpse", None)
+
+    def _each(self, y_true, y_pred):
+        y_true, y_pred = as_compared(self._shapes, y_true, y_pred)
+        number = y_pred.shape[2]
+        if not -number <= self.glimpse < number:
+            raise ValueError(
+                f"There must be such a glimpse among the {number}. "
+                f"Received: glimpse={self.glimpse}"
+            )
+        return self._at_glimpse(y_true, y_pred[:, :, self.glimpse])
+
+    def get_config(self):
+        return {**super().get_config(), "glimpse": self.glimpse}
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class SequenceError(keras.metrics.Mean):
+class SequenceError(_TargetMean):
     """Share of the images with a target that is read wrongly, in [0, 1].
 
     An image is right when all its targets are, by the predictions averaged
@@ -226,6 +226,10 @@ class SequenceError(keras.metrics.Mean):
     Returns:
         Scalar.
 
+    Raises:
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
+
     Example:
 
     >>> logits = np.array([[[[2.0, 0]], [[2.0, 0]]], [[[2.0, 0]], [[2.0, 0]]]])
@@ -239,17 +243,16 @@ class SequenceError(keras.metrics.Mean):
     def __init__(self, name="error", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def _each(self, y_true, y_pred):
         errors = _average_errors(y_true, y_pred)  # (B, S)
         known = ops.convert_to_tensor(y_true) >= 0
         # Not `ops.max`, which TensorFlow refuses for no images.
         wrong = ops.any(known & (errors > 0), axis=1)  # (B,)
-        weights = _weights(ops.ones_like(wrong), sample_weight)
-        super().update_state(wrong, weights)
+        return wrong, ops.ones_like(wrong)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class AverageError(keras.metrics.Mean):
+class AverageError(_TargetMean):
     """Error of the prediction averaged over a target's glimpses, in [0, 1].
 
     `argmax_k Σ_j p_ijk ≠ y_i`, the paper's test error.
@@ -265,6 +268,10 @@ class AverageError(keras.metrics.Mean):
     Returns:
         Scalar, the part of the targets that is read wrongly.
 
+    Raises:
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
+
     Example:
 
     >>> error = AverageError()
@@ -278,14 +285,13 @@ class AverageError(keras.metrics.Mean):
     def __init__(self, name="error", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def _each(self, y_true, y_pred):
         errors = _average_errors(y_true, y_pred)  # (B, S)
-        known = ops.convert_to_tensor(y_true) >= 0
-        super().update_state(errors, _weights(known, sample_weight))
+        return errors, ops.convert_to_tensor(y_true) >= 0
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class Accuracy(keras.metrics.Mean):
+class Accuracy(_TargetMean):
     """Part of the targets that are read rightly, `1 - AverageError`, in [0, 1].
 
     What the models take `"accuracy"` for.
@@ -301,24 +307,30 @@ class Accuracy(keras.metrics.Mean):
     Returns:
         Scalar.
 
+    Raises:
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
+
     Example:
 
     >>> accuracy = Accuracy()
     >>> accuracy(np.array([[0], [1]]), np.array([[[[2.0, 0]]], [[[2.0, 0]]]]))
     0.5
+
+    Reference:
+        - Ablavatski et al., 2017, section 3.3.
     """
 
     def __init__(self, name="accuracy", **kwargs):
         super().__init__(name=name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def _each(self, y_true, y_pred):
         errors = _average_errors(y_true, y_pred)  # (B, S)
-        known = ops.convert_to_tensor(y_true) >= 0
-        super().update_state(1 - errors, _weights(known, sample_weight))
+        return 1 - errors, ops.convert_to_tensor(y_true) >= 0
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class GlimpseError(keras.metrics.Mean):
+class GlimpseError(_GlimpseMean):
     """Error of the prediction of one glimpse alone, in [0, 1].
 
     Args:
@@ -334,6 +346,10 @@ class GlimpseError(keras.metrics.Mean):
     Returns:
         Scalar, the part of the targets that this glimpse reads wrongly.
 
+    Raises:
+        ValueError: For shapes that do not belong together, labels that are
+            none of the classes, or a glimpse that is none of the N.
+
     Example:
 
     >>> error = GlimpseError(glimpse=0)
@@ -344,21 +360,17 @@ class GlimpseError(keras.metrics.Mean):
         - Ablavatski et al., 2017, Fig. 5.
     """
 
+    _shapes = LABEL_SHAPES
+
     def __init__(self, glimpse=-1, name="glimpse_error", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.glimpse = int(glimpse)
+        super().__init__(glimpse, name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        labels, logits = _of_glimpse(self.glimpse, y_true, 2, y_pred, 4)
-        errors = label_errors(labels, logits)  # (B, S)
-        super().update_state(errors, _weights(labels >= 0, sample_weight))
-
-    def get_config(self):
-        return {**super().get_config(), "glimpse": self.glimpse}
+    def _at_glimpse(self, y_true, y_pred):
+        return label_errors(y_true, y_pred), y_true >= 0  # each (B, S)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class WindowIoU(keras.metrics.Mean):
+class WindowIoU(_GlimpseMean):
     """Mean overlap of one glimpse's window with the true one, in [0, 1].
 
     Intersection over union of their upright boxes.
@@ -376,22 +388,26 @@ class WindowIoU(keras.metrics.Mean):
     Returns:
         Scalar.
 
+    Raises:
+        ValueError: For shapes that do not belong together, or a glimpse that
+            is none of the N.
+
     Example:
 
     >>> window = np.array([[[[0.5, 0, 0], [0, 0.5, 0]]]])
     >>> WindowIoU()(window, window[:, :, None])
     1.0
+
+    Reference:
+        - Everingham et al., "The PASCAL Visual Object Classes (VOC)
+          Challenge", 2010, section 4.2, for the overlap of boxes.
     """
 
+    _shapes = TRANSFORM_SHAPES
+
     def __init__(self, glimpse=-1, name="iou", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.glimpse = int(glimpse)
+        super().__init__(glimpse, name, **kwargs)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        true, windows = _of_glimpse(self.glimpse, y_true, 4, y_pred, 5)
-        overlap = geometry.window_iou(true, windows)  # (B, S)
-        placed = ops.any(true != 0, axis=(-2, -1))
-        super().update_state(overlap, _weights(placed, sample_weight))
-
-    def get_config(self):
-        return {**super().get_config(), "glimpse": self.glimpse}
+    def _at_glimpse(self, y_true, y_pred):
+        overlap = geometry.window_iou(y_true, y_pred)
+        return overlap, ops.any(y_true != 0, axis=(-2, -1))  # each (B, S)

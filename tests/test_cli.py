@@ -727,7 +727,8 @@ def test_recipes_and_presets_are_listed_with_their_figures(capsys):
     listed = capsys.readouterr().out
     for name in recipes.names():
         assert f"{name}: {recipes.load(name).summary}" in listed
-    for paper in ("edram", "ram"):
+    for paper in recipes.papers():
+        assert f"{paper}: {recipes.papers()[paper].reference}" in listed
         assert cli.main(["table", paper]) == 0
         assert capsys.readouterr().out.strip() == recipes.table(paper)
     assert cli.main(["presets"]) == 0
@@ -816,5 +817,5 @@ def test_quickstart_leaves_all_that_it_promises(tmp_path):
 
 def test_the_readme_has_the_table_of_the_recipes():
     readme = pathlib.Path(__file__).parents[1] / "README.md"
-    for paper in ("edram", "ram"):
+    for paper in recipes.papers():
         assert recipes.table(paper) in readme.read_text()

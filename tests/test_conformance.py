@@ -727,7 +727,7 @@ def test_batches_of_two_sizes_are_refused(cls, arguments, inputs, options):
             fewer[index] = tree.map_structure(
                 lambda values, size=size: values[:size], inputs[index]
             )
-            with pytest.raises(ValueError, match="There must be as many"):
+            with pytest.raises(ValueError, match="The shapes must be"):
                 made(*fewer, **options)
 
 

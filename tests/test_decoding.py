@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from keras import ops
+from keras import KerasTensor, ops
 
 from keras_edram import decoding, geometry
 
@@ -168,6 +168,77 @@ def test_the_sequence_is_the_best_of_all_that_could_be(readers, terminal):
     assert lengths == ({0, 1, 2, 3} if terminal else {3})
 
 
+@pytest.mark.parametrize(
+    "forward, backward, terminal",
+    [
+        ((B, S, K), (B, S + 1, K), True),
+        ((B, S, K), (B, S, K - 1), True),
+        ((B, S, K), (B, 1, K), False),
+        ((B, S, K), (1, S, K), False),
+        ((B, S, K), (B, S), True),
+        ((B, K), None, True),
+        ((B, S, 1), None, True),  # nothing but the end
+        ((None, S, K), (None, S + 1, K), True),
+        ((None, None, K), None, True),
+        ((None, S, None), None, True),
+    ],
+)
+def test_readers_of_other_sequences_are_refused(forward, backward, terminal):
+    readers = [KerasTensor(shape) for shape in (forward, backward) if shape]
+    with pytest.raises(ValueError, match="Received: forward of shape"):
+        decoding.most_probable_sequence(*readers, terminal=terminal)
+
+
+@pytest.mark.parametrize(
+    "labels, transforms",
+    [
+        ((1, S, N, K), (B, S, N, 2, 3)),
+        ((B, 1, N, K), (B, S, N, 2, 3)),
+        ((B, S, K), (B, S, N, 2, 3)),
+        ((B, S, N, K), (B, S, N, 3, 2)),
+        ((B, S, N, K), (B, S, 2, 3)),
+        ((B, 2, S, N, K), (B, 3, S, N, 2, 3)),
+        ((B, 2, S, N, K), (B, S, N, 2, 3)),
+    ],
+)
+def test_outputs_that_do_not_belong_together_are_refused(labels, transforms):
+    outputs = {"labels": np.zeros(labels), "transforms": np.zeros(transforms)}
+    with pytest.raises(ValueError, match="Received: labels of shape"):
+        decoding.decode(outputs)
+
+
+def test_outputs_and_answers_that_are_missing_are_named(outputs):
+    with pytest.raises(ValueError, match="transforms is missing"):
+        decoding.decode({"labels": outputs["labels"]})
+    answers = decoding.decode(outputs)
+    answers.pop("boxes")
+    with pytest.raises(ValueError, match="boxes is missing"):
+        decoding.read_out(answers)
+
+
+@pytest.mark.parametrize("number", [-1, 2, 0.5, True])
+def test_more_forward_readers_than_there_are_are_refused(outputs, number):
+    with pytest.raises(ValueError, match="from 0 to 1. Received: num_forward"):
+        decoding.decode(outputs, num_forward=number)
+
+
+@pytest.mark.parametrize("name", ["labels", "lengths", "probability", "boxes"])
+def test_answers_of_another_batch_are_refused(outputs, name):
+    answers = decoding.decode(outputs)
+    answers[name] = answers[name][:1]
+    with pytest.raises(ValueError, match="Received: labels of shape"):
+        decoding.read_out(answers)
+
+
+def test_a_label_without_a_name_is_refused(outputs):
+    answers = decoding.decode(outputs)
+    highest = np.asarray(answers["labels"]).max()
+    names = [str(label) for label in range(highest)]
+    assert decoding.read_out(answers, [*names, "last"])
+    with pytest.raises(ValueError, match=f"a label {highest}"):
+        decoding.read_out(answers, names)
+
+
 def member_outputs(labels, window):
     """Outputs of a reader who is sure: 1 image, 3 targets, 1 glimpse."""
     logits = 20 * np.eye(3)[np.array(labels)]
@@ -219,8 +290,9 @@ def test_names_and_refusals_are_read_out():
     assert rows[1]["names"] == ["dog", "cat"]  # the guess is there all the same
     assert decoding.read_out(answers, ["0", "1"])[0]["sequence"] == "10"
     assert len(rows[0]["boxes"]) == len(rows[0]["labels"]) == 2
-    with pytest.raises(ValueError, match="Received: refuse_below=2"):
-        decoding.read_out(answers, refuse_below=2)
+    for value in (2, -0.1, np.nan, "0.5"):
+        with pytest.raises(ValueError, match="Received: refuse_below="):
+            decoding.read_out(answers, refuse_below=value)
 
 
 def bright_spot(images):
@@ -254,9 +326,16 @@ def test_crops_see_the_whole_image_s_places():
     np.testing.assert_array_equal(looks["labels"], again["labels"])
 
 
-@pytest.mark.parametrize("size, crops", [((10, 8), 2), ((7, 8), 0)])
-def test_crops_that_do_not_fit_are_refused(size, crops):
-    with pytest.raises(ValueError, match=f"num_crops={crops}"):
-        decoding.look_at_crops(
-            bright_spot, np.zeros((1, 9, 12, 1)), size, crops
-        )
+@pytest.mark.parametrize(
+    "shape, size, crops, received",
+    [
+        ((1, 9, 12, 1), (10, 8), 2, r"image_size=\(10, 8\)"),
+        ((1, 9, 12, 1), (0, 8), 2, r"image_size=\(0, 8\)"),
+        ((1, 9, 12, 1), (7, 8), 0, "num_crops=0"),
+        ((1, 9, 12, 1), (7, 8), 1.5, "num_crops=1.5"),
+        ((9, 12, 1), (7, 8), 2, r"images of shape \(9, 12, 1\)"),
+    ],
+)
+def test_crops_that_do_not_fit_are_refused(shape, size, crops, received):
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        decoding.look_at_crops(bright_spot, np.zeros(shape), size, crops)

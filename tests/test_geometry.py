@@ -155,6 +155,30 @@ def test_pixel_centres_lie_between_edges():
     assert_close(geometry.pixel_centres(1), [0])
 
 
+def test_pixel_offsets_are_from_the_middle_of_the_side():
+    # Pixel 0 of 4 lies (4 - 1) / 2 before the middle.
+    assert_close(geometry.pixel_offsets(4), [-1.5, -0.5, 0.5, 1.5])
+    assert_close(geometry.pixel_offsets(3), [-1, 0, 1])
+
+
+def test_resized_pixels_are_the_same_points():
+    points = np.array([[-1, -1], [0.25, -0.5], [1, 1.5]])
+    half, whole = (
+        geometry.points_to_pixels(points, size) for size in ((5, 8), IMAGE)
+    )
+    assert_close(geometry.resized_pixels(whole, 0.5), half)
+
+
+def test_centres_are_where_the_middle_of_a_glimpse_lies():
+    expected = [point_of(transform, 0, 0) for transform in TRANSFORMS]
+    assert_close(geometry.centres(TRANSFORMS), expected)
+    assert_close(geometry.centres(TRANSFORMS.reshape(6, 6)), expected)
+    assert_close(
+        geometry.centres(TRANSFORMS.reshape(2, 3, 2, 3)),
+        np.reshape(expected, (2, 3, 2)),
+    )
+
+
 def test_the_sampling_grid_follows_equation_2():
     height, width = GLIMPSE
     expected = np.empty((6, height, width, 2))
@@ -201,6 +225,14 @@ def test_window_corners_go_round_the_glimpse():
     )
 
 
+def test_window_corners_in_fractions_of_the_sides():
+    expected = [
+        [((x + 1) / 2, (y + 1) / 2) for x, y in corners_of(transform)]
+        for transform in TRANSFORMS
+    ]
+    assert_close(geometry.window_corners(TRANSFORMS), expected)
+
+
 def test_the_pixel_step_is_the_longer_way_to_a_neighbour():
     height, width = GLIMPSE
     expected = []
@@ -212,13 +244,15 @@ def test_the_pixel_step_is_the_longer_way_to_a_neighbour():
         expected.append(
             max(((right - here) ** 2).sum(), ((below - here) ** 2).sum())
         )
-    assert_close(geometry.pixel_step(TRANSFORMS, GLIMPSE, IMAGE), expected)
+    assert_close(
+        geometry.squared_pixel_step(TRANSFORMS, GLIMPSE, IMAGE), expected
+    )
 
 
 def test_the_pixel_step_of_the_whole_image():
     # 16 columns to 5, 10 rows to 2: the step of 5 rows is the larger.
-    assert_close(geometry.pixel_step(IDENTITY, GLIMPSE, IMAGE), 25.0)
-    assert_close(geometry.pixel_step(IDENTITY, (10, 4), IMAGE), 16.0)
+    assert_close(geometry.squared_pixel_step(IDENTITY, GLIMPSE, IMAGE), 25.0)
+    assert_close(geometry.squared_pixel_step(IDENTITY, (10, 4), IMAGE), 16.0)
 
 
 @pytest.mark.parametrize(
@@ -242,12 +276,31 @@ def test_iou_by_hand(box_1, box_2, expected):
     assert_close(geometry.iou(box_2, box_1), expected)
 
 
-def test_iou_broadcasts_like_numpy():
-    boxes_1, boxes_2 = BOXES[0][:, None], BOXES.reshape(6, 4)
-    expected = [
-        [slow_iou(box_1, box_2) for box_2 in boxes_2] for box_1 in BOXES[0]
-    ]
-    assert_close(geometry.iou(boxes_1, boxes_2), expected)
+def test_iou_of_pairs_and_of_one_with_all():
+    boxes = BOXES.reshape(6, 4)
+    pairs = [slow_iou(*pair) for pair in zip(boxes, boxes[::-1], strict=True)]
+    assert_close(geometry.iou(boxes, boxes[::-1]), pairs)
+    with_first = [slow_iou(boxes[0], box) for box in boxes]
+    assert_close(geometry.iou(boxes[0], boxes), with_first)
+    assert_close(geometry.iou(boxes, boxes[0]), with_first)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [((3, 1), (3, 6)), ((1,), (6,)), ((6,), (3, 6)), ((2,), (3,))],
+)
+@pytest.mark.parametrize(
+    "function, last",
+    [
+        (geometry.iou, (4,)),
+        (geometry.window_iou, (2, 3)),
+        (geometry.compose, (2, 3)),
+    ],
+)
+def test_nothing_is_broadcast_in_silence(function, last, first, second):
+    for one, other in ((first, second), (second, first)):
+        with pytest.raises(ValueError, match="Received: .* of shape"):
+            function(np.ones((*one, *last)), np.ones((*other, *last)))
 
 
 def test_window_iou_is_that_of_the_upright_boxes():
@@ -279,7 +332,9 @@ def test_half_precision_is_widened_before_it_is_used():
         lambda: geometry.sampling_grid(np.zeros((5, 3, 2)), GLIMPSE),
         lambda: geometry.points_to_pixels(np.zeros((2, 3)), IMAGE),
         lambda: geometry.window_corners(np.zeros((3, 3)), IMAGE),
-        lambda: geometry.pixel_step(np.zeros(6), GLIMPSE, IMAGE),
+        lambda: geometry.squared_pixel_step(np.zeros(6), GLIMPSE, IMAGE),
+        lambda: geometry.centres(np.zeros((2, 3, 2))),
+        lambda: geometry.centres(np.zeros(())),
         lambda: geometry.iou(np.zeros((2, 4)), np.zeros((2, 3))),
         lambda: geometry.iou(np.zeros((4, 2)), np.zeros((2, 4))),
         lambda: geometry.window_iou(np.zeros((3, 2)), IDENTITY),
@@ -360,5 +415,5 @@ def test_a_window_of_a_window_maps_points_through_both():
     np.testing.assert_allclose(
         many[2], geometry.compose(outer[0], inner[2]), rtol=1e-5
     )
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Received: outer of shape"):
         geometry.compose(outer[..., :2], inner)

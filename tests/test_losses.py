@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_edram import losses
 from keras_edram.losses import LabelLoss, TransformLoss
@@ -116,8 +117,6 @@ def test_an_absent_target_has_no_transform_loss(generator):
 
 
 def test_absent_targets_send_no_gradient_and_others_do(generator):
-    import tensorflow as tf
-
     labels, logits = random_labels(generator)
     labels[0, 0] = -1
     logits = tf.constant(logits)
@@ -168,6 +167,9 @@ def test_sample_weights_count_images(generator):
         ((B, 1), (B, S, N, K)),
         ((B, S), (B, 1, N, K)),
         ((B, S), (B, S, K)),
+        ((1, S), (B, S, N, K)),
+        ((B, S), (1, S, N, K)),
+        ((B + 1, S), (B, S, N, K)),
     ],
 )
 @pytest.mark.parametrize("loss", [losses.label_losses, LabelLoss()])
@@ -187,6 +189,8 @@ def test_labels_and_logits_that_do_not_fit_are_refused(loss, labels, logits):
         ((B, S, 2, 3), (B, S, N, 2, 1)),
         ((B, S, 3, 2), (B, S, N, 3, 2)),
         ((B, S, 2, 1), (B, S, N, 2, 1)),
+        ((1, S, 2, 3), (B, S, N, 2, 3)),
+        ((B, S, 2, 3), (1, S, N, 2, 3)),
     ],
 )
 @pytest.mark.parametrize("loss", [losses.transform_losses, TransformLoss()])
@@ -195,7 +199,49 @@ def test_transforms_that_do_not_fit_are_refused(loss, true, transforms):
         loss(np.ones(true), np.zeros(transforms))
 
 
-@pytest.mark.parametrize("beta", [(1, 2, 3), np.ones((2, 3)), (1,) * 5 + (-1,)])
+@pytest.mark.parametrize(
+    "labels, logits",
+    [
+        ((None, 1), (None, S, None, None)),
+        ((2, None), (3, None, N, K)),
+    ],
+)
+def test_what_is_known_in_a_graph_is_compared(labels, logits):
+    call = tf.function(lambda *tensors: losses.label_losses(*tensors))
+    with pytest.raises(ValueError, match="Received: labels of shape"):
+        call.get_concrete_function(
+            tf.TensorSpec(labels, "int32"), tf.TensorSpec(logits)
+        )
+
+
+def test_the_mean_of_losses_is_that_of_the_labels(generator):
+    labels, logits = random_labels(generator)
+    each = np.asarray(losses.label_losses(labels, logits)).sum((1, 2)) / N
+    for weights in (None, np.array([1.0, 0.0, 3.0])):
+        np.testing.assert_allclose(
+            losses.batch_mean(each, weights),
+            LabelLoss()(labels, logits, sample_weight=weights),
+            rtol=1e-5,
+        )
+    with pytest.raises(ValueError, match="Received: losses of shape"):
+        losses.batch_mean(np.ones((B, 1)))
+    for shape in [(1,), (B, 2), (B, 1, 1)]:
+        with pytest.raises(ValueError, match="sample_weight of shape"):
+            losses.batch_mean(np.ones(B), np.ones(shape))
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        (1, 2, 3),
+        np.ones((2, 3)),
+        (1,) * 5 + (-1,),
+        (1,) * 5 + (np.nan,),
+        (1,) * 5 + (np.inf,),
+        "paper",
+        None,
+    ],
+)
 def test_weights_that_are_not_six_or_negative_are_refused(beta):
     with pytest.raises(ValueError, match="Received: beta="):
         TransformLoss(beta)

@@ -119,6 +119,25 @@ def test_the_overlap_by_hand():
     )
 
 
+@pytest.mark.parametrize("glimpse", [N, 9, -N - 1])
+def test_a_glimpse_that_is_none_of_them_is_refused(generator, glimpse):
+    for metric, inputs in (
+        (GlimpseError(glimpse), random_labels(generator)),
+        (WindowIoU(glimpse), random_transforms(generator)),
+    ):
+        with pytest.raises(
+            ValueError, match=f"among the {N}. Received: glimpse={glimpse}"
+        ):
+            metric(*inputs)
+
+
+@pytest.mark.parametrize("glimpse", [1.5, 1.0, True, "1", None])
+@pytest.mark.parametrize("metric", [GlimpseError, WindowIoU])
+def test_a_glimpse_that_is_no_integer_is_refused(metric, glimpse):
+    with pytest.raises(ValueError, match="Received: glimpse="):
+        metric(glimpse)
+
+
 @pytest.mark.parametrize("metric", [AverageError(), GlimpseError()])
 def test_an_absent_target_is_no_error(metric):
     labels = np.array([[0, -1], [-1, -1]])
@@ -154,6 +173,8 @@ def test_extreme_logits_do_not_overflow(metric):
         ((B, S), (B, 1, K)),
         ((B, S), (B, S)),
         ((B, S), (B,)),
+        ((1, S), (B, S, K)),
+        ((B, S), (1, S, K)),
     ],
 )
 def test_labels_and_probabilities_that_do_not_fit_are_refused(
@@ -218,6 +239,8 @@ def test_calibration_is_the_gap_between_stated_and_true():
     assert metrics.calibration_error([1.0], [0]) == 0
     with pytest.raises(ValueError, match="Received: bins=0"):
         metrics.calibration_error(p, wrong, bins=0)
+    with pytest.raises(ValueError, match="Received: bins=2.5"):
+        metrics.calibration_error(p, wrong, bins=2.5)
 
 
 def test_the_least_sure_answers_are_refused_first():

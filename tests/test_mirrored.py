@@ -10,7 +10,7 @@ import pytest
 import tiny
 from test_training import assert_same_weights, weights
 
-from keras_edram import cli, files, training
+from keras_edram import cli, files, run_folder, training
 
 SCRIPT = pathlib.Path(__file__).parent / "train_mirrored.py"
 
@@ -31,7 +31,7 @@ def figures(folder, begin=""):
                 for name in sorted(row.keys() - {"seconds"})
                 if name.startswith(begin)
             ]
-            for row in training.read_history(folder / "history.csv")
+            for row in run_folder.read_history(folder / "history.csv")
         ]
     )
 

@@ -11,7 +11,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, training
+from keras_edram import files, run_folder, training
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
@@ -30,6 +30,11 @@ def assert_same_weights(path_1, path_2):
 
 class Killed(Exception):
     pass
+
+
+def killed(*args, **kwargs):
+    """In place of a method that gives the first images."""
+    raise Killed
 
 
 class KillAt(keras.callbacks.Callback):
@@ -95,8 +100,8 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
     )
     assert results["error"] == expected["error"]
     assert results["images_seen"] == 4 * 3 * 8
-    rows = training.read_history(tmp_path / "killed/history.csv")
-    whole = training.read_history(tmp_path / "whole/history.csv")
+    rows = run_folder.read_history(tmp_path / "killed/history.csv")
+    whole = run_folder.read_history(tmp_path / "whole/history.csv")
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     for row, other in zip(rows, whole, strict=True):
         for name in row.keys() - {"seconds"}:
@@ -118,7 +123,7 @@ def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
     train(recipe, tmp_path / "killed", callback=plateau)
     rates = [
         row["learning_rate"]
-        for row in training.read_history(tmp_path / "killed/history.csv")
+        for row in run_folder.read_history(tmp_path / "killed/history.csv")
     ]
     # The first epoch is the best so far, the second and third are waited for.
     np.testing.assert_allclose(rates, [0.5, 0.5, 0.5, 0.05, 0.05], rtol=1e-6)
@@ -147,7 +152,7 @@ def test_the_run_folder_holds_what_its_description_says(finished):
     }
     assert results == files.read_json(out / "results.json")
     assert results["settings"]["epochs"] == 2
-    history = training.read_history(out / "history.csv")
+    history = run_folder.read_history(out / "history.csv")
     errors = [row["val_labels_error"] for row in history]
     assert results["validation_error"] == min(errors)
     assert results["best_epoch"] == 1 + errors.index(min(errors))
@@ -164,6 +169,58 @@ def test_a_folder_with_another_run_is_refused(finished):
     out, _ = finished
     with pytest.raises(ValueError, match="Received: .*settings"):
         train(quick_recipe(epochs=3), out)
+
+
+def test_a_run_goes_on_with_its_own_widths_only(tmp_path):
+    def data(settings, split, source):
+        data = tiny.data(settings, split, source)
+        data.dataset = killed
+        return data
+
+    # Of a tuple JSON makes a list.
+    settings = {**quick_recipe().settings, "units": 4, "filters": (1, 2)}
+    recipe = dataclasses.replace(
+        quick_recipe(), settings=settings, defaults=settings, data=data
+    )
+    other = {
+        name: recipe.with_settings({name: value})
+        for name, value in dict(units=8, filters=(1, 3)).items()
+    }
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(recipe, tmp_path)
+    run = files.read_json(tmp_path / "run.json")
+    assert run["settings"]["units"] == 4
+    for name, changed in other.items():
+        with pytest.raises(ValueError, match=rf"\['settings.{name}'\]"):
+            train(changed, tmp_path)
+    # A run of before there was such a setting has its default.
+    del run["settings"]["units"]
+    files.write_json(tmp_path / "run.json", run)
+    with pytest.raises(Killed):
+        train(recipe, tmp_path)
+    with pytest.raises(ValueError, match=r"\['settings.units'\]"):
+        train(other["units"], tmp_path)
+
+
+def test_what_is_monitored_is_a_metric_of_the_model(tmp_path):
+    recipe = quick_recipe(epochs=1, steps_per_epoch=1)
+    wrong = dataclasses.replace(recipe, monitor=training.Monitor("accuracy"))
+    with pytest.raises(
+        ValueError, match="one of .*'val_labels_error'.*metric='accuracy'"
+    ):
+        train(wrong, tmp_path)
+    assert not (tmp_path / "last.keras").exists()
+    wrong = dataclasses.replace(recipe, monitor=training.Monitor(mode="most"))
+    with pytest.raises(ValueError, match="Received: monitor.mode='most'"):
+        train(wrong, tmp_path)
+
+
+def test_the_best_row_is_the_lowest_or_the_highest():
+    rows = [{"val_labels_error": error} for error in (0.5, 0.25, 0.75)]
+    assert training.Monitor().best(rows) is rows[1]
+    assert training.Monitor(mode="max").best(rows) is rows[2]
+    assert training.Monitor().best([]) is None
 
 
 def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(
@@ -194,10 +251,10 @@ def test_a_wrong_setting_is_refused(changes):
 def test_a_history_that_was_cut_short_loses_its_last_row_only(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("epoch,loss,error\n0,1.5,0.5\n1,1.2")
-    assert training.read_history(path) == [
+    assert run_folder.read_history(path) == [
         {"epoch": 0.0, "loss": 1.5, "error": 0.5}
     ]
-    assert training.read_history(tmp_path / "none.csv") == []
+    assert run_folder.read_history(tmp_path / "none.csv") == []
 
 
 @pytest.mark.slow
@@ -280,9 +337,6 @@ def write_folder(directory, *labels):
 
 def folder_recipe(**options):
     """Its training is killed when it asks for the first images."""
-
-    def killed(*args, **kwargs):
-        raise Killed
 
     def data(settings, split, source):
         data = folder(source, split, image_size=8, **options)

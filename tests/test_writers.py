@@ -12,9 +12,11 @@ import pytest
 import tiny
 
 from keras_edram import (
+    callbacks,
     cli,
     files,
     presets,
+    run_folder,
     serving,
     training,
     visualization,
@@ -91,7 +93,7 @@ def no_conversion(monkeypatch):
 
 
 def checkpoint(model, path):
-    callback = training._Checkpoint(path)
+    callback = callbacks.Checkpoint(path)
     callback.set_model(model)
     callback.on_epoch_begin(0)
     callback.on_epoch_end(0, {"loss": 1.0})
@@ -100,7 +102,7 @@ def checkpoint(model, path):
 # Name of what is written -> function of a model, its path and annotations.
 FILES = {
     "a.json": lambda model, path, _: files.write_json(path, ["x"] * 9_999),
-    "history.csv": lambda model, path, _: training._write_history(
+    "history.csv": lambda model, path, _: run_folder.write_history(
         path, HISTORY * 9_999
     ),
     "config.json": lambda model, path, _: presets.save(
@@ -304,7 +306,7 @@ def test_quickstart_goes_on_and_replaces_its_own_exports(
     assert "with ['notes.txt']" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [*training.RUN_FILES, "run.json"])
+@pytest.mark.parametrize("name", [*run_folder.RUN_FILES, "run.json"])
 def test_a_training_never_takes_a_folder_with_files_of_its_names(
     name, tmp_path
 ):

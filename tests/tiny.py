@@ -97,7 +97,6 @@ def data(settings, split, source):
 def recipe(sizes=SIZES, **settings):
     return Recipe(
         summary="A tiny EDRAM",
-        published="-",
         settings=dict(
             batch_size=8,
             epochs=4,

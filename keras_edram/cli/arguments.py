@@ -20,8 +20,19 @@ def parser():
     parsed.add_argument("--version", action=_Version)
     _add_debug(parsed)
     added_to = parsed.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name, run):
+    for name, run, add_arguments in (
+        ("quickstart", commands.quickstart, _of_quickstart),
+        ("train", commands.train, _of_train),
+        ("evaluate", commands.evaluate, _of_evaluate),
+        ("predict", predict, _of_predict),
+        ("export", commands.export, _of_export),
+        ("serve", commands.serve, _of_serve),
+        ("ensemble", commands.ensemble, _of_ensemble),
+        ("check-data", commands.check_data, _of_check_data),
+        ("table", commands.table, _of_table),
+        ("recipes", commands.list_recipes, _of_none),
+        ("presets", commands.list_presets, _of_none),
+    ):
         description = " ".join(run.__doc__.split())
         added = added_to.add_parser(
             name, help=description, description=description
@@ -29,15 +40,20 @@ def parser():
         # Not to forget that `--debug` stood before the command.
         _add_debug(added, default=argparse.SUPPRESS)
         added.set_defaults(run=run, written={})
-        return added
+        add_arguments(added)
+    return parsed
 
-    added = command("quickstart", commands.quickstart)
+
+def _of_quickstart(added):
+    """The arguments of `quickstart`."""
     added.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("runs/quickstart")
     )
     _add_settings(added)
 
-    added = command("train", commands.train)
+
+def _of_train(added):
+    """The arguments of `train`."""
     added.add_argument("recipe", help="one of those that `recipes` lists")
     added.add_argument("--out", type=pathlib.Path, required=True)
     _add_source(added)
@@ -60,7 +76,9 @@ def parser():
     )
     _add_settings(added)
 
-    added = command("evaluate", commands.evaluate)
+
+def _of_evaluate(added):
+    """The arguments of `evaluate`."""
     _add_model(added)
     _add_recipe(added)
     added.add_argument(
@@ -113,7 +131,9 @@ def parser():
         "--json", action="store_true", help="print JSON, not a table"
     )
 
-    added = command("predict", predict)
+
+def _of_predict(added):
+    """The arguments of `predict`."""
     _add_model(added)
     added.add_argument(
         "images",
@@ -161,7 +181,9 @@ def parser():
         "cannot be read",
     )
 
-    added = command("export", commands.export)
+
+def _of_export(added):
+    """The arguments of `export`."""
     _add_model(added)
     added.add_argument(
         "--format", choices=("saved_model", "tflite", "onnx"), required=True
@@ -213,7 +235,9 @@ def parser():
     )
     _add_recipe(added)
 
-    added = command("serve", commands.serve)
+
+def _of_serve(added):
+    """The arguments of `serve`."""
     _add_model(added)
     added.add_argument(
         "--port", type=int, default=8501, help="0 takes any free one"
@@ -243,12 +267,16 @@ def parser():
         "to decode its pictures",
     )
 
-    added = command("ensemble", commands.ensemble)
+
+def _of_ensemble(added):
+    """The arguments of `ensemble`."""
     added.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
     _add_written(added, "--out", (".keras",), "of the ensemble", required=True)
     _add_overwrite(added)
 
-    added = command("check-data", commands.check_data)
+
+def _of_check_data(added):
+    """The arguments of `check-data`."""
     added.add_argument("directory", type=pathlib.Path, metavar="DIR")
     added.add_argument(
         "--format",
@@ -262,17 +290,20 @@ def parser():
         "draw pictures with their boxes in the order of reading",
     )
 
-    added = command("table", commands.table)
-    added.add_argument("paper", choices=("edram", "ram"))
+
+def _of_table(added):
+    """The arguments of `table`."""
+    added.add_argument("paper", help="one of those that `recipes` lists")
     _add_written(
         added,
         "--plot",
         files.PICTURE_SUFFIXES,
         "draw the validation error over the images seen",
     )
-    command("recipes", commands.list_recipes)
-    command("presets", commands.list_presets)
-    return parsed
+
+
+def _of_none(added):
+    """A command without arguments has none to add."""
 
 
 def check_written(options):

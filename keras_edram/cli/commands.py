@@ -352,7 +352,7 @@ def serve(options):
 
 
 def list_recipes(options):
-    """Lists the recipes and what they gave."""
+    """Lists the recipes, what they gave, and their papers."""
     from keras_edram import recipes
 
     for name in recipes.names():
@@ -361,6 +361,9 @@ def list_recipes(options):
             "not run" if figures is None else f"error {figures['error']:.2%}"
         )
         print(f"{name}: {recipes.load(name).summary}; {given}")
+    print("\nTheir papers, of which `keras-edram table` shows the tables:")
+    for name, paper in recipes.papers().items():
+        print(f"{name}: {paper.reference}")
 
 
 def table(options):
@@ -369,7 +372,11 @@ def table(options):
 
     print(recipes.table(options.paper))
     if options.plot:
-        visualization.plot_curves(recipes.curves(options.paper), options.plot)
+        visualization.plot_curves(
+            recipes.curves(options.paper),
+            options.plot,
+            metric=" or ".join(recipes.monitored(options.paper)),
+        )
 
 
 def list_presets(options):
@@ -390,13 +397,13 @@ def _draw_run(out, results):
         evaluation,
         reading,
         recipes,
-        training,
+        run_folder,
         visualization,
     )
     from keras_edram.presets import opening
 
     visualization.plot_history(
-        training.read_history(out / "history.csv"), out / "history.png"
+        run_folder.read_history(out / "history.csv"), out / "history.png"
     )
     settings = results["settings"]
     data = recipes.load(results["recipe"]).data(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_edram.checks import check_size
 from keras_edram.datasets.random_sequence import (
     RandomSequence,
     transform_rows,
@@ -81,12 +82,9 @@ class AugmentedImages(RandomSequence):
                 f"labels.shape={labels.shape}, labels.dtype={labels.dtype}"
             )
         size = images.shape[1:3]
-        if image_size is None:
-            self.image_size = size
-        elif isinstance(image_size, int):
-            self.image_size = (image_size, image_size)
-        else:
-            self.image_size = tuple(image_size)
+        self.image_size = check_size(
+            size if image_size is None else image_size, "image_size"
+        )
         if self.image_size[0] < size[0] or self.image_size[1] < size[1]:
             raise ValueError(
                 f"A picture of {size} pixels must fit the image. "

@@ -1,28 +1,60 @@
-"""Makes a folder of annotated house numbers, for training and for tests.
+"""Makes the folder of house numbers that our readers were trained on.
 
     python -m keras_edram.datasets.house_numbers SVHN_FILES house_numbers
 
-reads `house_numbers.zip`, `house_numbers.json`, `digits_32x32.npz` and
-`train_digitStruct.csv.gz`, and writes `train`, `validation` and `test`, each
-with pictures and an `annotations.csv` as `keras_edram.datasets.folder` reads
-it. The pictures are reconstructions of SVHN's (see the README beside them):
-those below 3300.png are for training, to 3599.png for validation, from
-3600.png on for testing. Further training pictures are composed: layouts of
-SVHN's training pictures, filled with digits of the training pictures. SVHN is
-for non-commercial use.
+reads a folder with
+
+    house_numbers.zip           pictures 1.png, 2.png, ..., each a house number
+    house_numbers.json          {"1.png": {"boxes": [{"label", "left", "top",
+                                "width", "height"}, ...]}, ...}, in pixels
+    digits_32x32.npz            `x` (n, 32, 32, 3) and `y` (n,), uint8: crop and
+                                label of each digit in the order of the boxes
+    train_digitStruct.csv.gz    name;label;top;left;height;width of each digit
+                                of SVHN's training pictures
+
+and writes a new folder with `train`, `validation` and `test`, each with
+pictures and an `annotations.csv`, as `keras_edram.datasets.folder` reads it and
+`keras-edram train house_numbers_edram_forward --source house_numbers` trains
+on. The pictures that ours were measured on are SVHN's test pictures 1.png to
+4500.png, put together again from their digits' crops. Those below 3300.png are
+for training, to 3599.png for validation, from 3600.png on for testing. Further
+training pictures are composed: layouts of SVHN's training pictures, filled with
+digits of the training pictures. SVHN is for non-commercial use.
 """
 
 import argparse
+import contextlib
 import csv
 import gzip
 import io
 import json
 import pathlib
+import sys
 import zipfile
+import zlib
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from keras_edram import files
+from keras_edram.checks import check_integer
+
+PICTURES_FILE = "house_numbers.zip"
+BOXES_FILE = "house_numbers.json"
+DIGITS_FILE = "digits_32x32.npz"
+LAYOUTS_FILE = "train_digitStruct.csv.gz"
+FILES = (PICTURES_FILE, BOXES_FILE, DIGITS_FILE, LAYOUTS_FILE)
+# What reading a file raises that is broken, or another than it should be.
+BROKEN = (
+    EOFError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 FIRST_VALIDATION, FIRST_TEST = 3300, 3600
 NUM_COMPOSED = 10_000
 # One of the 3,300 pictures for training has more; all others have at most four.
@@ -37,6 +69,22 @@ GROUND_WEIGHT = 0.02
 MIX = 0.6  # how much its channels are mixed: the less the more
 
 
+class Picture(NamedTuple):
+    """A picture to write.
+
+    Attributes:
+        name: String, of its file.
+        content: Bytes, its PNG file.
+        labels: List of k integers, 0 to 9.
+        boxes: List of k boxes: left, top, right, bottom in pixels.
+    """
+
+    name: str
+    content: bytes
+    labels: list
+    boxes: list
+
+
 def split_of(name):
     """Where the picture `1.png` belongs."""
     number = int(name.split(".")[0])
@@ -45,15 +93,88 @@ def split_of(name):
     return "validation" if number < FIRST_TEST else "test"
 
 
+@contextlib.contextmanager
+def _reading(path):
+    """Says which file it is that cannot be read."""
+    try:
+        yield
+    except BROKEN as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"{path} must be a file as the description of this program says, "
+            f"but cannot be read as one. Received: {what}"
+        ) from error
+
+
+def read_pictures(source):
+    """The pictures of each split, in their order.
+
+    Args:
+        source: Path of the folder with SVHN's files.
+
+    Returns:
+        Dictionary of split -> list of `Picture`.
+
+    Raises:
+        ValueError: If a file is broken; names it.
+    """
+    splits = {"train": [], "validation": [], "test": []}
+    with _reading(source / BOXES_FILE):
+        entries = json.loads((source / BOXES_FILE).read_bytes())
+        for name, entry in entries.items():
+            labels = [int(box["label"]) for box in entry["boxes"]]
+            boxes = [_corners(box) for box in entry["boxes"]]
+            splits[split_of(name)].append(Picture(name, b"", labels, boxes))
+    with (
+        _reading(source / PICTURES_FILE),
+        zipfile.ZipFile(source / PICTURES_FILE) as archive,
+    ):
+        return {
+            split: [p._replace(content=archive.read(p.name)) for p in pictures]
+            for split, pictures in splits.items()
+        }
+
+
+def _corners(box):
+    """Left, top, right, bottom of a box of the JSON file."""
+    left, top = box["left"], box["top"]
+    return left, top, left + box["width"], top + box["height"]
+
+
+def read_digits(path, number):
+    """The first crops of digits and their labels.
+
+    Args:
+        path: Path of the file.
+        number: Integer, how many.
+
+    Returns:
+        uint8 arrays of shapes `(number, 32, 32, 3)` and `(number,)`.
+
+    Raises:
+        ValueError: If it is broken, or has fewer.
+    """
+    with _reading(path), np.load(path) as arrays:
+        digits, labels = arrays["x"][:number], arrays["y"][:number]
+        if digits.shape != (number, CROP, CROP, 3) or labels.shape != (number,):
+            raise ValueError(
+                f"digits of shape {digits.shape} and labels of shape "
+                f"{labels.shape} for {number} boxes"
+            )
+    return digits, labels
+
+
 def read_layouts(path):
     """Boxes (left, top, width, height) of each picture of the CSV file."""
     layouts = {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
+    with _reading(path), gzip.open(path, "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter=";"):
             box = [
                 float(row[key]) for key in ("left", "top", "width", "height")
             ]
             layouts.setdefault(row["name"], []).append(box)
+        if not layouts:
+            raise ValueError("no box")
     return [
         np.array(boxes)
         for boxes in layouts.values()
@@ -150,9 +271,17 @@ def paste(box, crop, size, generator):
 
 
 def alike(crops):
-    """The crops in the colours of the first, and those of its ground: digit
-    and ground change sides where they must, then ground and contrast are its
-    own."""
+    """The crops in the colours of the first.
+
+    Digit and ground change sides where they must, then ground and contrast are
+    those of the first.
+
+    Args:
+        crops: Float array of shape `(n, 32, 32, 3)`.
+
+    Returns:
+        Such an array, and the colour of the ground, `(3,)`.
+    """
     middle = crops[:, 8:24, 12:20].mean(axis=(1, 2, 3))
     # Digits touch the edges above and below, others those at the sides.
     ground = np.median(crops[:, [0, -1]], axis=(1, 2))
@@ -165,8 +294,47 @@ def alike(crops):
     return crops, ground[0, 0, 0]
 
 
+def compose_pictures(pictures, source, number, seed):
+    """Further training pictures, of the digits of those that there are.
+
+    Args:
+        pictures: List of `Picture`, all that are for training, which the
+            crops of digits begin with.
+        source: Path of the folder with SVHN's files.
+        number: Integer, how many.
+        seed: Integer.
+
+    Yields:
+        `Picture`.
+    """
+    aspects = np.array(
+        [
+            (right - left) / (bottom - top)
+            for picture in pictures
+            for left, top, right, bottom in picture.boxes
+        ]
+    )
+    digits, labels = read_digits(source / DIGITS_FILE, len(aspects))
+    layouts = read_layouts(source / LAYOUTS_FILE)
+    generator = np.random.default_rng(seed)
+    for index in range(number):
+        layout = layouts[generator.integers(len(layouts))]
+        chosen = generator.integers(len(aspects), size=len(layout))
+        pixels, boxes = compose(
+            layout, digits[chosen], aspects[chosen], generator
+        )
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        yield Picture(
+            f"composed_{index}.png",
+            buffer.getvalue(),
+            labels[chosen].tolist(),
+            boxes.tolist(),
+        )
+
+
 def write_split(folder, pictures):
-    """Writes pictures `(name, PNG bytes, labels, boxes)` and their CSV."""
+    """Writes pictures and their CSV file into a new folder."""
     folder.mkdir(parents=True)
     with (folder / "annotations.csv").open(
         "w", newline="", encoding="utf-8"
@@ -180,72 +348,72 @@ def write_split(folder, pictures):
 
 
 def make(source, out, num_composed=NUM_COMPOSED, seed=0):
-    """Writes the folder.
+    """Writes the folder of house numbers, see the module's description.
 
     Args:
         source: Path of the folder with SVHN's files.
-        out: Path of the folder to write, which must not be there.
+        out: Path of the folder to write: a new one, or an empty one.
         num_composed: Integer, pictures to compose.
         seed: Integer.
+
+    Raises:
+        ValueError: If a file is missing or broken, or something is in the
+            folder; nothing is written then.
+
+    Example:
+
+    >>> make("SVHN_FILES", "house_numbers", num_composed=100)
     """
     source, out = pathlib.Path(source), pathlib.Path(out)
-    layouts = json.loads((source / "house_numbers.json").read_text())
-    splits = {"train": [], "validation": [], "test": []}
-    with zipfile.ZipFile(source / "house_numbers.zip") as archive:
-        for name, entry in layouts.items():
-            boxes = [
-                (
-                    box["left"],
-                    box["top"],
-                    box["left"] + box["width"],
-                    box["top"] + box["height"],
-                )
-                for box in entry["boxes"]
-            ]
-            labels = [box["label"] for box in entry["boxes"]]
-            splits[split_of(name)].append(
-                (name, archive.read(name), labels, boxes)
-            )
-    # The crops are in the order of the pictures.
-    aspects = np.array(
-        [
-            (right - left) / (bottom - top)
-            for _, _, _, boxes in splits["train"]
-            for left, top, right, bottom in boxes
+    check_integer(num_composed, "num_composed", minimum=0)
+    missing = [name for name in FILES if not (source / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"The folder of SVHN's files must have {', '.join(FILES)}. "
+            f"Received: {str(source)!r} without {', '.join(missing)}"
+        )
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(
+            "The folder to write must be a new one, or empty. "
+            f"Received: {str(out)!r}"
+        )
+    with files.replacing_folder(out, strangers=lambda folder: []) as partial:
+        splits = read_pictures(source)
+        composed = list(
+            compose_pictures(splits["train"], source, num_composed, seed)
+        )
+        splits["train"] = [
+            picture
+            for picture in splits["train"]
+            if len(picture.labels) <= MOST_DIGITS
         ]
+        splits["train"] += composed
+        for split, pictures in splits.items():
+            write_split(partial / split, pictures)
+
+
+def main(arguments=None):
+    """The program; its exit status is 2 for anything wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    known = len(aspects)
-    splits["train"] = [
-        picture for picture in splits["train"] if len(picture[2]) <= MOST_DIGITS
-    ]
-    with np.load(source / "digits_32x32.npz") as arrays:
-        digits, digit_labels = arrays["x"][:known], arrays["y"][:known]
-    generator = np.random.default_rng(seed)
-    real = read_layouts(source / "train_digitStruct.csv.gz")
-    for number in range(num_composed):
-        layout = real[generator.integers(len(real))]
-        chosen = generator.integers(known, size=len(layout))
-        picture, boxes = compose(
-            layout, digits[chosen], aspects[chosen], generator
-        )
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
-        splits["train"].append(
-            (
-                f"composed_{number}.png",
-                buffer.getvalue(),
-                digit_labels[chosen].tolist(),
-                boxes.tolist(),
-            )
-        )
-    for split, pictures in splits.items():
-        write_split(out / split, pictures)
+    parser.add_argument("source", metavar="SVHN_FILES")
+    parser.add_argument("out", metavar="FOLDER", help="the folder to write")
+    parser.add_argument(
+        "--composed",
+        type=int,
+        default=NUM_COMPOSED,
+        help="how many further training pictures",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        make(options.source, options.out, options.composed)
+    except (OSError, ValueError) as error:
+        print(f"house_numbers: error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("source", type=pathlib.Path)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--composed", type=int, default=NUM_COMPOSED)
-    options = parser.parse_args()
-    make(options.source, options.out, options.composed)
+    sys.exit(main())

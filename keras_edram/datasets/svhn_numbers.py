@@ -255,7 +255,7 @@ def _reading(archive):
     def files(tar):
         nonlocal place
         while (member := tar.next()) is not None:
-            # It would remember them all.
+            # The open archive would keep every member in memory.
             tar.members.clear()
             if member.isfile():
                 place = f"at or after its member {member.name}"

@@ -1,9 +1,12 @@
-"""One step of a convolutional LSTM."""
+"""One step of a convolutional LSTM.
+
+Letters in shapes: B batch, T steps, H W C maps of the input, F maps of a state.
+"""
 
 import keras
 from keras import ops
 
-from keras_edram.checks import check_integer, check_same_batch, check_size
+from keras_edram.checks import check_integer, check_shapes, check_size
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -147,7 +150,17 @@ class ConvLSTMCore(keras.layers.Layer):
         return ops.concatenate([i, f, g_o])  # (4F,)
 
     def get_initial_state(self, batch_size):
-        """Hidden state and cell before the first step: zeros."""
+        """Hidden state and cell before the first step: zeros.
+
+        Args:
+            batch_size: Integer B.
+
+        Returns:
+            List of two tensors of shape `(B, H, W, F)`.
+
+        Raises:
+            ValueError: Before the layer is built, which tells H and W.
+        """
         if not self.built:
             raise ValueError(
                 "The states have the size of the inputs: call the layer, or "
@@ -158,17 +171,18 @@ class ConvLSTMCore(keras.layers.Layer):
         return [ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2)]
 
     def call(self, inputs, states):
-        # A state of another size could broadcast, and nobody would notice.
-        shapes = [tuple(state.shape) for state in states]
-        if [shape[1:] for shape in shapes] != [self.output_size] * 2:
+        if len(states) != 2:
             raise ValueError(
-                "`states` must be two tensors of shape "
-                f"{('batch', *self.output_size)}. "
-                f"Received: states of shapes {shapes}"
+                "`states` must be two, the hidden state and the cell. "
+                f"Received: states of number {len(states)}"
             )
         hidden, cell = states
-        for state in states:
-            check_same_batch(inputs, state, ("inputs", "states"))
+        # A state of another size could broadcast, and nobody would notice.
+        state_shape = f"(B, H, W, {self.filters})"
+        check_shapes(
+            f"inputs (B, H, W, C), hidden {state_shape}, cell {state_shape}",
+            inputs, hidden, cell,
+        )  # fmt: skip
         gates = (
             _convolve(inputs, self.kernel)
             + _convolve(hidden, self.recurrent_kernel)

@@ -1,14 +1,21 @@
-"""Patches of growing size around a point, as a retina sees them."""
+"""Patches of growing size around a point, as a retina sees them.
+
+Letters in shapes: B batch, H W C image, g glimpse side, Z scales.
+"""
 
 import math
-import numbers
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_edram import geometry
-from keras_edram.checks import check_images, check_integer, check_same_batch
+from keras_edram.checks import (
+    check_images,
+    check_integer,
+    check_number,
+    check_shapes,
+)
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     read_points,
@@ -19,22 +26,22 @@ from keras_edram.layers.spatial_transformer_attention import (
 class RetinaGlimpse(keras.layers.Layer):
     """Reads square windows of growing size around a location.
 
-    Scale k of K shows a square of `g s^k` pixels around the location, averaged
+    Scale z of Z shows a square of `g s^z` pixels around the location, averaged
     down to `g x g`: sharp in the middle, blurred but wide around it.
 
-        ρ(image, l) = [patch_0, ..., patch_{K-1}],
-        patch_k[i, j] = mean of the image over the s^k x s^k pixels at
-                        l + s^k (j - (g - 1) / 2, i - (g - 1) / 2)
+        ρ(image, l) = [patch_0, ..., patch_{Z-1}],
+        patch_z[i, j] = mean of the image over the s^z x s^z pixels at
+                        l + s^z (j - (g - 1) / 2, i - (g - 1) / 2)
 
     Outside the image there are zeros. The mean is read from a pyramid of
     halved images, interpolated between its pixels, so that a glimpse costs
-    `K g²` reads whatever the size of the image; between two levels, for `s` not
+    `Z g²` reads whatever the size of the image; between two levels, for `s` not
     a power of two, both are blended. Gradients flow to the images; those to
     the locations are of the interpolation.
 
     Args:
         glimpse_size: Integer g, side of a patch in pixels.
-        num_scales: Integer K, how many patches. Defaults to 1.
+        num_scales: Integer Z, how many patches. Defaults to 1.
         scale_factor: Float s of at least 1, how much wider each window is
             than the one before. Defaults to 2.
         flatten_scales: Boolean, whether the scales are channels of one patch.
@@ -48,8 +55,8 @@ class RetinaGlimpse(keras.layers.Layer):
             whose edges are ±1.
 
     Returns:
-        Tensor of shape `(B, g, g, K C)`, all channels of scale 0 first, or
-        `(B, K, g, g, C)` when scales are not flattened; in the range of the
+        Tensor of shape `(B, g, g, Z C)`, all channels of scale 0 first, or
+        `(B, Z, g, g, C)` when scales are not flattened; in the range of the
         images and the compute dtype of the layer.
 
     Raises:
@@ -80,18 +87,9 @@ class RetinaGlimpse(keras.layers.Layer):
     ):
         # The dtype policy must not touch the coordinates.
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(scale_factor, numbers.Real) or not scale_factor >= 1:
-            raise ValueError(
-                "`scale_factor` must be a number of at least 1. "
-                f"Received: scale_factor={scale_factor!r}"
-            )
         self.glimpse_size = check_integer(glimpse_size, "glimpse_size")
         self.num_scales = check_integer(num_scales, "num_scales")
-        self.scale_factor = (
-            int(scale_factor)
-            if isinstance(scale_factor, numbers.Integral)
-            else float(scale_factor)
-        )
+        self.scale_factor = check_number(scale_factor, "scale_factor", 1)
         self.flatten_scales = flatten_scales
 
     def build(self, images_shape, locations_shape=None):
@@ -101,12 +99,7 @@ class RetinaGlimpse(keras.layers.Layer):
         images = ops.convert_to_tensor(images)
         locations = ops.convert_to_tensor(locations)
         check_images(images)
-        if tuple(locations.shape[1:]) != (2,):
-            raise ValueError(
-                "`locations` must have the shape (batch, 2). "
-                f"Received: locations of shape {tuple(locations.shape)}"
-            )
-        check_same_batch(images, locations, ("images", "locations"))
+        check_shapes("images (B, H, W, C), locations (B, 2)", images, locations)
         return self.read(self.pyramid(images), locations)
 
     def pyramid(self, images):
@@ -116,23 +109,37 @@ class RetinaGlimpse(keras.layers.Layer):
         return image_pyramid(images, num_levels, fill_mode="zeros")
 
     def read(self, pyramid, locations):
-        """Patches around `locations` of an `ImagePyramid`."""
+        """Patches around `locations` of an `ImagePyramid`, as a call returns.
+
+        Args:
+            pyramid: `ImagePyramid` of B images.
+            locations: Tensor of shape `(B, 2)`, x and y in [-1, 1].
+
+        Raises:
+            ValueError: For locations of another shape.
+        """
+        locations = ops.convert_to_tensor(locations)
+        check_shapes(
+            "pyramid (B, P, C), locations (B, 2)", pyramid.parts[0], locations
+        )
         side, scales = self.glimpse_size, range(self.num_scales)
         centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
-        offsets = geometry.pixel_centres(side) * (side / 2)  # (g,)
-        y, x = np.meshgrid(offsets, offsets, indexing="ij")
-        factors = self.scale_factor ** np.arange(self.num_scales)[:, None]
+        offsets = geometry.pixel_offsets(side)  # (g,)
+        y, x = np.meshgrid(offsets, offsets, indexing="ij")  # each (g, g)
+        factors = (
+            self.scale_factor ** np.arange(self.num_scales)[:, None]
+        )  # (Z, 1)
         x, y = (
             centre[:, None, axis : axis + 1]
             + ops.convert_to_tensor(
                 (factors * grid.reshape(1, -1)).astype("float32")
             )
             for axis, grid in enumerate((x, y))
-        )  # (B, K, g g)
+        )  # each (B, Z, g g)
         detail = np.array([self._level(scale) for scale in scales])
         lower = np.floor(detail).astype("int32")
-        patches = read_points(pyramid, x, y, lower[None])  # (B, K, g g, C)
-        blend = (detail - lower).astype("float32")[:, None, None]
+        patches = read_points(pyramid, x, y, lower[None])  # (B, Z, g g, C)
+        blend = (detail - lower).astype("float32")[:, None, None]  # (Z, 1, 1)
         if blend.any():
             upper = np.ceil(detail).astype("int32")
             coarse = read_points(pyramid, x, y, upper[None])
@@ -140,14 +147,25 @@ class RetinaGlimpse(keras.layers.Layer):
             patches = patches + blend * (coarse - patches)
         channels = patches.shape[-1]
         if self.flatten_scales:
-            patches = ops.transpose(patches, (0, 2, 1, 3))
-            shape = (side, side, self.num_scales * channels)
+            patches = ops.transpose(patches, (0, 2, 1, 3))  # (B, g g, Z, C)
+            shape = (-1, side, side, self.num_scales * channels)
         else:
-            shape = (self.num_scales, side, side, channels)
-        return ops.cast(ops.reshape(patches, (-1, *shape)), self.compute_dtype)
+            shape = (-1, self.num_scales, side, side, channels)
+        patches = ops.reshape(patches, shape)  # (B, g, g, Z C), or see above
+        return ops.cast(patches, self.compute_dtype)
 
     def windows(self, locations, image_size, scale=0):
-        """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`."""
+        """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`.
+
+        Args:
+            locations: Tensor of shape `(..., 2)`, x and y in [-1, 1].
+            image_size: `(height, width)` of the image in pixels.
+            scale: Integer from 0 to Z - 1. Defaults to 0, the sharpest.
+
+        Raises:
+            ValueError: For another scale, or locations of another shape.
+        """
+        scale = check_integer(scale, "scale", 0, self.num_scales - 1)
         side = self.glimpse_size * self.scale_factor**scale
         return geometry.windows_around(locations, (side, side), image_size)
 

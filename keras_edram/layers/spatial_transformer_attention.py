@@ -1,4 +1,8 @@
-"""Reading an affine window of an image, differentiably."""
+"""Reading an affine window of an image, differentiably.
+
+Letters in shapes: B batch, H W C image, h w glimpse, P points of a glimpse
+(h·w where they are its pixels), L levels of a pyramid.
+"""
 
 import math
 from typing import NamedTuple
@@ -11,7 +15,8 @@ from keras_edram import geometry
 from keras_edram.checks import (
     check_choice,
     check_images,
-    check_same_batch,
+    check_integer,
+    check_shapes,
     check_size,
 )
 
@@ -70,7 +75,8 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
         An `ImagePyramid`.
 
     Raises:
-        ValueError: For images whose height or width is not known.
+        ValueError: For images whose height or width is not known, no level,
+            or an unknown `fill_mode`.
 
     Example:
 
@@ -78,6 +84,8 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
     ((5, 8), (3, 4), (2, 2))
     """
     check_images(images)
+    check_integer(num_levels, "num_levels")
+    check_choice(fill_mode, FILL_MODES, "fill_mode")
     levels = [images]
     for _ in range(num_levels - 1):
         finer = levels[-1]
@@ -102,7 +110,9 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
 
 
 def _join(levels):
-    return [ops.concatenate(levels, axis=1)] if levels else []
+    if not levels:
+        return []
+    return [ops.concatenate(levels, axis=1)]  # (B, Σ H_l W_l, C)
 
 
 def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
@@ -122,37 +132,47 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     Returns:
         Float32 tensor of shape `(B, height, width, C)`.
 
+    Raises:
+        ValueError: For transforms of another shape.
+
     Example:
 
     >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
     >>> read_windows(pyramid, geometry.IDENTITY[None], (2, 2)).shape
     (1, 2, 2, 1)
     """
+    transforms = ops.convert_to_tensor(transforms)
+    check_shapes(
+        "pyramid (B, P, C), transforms (B, 2, 3)", pyramid.parts[0], transforms
+    )
     points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
     position = geometry.points_to_pixels(points, pyramid.sizes[0])
     height, width = glimpse_size
-    position = ops.reshape(position, (-1, 1, height * width, 2))
-    x, y = position[..., 0], position[..., 1]  # (B, 1, h w)
+    position = ops.reshape(position, (-1, 1, height * width, 2))  # (B, 1, P, 2)
+    x, y = position[..., 0], position[..., 1]  # (B, 1, P)
     channels = pyramid.parts[0].shape[-1]
     patches_shape = (-1, height, width, channels)
     if len(pyramid.sizes) == 1:
         finest = np.zeros((1, 1), "int32")
-        values = read_points(pyramid, x, y, finest, fill_mode)
-        return ops.reshape(values, patches_shape)
+        values = read_points(pyramid, x, y, finest, fill_mode)  # (B, 1, P, C)
+        return ops.reshape(values, patches_shape)  # (B, h, w, C)
     coarsest = len(pyramid.sizes) - 1
-    step = geometry.pixel_step(transforms, glimpse_size, pyramid.sizes[0])
-    # `step` is a square: log2 of the step is half of its logarithm.
-    detail = ops.log2(ops.clip(step, 1.0, 4.0**coarsest)) / 2.0  # (B,)
+    square = geometry.squared_pixel_step(
+        transforms, glimpse_size, pyramid.sizes[0]
+    )
+    # log2 of the step itself, which its pixels are to be as wide as.
+    detail = ops.log2(ops.clip(square, 1.0, 4.0**coarsest)) / 2.0  # (B,)
     lower = ops.minimum(ops.floor(detail), coarsest - 1.0)
-    blend = ops.reshape(detail - lower, (-1, 1, 1))
+    blend = ops.reshape(detail - lower, (-1, 1, 1))  # (B, 1, 1)
     # Clipped as integers too: a window that is not a number must give patches
     # that are not, which a training can stop at, and not a failing gather.
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
     both = ops.convert_to_tensor(np.array([0, 1], "int32"))
     levels = ops.expand_dims(lower, 1) + both  # (B, 2)
-    values = read_points(pyramid, x, y, levels, fill_mode)
-    fine, coarse = values[:, 0], values[:, 1]  # (B, h w, C)
-    return ops.reshape(fine + blend * (coarse - fine), patches_shape)
+    values = read_points(pyramid, x, y, levels, fill_mode)  # (B, 2, P, C)
+    fine, coarse = values[:, 0], values[:, 1]  # each (B, P, C)
+    blended = fine + blend * (coarse - fine)
+    return ops.reshape(blended, patches_shape)  # (B, h, w, C)
 
 
 # The four pixels around a point: which column and row, from the left upper
@@ -163,6 +183,11 @@ TAP_ROWS = np.array([[0], [0], [1], [1]], "int32")
 
 def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     """Bilinear read of single points from L levels of a pyramid.
+
+    Eq. 3 of the EDRAM paper for each point (x, y): of its sum over all pixels
+    only the four around the point have a weight.
+
+        V = Σ_n Σ_m I_nm max(0, 1 - |x - m|) max(0, 1 - |y - n|)
 
     All pixels are gathered at once: on a device it is the number of
     operations that costs, not their size.
@@ -194,19 +219,23 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     def of_level(values, dtype, dimensions):
         table = ops.convert_to_tensor(np.array(values, dtype))
         shape = (-1, levels.shape[1], *[1] * dimensions)
-        return ops.reshape(ops.take(table, levels, axis=0), shape)
+        values = ops.take(table, levels, axis=0)  # (B, L)
+        return ops.reshape(values, shape)  # (B, L, 1) or (B, L, 1, 1)
 
     shrink = of_level([0.5**i for i in range(len(sizes))], "float32", 1)
-    x = (x + 0.5) * shrink - 0.5
-    y = (y + 0.5) * shrink - 0.5
-    left, top = ops.floor(x), ops.floor(y)
+    x = geometry.resized_pixels(x, shrink)
+    y = geometry.resized_pixels(y, shrink)
+    left, top = ops.floor(x), ops.floor(y)  # each (B, L, P)
 
     def taps(start, rest, offsets, sides):
-        """Pixels along one axis, whether they are there, and their weights."""
-        pixel = ops.expand_dims(ops.cast(start, "int32"), 2)
-        pixel = pixel + ops.convert_to_tensor(offsets)
+        """Pixels along one axis, whether they are there, and their weights.
+
+        m of Eq. 3, which is `start` or the next, and `max(0, 1 - |x - m|)`.
+        """
+        pixel = ops.expand_dims(ops.cast(start, "int32"), 2)  # (B, L, 1, P)
+        pixel = pixel + ops.convert_to_tensor(offsets)  # (B, L, 4, P)
         near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
-        # 1 - rest of the first pixel, rest of the second.
+        # 1 - |x - m| is 1 - rest of the first pixel, rest of the second.
         first, sign = (
             ops.convert_to_tensor(part.astype("float32"))
             for part in (1 - offsets, 2 * offsets - 1)
@@ -225,15 +254,15 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
         weight = ops.where(in_width & in_height, weight, 0.0)
     width = of_level([width for _, width in sizes], "int32", 2)
     index = of_level(starts, "int32", 2) + row * width + column
-    values = _take_pixels(parts, index)  # (B, L, 4, P, C)
-    return ops.sum(values * ops.expand_dims(weight, -1), axis=2)
+    values = _take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
+    weight = ops.expand_dims(weight, -1)  # (B, L, 4, P, 1)
+    return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 
 
 def _take_pixels(parts, index):
     """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
-    image = ops.reshape(
-        ops.arange(ops.shape(parts[0])[0], dtype="int32"), (-1, 1, 1, 1)
-    )
+    image = ops.arange(ops.shape(parts[0])[0], dtype="int32")
+    image = ops.reshape(image, (-1, 1, 1, 1))  # (B, 1, 1, 1)
     values, before = None, 0
     for pixels in parts:
         num_pixels, channels = pixels.shape[1:]
@@ -242,11 +271,10 @@ def _take_pixels(parts, index):
             here = ops.clip(index - before, 0, num_pixels - 1)
         flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
         taken = ops.take(flat, image * num_pixels + here, axis=0)
-        taken = ops.cast(taken, "float32")
+        taken = ops.cast(taken, "float32")  # (B, L, 4, P, C)
         if values is not None:
-            taken = ops.where(
-                ops.expand_dims(index < before, -1), values, taken
-            )
+            earlier = ops.expand_dims(index < before, -1)  # (B, L, 4, P, 1)
+            taken = ops.where(earlier, values, taken)
         values, before = taken, before + num_pixels
     return values
 
@@ -320,12 +348,9 @@ class SpatialTransformerAttention(keras.layers.Layer):
         images = ops.convert_to_tensor(images)
         transforms = ops.convert_to_tensor(transforms)
         check_images(images)
-        if tuple(transforms.shape[1:]) != (2, 3):
-            raise ValueError(
-                "`transforms` must have the shape (batch, 2, 3). "
-                f"Received: transforms of shape {tuple(transforms.shape)}"
-            )
-        check_same_batch(images, transforms, ("images", "transforms"))
+        check_shapes(
+            "images (B, H, W, C), transforms (B, 2, 3)", images, transforms
+        )
         return self.read(self.pyramid(images), transforms)
 
     def pyramid(self, images):
@@ -339,7 +364,15 @@ class SpatialTransformerAttention(keras.layers.Layer):
         return image_pyramid(images, num_levels)
 
     def read(self, pyramid, transforms):
-        """Patches of the windows `transforms` of an `ImagePyramid`."""
+        """Patches of windows of an `ImagePyramid`, as a call returns.
+
+        Args:
+            pyramid: `ImagePyramid` of B images.
+            transforms: Tensor of shape `(B, 2, 3)`, the windows.
+
+        Raises:
+            ValueError: For transforms of another shape.
+        """
         transforms = ops.cast(transforms, "float32")
         if not self.antialias:
             pyramid = pyramid._replace(sizes=pyramid.sizes[:1])

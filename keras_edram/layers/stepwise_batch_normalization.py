@@ -1,9 +1,14 @@
-"""Batch normalisation with statistics of its own for each glimpse."""
+"""Batch normalisation with statistics of its own for each glimpse.
+
+Letters in shapes: B batch, C channels, T steps that have statistics.
+"""
+
+import numbers
 
 import keras
 from keras import ops
 
-from keras_edram.checks import check_integer, check_same_batch
+from keras_edram.checks import check_integer, check_number, check_shapes
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -23,7 +28,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
     Args:
         num_steps: Integer, steps that have statistics of their own.
         momentum: Float in [0, 1], of the moving averages. Defaults to 0.99.
-        epsilon: Float, ε above. Defaults to 1e-3.
+        epsilon: Float above 0, ε. Defaults to 1e-3.
         beta_initializer: Keras initializer of β. Defaults to `"zeros"`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -37,8 +42,9 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         Tensor of the shape of `inputs`.
 
     Raises:
-        ValueError: If `num_steps` is not a positive integer, or steps are not
-            one for all inputs, or at inference one for each.
+        ValueError: If `num_steps` is not a positive integer, `momentum` not in
+            [0, 1] or `epsilon` not above 0; or steps are not one from 0 for
+            all inputs, or at inference one for each.
 
     Example:
 
@@ -63,8 +69,8 @@ class StepwiseBatchNormalization(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.num_steps = check_integer(num_steps, "num_steps")
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum = check_number(momentum, "momentum", 0, 1)
+        self.epsilon = check_number(epsilon, "epsilon", above=True)
         self.beta_initializer = keras.initializers.get(beta_initializer)
 
     def build(self, inputs_shape, step_shape=None):
@@ -97,6 +103,8 @@ class StepwiseBatchNormalization(keras.layers.Layer):
     def call(self, inputs, step, training=False):
         inputs = ops.cast(inputs, self.compute_dtype)
         training = training and self.trainable
+        if isinstance(step, numbers.Number):
+            step = check_integer(step, "step", 0)
         step = ops.cast(step, "int32")
         if len(step.shape) > (0 if training else 1):
             raise ValueError(
@@ -105,7 +113,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
                 f"training={training}"
             )
         if len(step.shape):
-            check_same_batch(inputs, step, ("inputs", "steps"))
+            check_shapes("inputs (B, ...), step (B)", inputs, step)
         gamma = ops.cast(self.gamma, "float32")
         beta = ops.cast(self.beta, "float32")
         if training:
@@ -120,24 +128,23 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         # Of all steps first: an export keeps these two tables, and an
         # inference does not compute them.
         scale = gamma * ops.rsqrt(self.moving_variance + self.epsilon)
-        offset = beta - self.moving_mean * scale  # (steps, C)
+        offset = beta - self.moving_mean * scale  # (T, C)
         known = ops.minimum(step, self.num_steps - 1)
         scale, offset = (
             ops.take(table, known, axis=0) for table in (scale, offset)
-        )
+        )  # each (C,), or (B, C)
         if len(scale.shape) == 2:  # (B, C): the axes between are missing
             between = [1] * (len(inputs.shape) - 2)
             shape = (-1, *between, inputs.shape[-1])
             scale, offset = (
-                ops.reshape(scale, shape),
-                ops.reshape(offset, shape),
-            )
+                ops.reshape(table, shape) for table in (scale, offset)
+            )  # each (B, 1, ..., C)
         return _scale(inputs, scale, offset)
 
     def _update(self, moving, value, step):
         steps = ops.arange(self.num_steps, dtype="int32")
-        is_step = steps[:, None] == step  # (steps, 1)
-        change = (1.0 - self.momentum) * (value - moving)  # (steps, C)
+        is_step = steps[:, None] == step  # (T, 1)
+        change = (1.0 - self.momentum) * (value - moving)  # (T, C)
         moving.assign_add(ops.where(is_step, change, 0.0))
 
     def compute_output_shape(self, inputs_shape, step_shape=None):

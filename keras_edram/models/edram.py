@@ -86,6 +86,15 @@ class EDRAMState(NamedTuple):
     where_cell: Any
 
 
+# A quarter of the paper's widths: 0.69 million parameters at 10 classes.
+SMALL_SIZES = dict(
+    context_filters=(4, 4, 8),
+    glimpse_filters=(16, 16, 32, 32, 40, 48),
+    units=128,
+    hidden_units=256,
+)
+
+
 @keras.saving.register_keras_serializable(package="keras_edram")
 class EDRAM(BaseModel):
     """Looks at an image in a few glimpses and reads the objects it finds.

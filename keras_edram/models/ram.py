@@ -40,9 +40,11 @@ from keras_edram.checks import (
     check_choice,
     check_integer,
     check_integers,
+    check_number,
 )
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
+from keras_edram.losses import batch_mean
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.glimpse_networks import (
@@ -91,6 +93,8 @@ class RAM(BaseModel):
 
         L = L^y - w_π Σ_t (R - b_t) log π(l_{t+1} | h_t) + w_b Σ_t (R - b_t)²
 
+    Each is the mean over the images, which `sample_weight` weighs, or that of
+    the labels if it is given by output, in all three terms.
     No other gradient reaches the location and the baseline network, and with
     `detach_policy` none of theirs leaves them. In training locations are drawn;
     otherwise the mean is taken, or with `num_rollouts` the probabilities of
@@ -125,12 +129,12 @@ class RAM(BaseModel):
             Defaults to 6.
         core_filters: Integer F, maps of `"conv_lstm"`. Defaults to 24.
         core_kernel_size: Integer, of `"conv_lstm"`. Defaults to 3.
-        location_deviation: Float σ, of the policy, the image being 2 wide.
-            Defaults to 0.15.
+        location_deviation: Float σ above 0, of the policy, the image being 2
+            wide. Defaults to 0.15.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             at h_t. Defaults to `True`.
-        reinforce_weight: Float w_π. Defaults to 1.
-        baseline_weight: Float w_b. Defaults to 1.
+        reinforce_weight: Float w_π of at least 0. Defaults to 1.
+        baseline_weight: Float w_b of at least 0. Defaults to 1.
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
@@ -146,7 +150,8 @@ class RAM(BaseModel):
         windows, whose last column is l_t.
 
     Raises:
-        ValueError: For sizes that do not fit together or unknown choices.
+        ValueError: For sizes that do not fit together, numbers out of range
+            or unknown choices.
 
     Example:
 
@@ -214,16 +219,15 @@ class RAM(BaseModel):
                 '`core="conv_lstm"` needs the maps of `glimpse_network='
                 f'"inception"`. Received: glimpse_network={glimpse_network!r}'
             )
-        if not location_deviation > 0:
-            raise ValueError(
-                "`location_deviation` must be positive. "
-                f"Received: location_deviation={location_deviation!r}"
-            )
         self.core = core
-        self.location_deviation = float(location_deviation)
+        self.location_deviation = check_number(
+            location_deviation, "location_deviation", above=True
+        )
         self.detach_policy = bool(detach_policy)
-        self.reinforce_weight = float(reinforce_weight)
-        self.baseline_weight = float(baseline_weight)
+        self.reinforce_weight = check_number(
+            reinforce_weight, "reinforce_weight"
+        )
+        self.baseline_weight = check_number(baseline_weight, "baseline_weight")
         self.seed = seed if seed is None else check_integer(seed, "seed", 0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.glimpse_network = glimpse_network
@@ -436,11 +440,10 @@ class RAM(BaseModel):
             decisions, rewards, self.location_deviation
         )
         baseline = reinforce.baseline_losses(decisions, rewards)
-        batch_mean = _BatchMean(name="batch_mean")
         return (
             loss
-            + self.reinforce_weight * batch_mean(rewards, policy, weights)
-            + self.baseline_weight * batch_mean(rewards, baseline, weights)
+            + self.reinforce_weight * batch_mean(policy, weights)
+            + self.baseline_weight * batch_mean(baseline, weights)
         )
 
     def glimpses(self, images, glimpses_per_target=None):
@@ -561,14 +564,3 @@ class RAM(BaseModel):
             seed=self.seed,
         )
         return config
-
-
-class _BatchMean(keras.losses.Loss):
-    """The mean of losses `(B,)`, as Keras takes that of `compile`'s losses.
-
-    On several devices each adds its part: a plain mean would be added as often
-    as there are devices.
-    """
-
-    def call(self, y_true, y_pred):
-        return y_pred

@@ -1,13 +1,40 @@
-"""Experiments and what they gave: a module is one, or a table of a paper."""
+"""Experiments and what they gave: each module declares a table of a paper.
+
+A module has a docstring that says paper, protocol, command, duration, and what
+is expected and measured; and a `TABLE`, see `Table`, with its recipes. Modules
+are found by themselves, and papers by their tables. What modules share stands
+in those whose names begin with `_`.
+"""
 
 import importlib
-import pathlib
 import pkgutil
 
-from keras_edram import files
+from keras_edram.recipes._tables import (
+    Paper,
+    Row,
+    Run,
+    Table,
+    images_seen,
+    in_markdown,
+    minutes,
+    results,
+)
 
-PAPERS = ("edram", "ram")
-RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
+__all__ = [
+    "Paper",
+    "Row",
+    "Run",
+    "Table",
+    "curves",
+    "images_seen",
+    "load",
+    "minutes",
+    "monitored",
+    "names",
+    "papers",
+    "results",
+    "table",
+]
 
 
 def names():
@@ -41,63 +68,34 @@ def load(name):
     return recipes[name]
 
 
-def _modules():
-    """The modules of experiments, by name."""
-    return {
-        module.name: importlib.import_module(f"{__name__}.{module.name}")
-        for module in pkgutil.iter_modules(__path__)
-        if not module.name.startswith("_")
-    }
+def papers():
+    """The papers that there are recipes of: name -> `Paper`, sorted.
 
-
-def _recipes():
-    """All recipes by name."""
-    return _recipes_of("edram") | _recipes_of("ram")
-
-
-def _recipes_of(paper):
-    """The recipes of a paper by name; the report's modules are its tables."""
-    return {
-        name: recipe
-        for module_name, module in _modules().items()
-        if (paper == "ram") == hasattr(module, "rows")
-        for name, recipe in _recipes_in(module_name, module).items()
-    }
-
-
-def _recipes_in(name, module):
-    """A module has one, `recipe`, or several."""
-    return getattr(module, "recipes", None) or {name: module.recipe}
-
-
-def results(name, variant=None):
-    """What a recipe or an ensemble gave on test images, or `None`.
-
-    Args:
-        name: String, the name of the recipe, or of an ensemble of several.
-        variant: How else the same model was evaluated: `"rollouts"` or
-            `"crops"`, ten of them averaged; `"no_boxes"`, whole pictures.
-
-    Returns:
-        Dictionary, the `results.json` of the recipe's run; of a variant or an
-        ensemble what `keras-edram evaluate --out FILE` wrote; `None` if there
-        is no such file.
+    Raises:
+        ValueError: If two papers have the same name.
 
     Example:
 
-    >>> results("mnist_ram", "rollouts")["rollouts"]
-    10
+    >>> list(papers())
+    ['edram', 'ram']
     """
-    name = name if variant is None else f"{name}.{variant}"
-    path = RESULTS_FOLDER / f"{name}.json"
-    return files.read_json(path) if path.exists() else None
+    found = {}
+    for table in _declared():
+        paper = table.paper
+        if found.setdefault(paper.name, paper) is not paper:
+            raise ValueError(
+                "The names of papers must differ. Received: "
+                f"{found[paper.name].reference!r} and {paper.reference!r}, "
+                f"both of name={paper.name!r}"
+            )
+    return dict(sorted(found.items()))
 
 
 def table(paper):
     """What a paper reports and what our finished runs gave, as Markdown.
 
     Args:
-        paper: `"edram"` or `"ram"`.
+        paper: String, one of `papers()`.
 
     Returns:
         String; the README has the same lines.
@@ -110,17 +108,25 @@ def table(paper):
     >>> print(table("ram"))
     """
     _check_paper(paper)
-    return _edram_table() if paper == "edram" else _ram_tables()
+    rows = {}
+    for table in _declared():
+        if table.paper.name == paper:
+            rows.setdefault(table.title, {}).update(table.rows)
+    return "\n\n".join(
+        in_markdown(papers()[paper], title, rows[title])
+        for title in sorted(rows)
+    )
 
 
 def curves(paper):
     """How the finished runs learnt: recipe -> [images seen, error] by epoch.
 
     Args:
-        paper: `"edram"` or `"ram"`.
+        paper: String, one of `papers()`.
 
     Returns:
-        Dictionary of lists; the errors are those on validation images.
+        Dictionary of lists; the errors are those on validation images, or
+        what else `monitored` says.
 
     Raises:
         ValueError: For another paper.
@@ -129,118 +135,66 @@ def curves(paper):
 
     >>> curves("ram")["translated_mnist_ram"][-1]
     """
-    _check_paper(paper)
-    found = {}
-    for name in _recipes_of(paper):
-        curve = (results(name) or {}).get("validation_curve")
-        if curve:
-            found[name] = curve
-    return found
+    found = {name: results(name) or {} for name in _recipes(paper)}
+    return {
+        name: figures["validation_curve"]
+        for name, figures in found.items()
+        if "validation_curve" in figures  # older results have none
+    }
+
+
+def monitored(paper):
+    """Names of the metrics that the recipes of a paper monitor, sorted.
+
+    Args:
+        paper: String, one of `papers()`.
+
+    Raises:
+        ValueError: For another paper.
+
+    Example:
+
+    >>> monitored("ram")
+    ['error']
+    """
+    return sorted(
+        {recipe.monitor.metric for recipe in _recipes(paper).values()}
+    )
 
 
 def _check_paper(paper):
-    if paper not in PAPERS:
+    if paper not in papers():
         raise ValueError(
-            f"`paper` must be one of {PAPERS}. Received: paper={paper!r}"
+            f"`paper` must be one of {list(papers())}. "
+            f"Received: paper={paper!r}"
         )
 
 
-def _edram_table():
-    """Section 4.1, one object; section 4.2, sequences."""
-    columns = (
-        "recipe",
-        "published",
-        "ours: test error",
-        "10 crops",
-        "no boxes",
-        "overlap",
-        "images seen",
-        "minutes",
-        "protocol, source",
-    )
-    of_one, of_sequences = [], []
-    for module_name, module in _modules().items():
-        if hasattr(module, "rows"):
-            continue
-        for name, recipe in _recipes_in(module_name, module).items():
-            row = _edram_row(name, recipe.published, recipe.not_run)
-            if "reading_order" in recipe.settings:
-                of_sequences.append(row)
-            else:
-                of_one.append(row[:3] + row[5:])
-        of_sequences += [
-            _edram_row(name, published, recipe.not_run)
-            for name, published in getattr(module, "ensembles", {}).items()
-        ]
-    return "\n\n".join(
-        f"**{title}**\n\n{_markdown(columns, rows)}"
-        for title, columns, rows in (
-            ("Section 4.1: one digit", columns[:3] + columns[5:], of_one),
-            ("Section 4.2: sequences, all of it right", columns, of_sequences),
+def _declared():
+    """What all modules declare, in the order of their names."""
+    tables = [
+        importlib.import_module(f"{__name__}.{module.name}").TABLE
+        for module in pkgutil.iter_modules(__path__)
+        if not module.name.startswith("_")
+    ]
+    declared = [name for table in tables for name in table.rows]
+    if len(set(declared)) < len(declared):
+        twice = sorted(n for n in set(declared) if declared.count(n) > 1)
+        raise ValueError(
+            "The names of all recipes and ensembles must differ. Received: "
+            f"{twice} twice"
         )
-    )
+    return tables
 
 
-def _edram_row(name, published, not_run):
-    figures, cells = results(name), [not_run]
-    if figures is not None:
-        protocol = figures["settings"].get("protocol", "own split")
-        source = pathlib.PurePath(figures["source"]).name
-        others = [results(name, variant) for variant in ("crops", "no_boxes")]
-        cells = [
-            f"{figures['error']:.2%}",
-            *(other and f"{other['error']:.2%}" for other in others),
-            f"{figures['iou']:.3f}",
-            *_cost(figures),
-            f"{protocol}, {source}",
-        ]
-    cells += [None] * (7 - len(cells))
-    return [f"`{name}`", published, *(cell or "" for cell in cells)]
-
-
-def _cost(figures):
-    """Images seen and minutes; an ensemble has none of its own."""
-    if "minutes" not in figures:
-        return None, None
-    return f"{figures['images_seen']:,}", f"{figures['minutes']:.0f}"
-
-
-def _ram_tables():
-    columns = (
-        "model",
-        "the report: accuracy",
-        "ours: accuracy",
-        "10 paths",
-        "spread",
-        "parameters",
-        "images seen",
-        "minutes",
-        "recipe",
-    )
-    tables = []
-    modules = [m for m in _modules().values() if hasattr(m, "rows")]
-    for module in sorted(modules, key=lambda module: module.title):
-        rows = []
-        for name, row in module.rows.items():
-            figures, cells = results(name), ["not run", *[""] * 5]
-            if figures is not None:
-                drawn = results(name, "rollouts")
-                cells = [
-                    f"{1 - figures['error']:.2%}",
-                    "" if drawn is None else f"{1 - drawn['error']:.2%}",
-                    f"{figures['spread']:.2f}",
-                    f"{figures['parameters']:,}",
-                    f"{figures['images_seen']:,}",
-                    f"{figures['minutes']:.0f}",
-                ]
-            report = "-" if row.accuracy is None else f"{row.accuracy:.2f}%"
-            rows.append([row.name, report, *cells, f"`{name}`"])
-        tables.append(f"**{module.title}**\n\n{_markdown(columns, rows)}")
-    return "\n\n".join(tables)
-
-
-def _markdown(columns, rows):
-    """A table; rows that are short are filled up."""
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[*row, *[""] * (len(columns) - len(row))] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _recipes(paper=None):
+    """The recipes of a paper, or of all, by name."""
+    if paper is not None:
+        _check_paper(paper)
+    return {
+        name: row.recipe
+        for table in _declared()
+        if paper in (None, table.paper.name)
+        for name, row in table.rows.items()
+        if row.recipe is not None
+    }

@@ -1,4 +1,9 @@
-"""What the EDRAM recipes on cluttered MNIST have in common."""
+"""What the EDRAM recipes have in common."""
+
+import functools
+import pathlib
+
+import keras
 
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.losses import BOX_BETA, LabelLoss, TransformLoss
@@ -8,15 +13,96 @@ from keras_edram.metrics import (
     SequenceError,
     WindowIoU,
 )
-from keras_edram.recipes._optimizer import cosine_adamw
+from keras_edram.models.edram import EDRAM, SMALL_SIZES
+from keras_edram.recipes import Paper, _training, images_seen, minutes
+from keras_edram.training import Recipe
 
-# A quarter of the paper's widths: 0.69 million parameters.
-SMALL_SIZES = dict(
-    context_filters=(4, 4, 8),
-    glimpse_filters=(16, 16, 32, 32, 40, 48),
-    units=128,
-    hidden_units=256,
+# The paper's own, which are EDRAM's defaults.
+FULL_SIZES = _training.defaults(EDRAM, *SMALL_SIZES)
+LOOKS = _training.defaults(EDRAM, "glimpse_size", "context_size")
+# Where EDRAM's defaults depart from the paper.
+AS_PUBLISHED = dict(
+    detach_transforms=False, antialias=False, initialization="paper"
 )
+# The titles of its tables, and what its Table 1 has.
+ONE_DIGIT = "Section 4.1: one digit"
+ONE_DIGIT_ERROR = "0.6 % (Table 1; training digits in the test images)"
+SEQUENCES = "Section 4.2: sequences, all of it right"
+
+
+def _error(variant=None):
+    """A column: the errors of runs, or those of a variant."""
+
+    def cell(run):
+        figures = run.figures if variant is None else run.of_variant(variant)
+        return figures and f"{figures['error']:.2%}"
+
+    return cell
+
+
+def _protocol(run):
+    protocol = run.figures["settings"].get("protocol", "own split")
+    return f"{protocol}, {pathlib.PurePath(run.figures['source']).name}"
+
+
+PAPER = Paper(
+    name="edram",
+    reference="Ablavatski, Lu, Cai, Enriched Deep Recurrent Visual Attention "
+    "Model for Multiple Object Recognition, WACV 2017",
+    columns={
+        "recipe": lambda run: f"`{run.name}`",
+        "published": lambda run: run.row.published,
+        "ours: test error": _error(),
+        "10 crops": _error("crops"),
+        "no boxes": _error("no_boxes"),
+        "overlap": lambda run: f"{run.figures['iou']:.3f}",
+        "images seen": images_seen,
+        "minutes": minutes,
+        "protocol, source": _protocol,
+    },
+)
+
+model = functools.partial(_training.model, EDRAM)
+
+
+def one_digit(summary, **changes):
+    """A recipe of our own on one digit in 100x100 cluttered images.
+
+    Args:
+        summary: See `Recipe`.
+        **changes: Settings that are others.
+
+    Returns:
+        `Recipe`.
+    """
+    return Recipe(
+        summary=summary,
+        settings=dict(
+            # Data
+            protocol="held_out",
+            batch_size=64,
+            epochs=75,
+            steps_per_epoch=125,
+            validation_steps=40,
+            test_images=10_000,
+            seed=0,
+            # Model
+            glimpses_per_target=6,
+            **LOOKS,
+            **SMALL_SIZES,
+            # Loss
+            alpha_what=1.0,
+            alpha_where=10.0,
+            # Optimiser
+            learning_rate=4e-3,
+            weight_decay=4e-3,
+            warmup_steps=100,
+        )
+        | changes,
+        data=data,
+        model=model,
+        compile=compile_with_cosine_adamw,
+    )
 
 
 def data(settings, split, source):
@@ -26,17 +112,6 @@ def data(settings, split, source):
         source=source,
         protocol=settings["protocol"],
         seed=settings["seed"],
-    )
-
-
-def reads(data):
-    """What a model must be told of the data that it is to read."""
-    return dict(
-        image_shape=data.image_shape,
-        num_classes=data.num_classes,
-        class_names=data.class_names,
-        terminal=data.terminal,
-        num_targets=data.num_targets,
     )
 
 
@@ -56,13 +131,20 @@ def compile_edram(model, optimizer, settings, jit_compile):
 
 def compile_with_cosine_adamw(model, settings, jit_compile):
     """How the recipes of our own compile EDRAM."""
-    compile_edram(model, cosine_adamw(settings), settings, jit_compile)
+    compile_edram(
+        model, _training.cosine_adamw(settings), settings, jit_compile
+    )
+
+
+def compile_as_published(model, settings, jit_compile):
+    """How the paper compiles EDRAM."""
+    compile_edram(model, adam(settings), settings, jit_compile)
 
 
 def compile_reader(model, settings, jit_compile, optimizer=None):
     """How the recipes of sequences compile EDRAM: boxes leave skew free."""
     model.compile(
-        optimizer or cosine_adamw(settings),
+        optimizer or _training.cosine_adamw(settings),
         loss={
             "labels": LabelLoss(),
             "transforms": TransformLoss(BOX_BETA),
@@ -76,9 +158,30 @@ def compile_reader(model, settings, jit_compile, optimizer=None):
     )
 
 
+def compile_reader_as_published(model, settings, jit_compile):
+    """How the paper compiles EDRAM for sequences."""
+    compile_reader(model, settings, jit_compile, adam(settings))
+
+
 def loss_weights(settings):
     """α1 and α2 of Eq. 7."""
     return {
         "labels": settings["alpha_what"],
         "transforms": settings["alpha_where"],
     }
+
+
+def adam(settings):
+    """The paper's optimiser."""
+    return keras.optimizers.Adam(
+        settings["learning_rate"], global_clipnorm=10.0
+    )
+
+
+def plateau(settings):
+    """The paper's schedule: a tenth of the rate when the loss stays."""
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor="loss", factor=0.1, patience=settings["plateau_patience"]
+        )
+    ]

@@ -13,6 +13,7 @@ against 11.9 % with 0.15. Translated, 128,000 images: convolutions at 2e-3 gave
 and 20.0 % without.
 """
 
+import functools
 from typing import NamedTuple
 
 from keras_edram.datasets import cluttered_mnist
@@ -20,9 +21,32 @@ from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.ram import RAM
-from keras_edram.recipes._optimizer import cosine_adamw
+from keras_edram.recipes import Paper, Row, _training, images_seen, minutes
 from keras_edram.training import Recipe
 
+
+def _accuracy_of_paths(run):
+    """A column: ten drawn paths averaged, where that was tried."""
+    drawn = run.of_variant("rollouts")
+    return drawn and f"{1 - drawn['error']:.2%}"
+
+
+PAPER = Paper(
+    name="ram",
+    reference="Jatakia, Rane, Rao, Recurrent Attention Model for Image "
+    "Classification",
+    columns={
+        "model": lambda run: run.row.model,
+        "the report: accuracy": lambda run: run.row.published,
+        "ours: accuracy": lambda run: f"{1 - run.figures['error']:.2%}",
+        "10 paths": _accuracy_of_paths,
+        "spread": lambda run: f"{run.figures['spread']:.2f}",
+        "parameters": lambda run: f"{run.figures['parameters']:,}",
+        "images seen": images_seen,
+        "minutes": minutes,
+        "recipe": lambda run: f"`{run.name}`",
+    },
+)
 TRAINING = dict(
     batch_size=128,
     epochs=16,
@@ -45,38 +69,54 @@ DENSE = dict(
     baseline_weight=1.0,
 )
 # Our own: 0.3 million parameters.
-CONVOLUTIONAL = dict(DENSE, glimpse_network="convolution", units=160)
+CONVOLUTIONAL = dict(
+    DENSE,
+    glimpse_network="convolution",
+    units=160,
+    **_training.defaults(RAM, "convolution_filters"),
+)
 
 
-class Row(NamedTuple):
-    """A row of a table: a model, and what the report says of it.
+class Model(NamedTuple):
+    """A model of a table, and what the report says of it.
 
     Attributes:
         name: String, the model in the words of the report.
         accuracy: Float, the report's, in per cent; `None` for our own.
-        settings: Dictionary, what is special to this row: settings of the
-            model, and changes of the training.
+        settings: Dictionary, what is special to this model: its arguments,
+            and changes of the training.
+        model_class: Its class.
     """
 
     name: str
     accuracy: float | None
     settings: dict
+    model_class: type = RAM
 
 
 def baselines(prefix, dense, convolution):
-    """The report's two baselines with their accuracies, as rows."""
+    """The report's two baselines with their accuracies."""
+    sizes = _training.defaults(Baseline, "units", "filters", "kernel_size")
     return {
-        f"{prefix}_dense": Row("FC 2 layers", dense, dict(network="dense")),
-        f"{prefix}_convolution": Row(
-            "Convolutional, 2 layers", convolution, dict(network="convolution")
+        f"{prefix}_dense": Model(
+            "FC 2 layers",
+            dense,
+            dict(network="dense", units=sizes["units"]),
+            Baseline,
+        ),
+        f"{prefix}_convolution": Model(
+            "Convolutional, 2 layers",
+            convolution,
+            dict(network="convolution", **sizes),
+            Baseline,
         ),
     }
 
 
 def looks_on_60(prefix, six, eight):
-    """The report's two RAMs on 60x60 with their accuracies, as rows."""
+    """The report's two RAMs on 60x60 with their accuracies."""
     return {
-        f"{prefix}_ram_{glimpses}_glimpses": Row(
+        f"{prefix}_ram_{glimpses}_glimpses": Model(
             f"RAM, {glimpses} glimpses, {scales} scales",
             accuracy,
             dict(
@@ -90,58 +130,35 @@ def looks_on_60(prefix, six, eight):
     }
 
 
-def recipes(title, rows, data, sources=("bundled", "tfds"), **own):
-    """The recipes of one table.
+def rows(title, models, data, sources=("bundled", "tfds"), **own):
+    """The rows of one table.
 
     Args:
         title: String, title of the table.
-        rows: Dictionary of recipe name -> `Row`.
+        models: Dictionary of recipe name -> `Model`.
         data: See `Recipe`.
         sources: See `Recipe`.
         **own: Settings of this table's data, `image_size` among them, and
             changes of `TRAINING`.
 
     Returns:
-        Dictionary of recipe name -> `Recipe`.
+        Dictionary of recipe name -> `Row`.
     """
     return {
-        name: Recipe(
-            summary=f"{row.name}; {title}",
-            published="-"
-            if row.accuracy is None
-            else f"{100 - row.accuracy:.2f} % ({title.partition(':')[0]})",
-            settings={**TRAINING, **own, **row.settings},
-            data=data,
-            model=model,
-            compile=compile_model,
-            sources=sources,
+        name: Row(
+            Recipe(
+                summary=f"{model.name}; {title}",
+                settings={**TRAINING, **own, **model.settings},
+                data=data,
+                model=functools.partial(_training.model, model.model_class),
+                compile=compile_model,
+                sources=sources,
+            ),
+            "-" if model.accuracy is None else f"{model.accuracy:.2f}%",
+            model.name,
         )
-        for name, row in rows.items()
+        for name, model in models.items()
     }
-
-
-def model(settings, data):
-    """A baseline where `network` is a setting, else RAM."""
-    reads = dict(
-        image_shape=data.image_shape,
-        num_classes=data.num_classes,
-        class_names=data.class_names,
-    )
-    if "network" in settings:
-        return Baseline(**reads, network=settings["network"])
-    sizes = {name: settings[name] for name in SIZES if name in settings}
-    return RAM(**reads, seed=settings["seed"], **sizes)
-
-
-# Settings that are arguments of RAM.
-SIZES = (
-    "num_glimpses",
-    "glimpse_size",
-    "num_scales",
-    "convolution_filters",
-    "core_filters",
-    *DENSE,
-)
 
 
 def augmentation(settings, split):
@@ -171,7 +188,7 @@ def cluttered(settings, split, source):
 def compile_model(model, settings, jit_compile):
     """Cross entropy of the answer; RAM adds the losses of its policy."""
     model.compile(
-        cosine_adamw(settings),
+        _training.cosine_adamw(settings),
         loss={"labels": LabelLoss()},
         metrics={"labels": [AverageError()]},
         jit_compile=jit_compile,

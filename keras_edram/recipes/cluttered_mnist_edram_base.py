@@ -12,35 +12,15 @@ Measured  not run to its end yet
 Ours: as `cluttered_mnist_edram_small`, at a lower learning rate.
 """
 
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
-from keras_edram.training import Recipe
+from keras_edram.recipes import Row, Table, _edram
 
-recipe = Recipe(
-    summary="EDRAM, full widths, on 100x100 cluttered MNIST",
-    published="0.6 % (Table 1; training digits in the test images)",
-    settings=dict(
-        # Data
-        protocol="held_out",
-        batch_size=64,
-        epochs=75,
-        steps_per_epoch=125,
-        validation_steps=40,
-        test_images=10_000,
-        seed=0,
-        # Model
-        glimpses_per_target=6,
-        # Loss
-        alpha_what=1.0,
-        alpha_where=10.0,
-        # Optimiser
-        learning_rate=1e-3,
-        weight_decay=4e-3,
-        warmup_steps=100,
-    ),
-    data=_edram.data,
-    model=lambda settings, data: EDRAM(
-        glimpses_per_target=settings["glimpses_per_target"]
-    ),
-    compile=_edram.compile_with_cosine_adamw,
+recipe = _edram.one_digit(
+    "EDRAM, full widths, on 100x100 cluttered MNIST",
+    learning_rate=1e-3,
+    **_edram.FULL_SIZES,
+)
+TABLE = Table(
+    _edram.PAPER,
+    _edram.ONE_DIGIT,
+    {"cluttered_mnist_edram_base": Row(recipe, _edram.ONE_DIGIT_ERROR)},
 )

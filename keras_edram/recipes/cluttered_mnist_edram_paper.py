@@ -15,15 +15,11 @@ uniform and Gaussian initialisation, no anti-aliasing, the gradient end to end.
 One thing is ours: the emission stays bounded, for without that it diverges.
 """
 
-import keras
-
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
+from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 recipe = Recipe(
     summary="EDRAM, the paper's settings, on 100x100 cluttered MNIST",
-    published="0.6 % (Table 1; training digits in the test images)",
     settings=dict(
         # Data
         protocol="released_script",
@@ -35,6 +31,9 @@ recipe = Recipe(
         seed=0,
         # Model
         glimpses_per_target=6,
+        **_edram.LOOKS,
+        **_edram.FULL_SIZES,
+        **_edram.AS_PUBLISHED,
         # Loss
         alpha_what=1.0,
         alpha_where=1.0,
@@ -43,21 +42,12 @@ recipe = Recipe(
         plateau_patience=5,
     ),
     data=_edram.data,
-    model=lambda settings, data: EDRAM(
-        glimpses_per_target=settings["glimpses_per_target"],
-        detach_transforms=False,
-        antialias=False,
-        initialization="paper",
-    ),
-    compile=lambda model, settings, jit: _edram.compile_edram(
-        model,
-        keras.optimizers.Adam(settings["learning_rate"], global_clipnorm=10.0),
-        settings,
-        jit,
-    ),
-    callbacks=lambda settings: [
-        keras.callbacks.ReduceLROnPlateau(
-            monitor="loss", factor=0.1, patience=settings["plateau_patience"]
-        )
-    ],
+    model=_edram.model,
+    compile=_edram.compile_as_published,
+    callbacks=_edram.plateau,
+)
+TABLE = Table(
+    _edram.PAPER,
+    _edram.ONE_DIGIT,
+    {"cluttered_mnist_edram_paper": Row(recipe, _edram.ONE_DIGIT_ERROR)},
 )

@@ -30,8 +30,7 @@ free (Eq. 9 with β2 = β4 = 0).
 """
 
 from keras_edram.datasets import folder
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
+from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 
@@ -64,7 +63,6 @@ def _recipe(reading_order):
     return Recipe(
         summary=f"EDRAM, a quarter of the widths, on house numbers, "
         f"{reading_order}",
-        published="-",
         settings=dict(
             # Data; no format, and 0 objects: as they are found in the folder
             annotation_format="",
@@ -88,7 +86,9 @@ def _recipe(reading_order):
             seed=0,
             # Model
             glimpses_per_target=2,
-            glimpse_size=26,
+            **_edram.LOOKS,
+            **_edram.SMALL_SIZES,
+            standardize=True,
             # Loss
             alpha_what=1.0,
             alpha_where=10.0,
@@ -98,22 +98,19 @@ def _recipe(reading_order):
             warmup_steps=200,
         ),
         data=_data,
-        model=lambda settings, data: EDRAM(
-            **_edram.reads(data),
-            reading_order=settings["reading_order"],
-            glimpses_per_target=settings["glimpses_per_target"],
-            glimpse_size=settings["glimpse_size"],
-            standardize=True,
-            **_edram.SMALL_SIZES,
-        ),
+        model=_edram.model,
         compile=_edram.compile_reader,
         sources=(),
     )
 
 
-recipes = {
-    f"house_numbers_edram_{reading_order}": _recipe(reading_order)
-    for reading_order in ("forward", "backward")
-}
-# What `keras-edram ensemble` joins of both.
-ensembles = {"house_numbers_edram_ensemble": "-"}
+TABLE = Table(
+    _edram.PAPER,
+    _edram.SEQUENCES,
+    {
+        "house_numbers_edram_forward": Row(_recipe("forward")),
+        "house_numbers_edram_backward": Row(_recipe("backward")),
+        # What `keras-edram ensemble` joins of both.
+        "house_numbers_edram_ensemble": Row(None),
+    },
+)

@@ -11,36 +11,14 @@ Measured  results/quickstart.json beside this file. The schedule was made
           the figure is a check of the target, not an unbiased estimate.
 """
 
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
-from keras_edram.training import Recipe
+from keras_edram.recipes import Row, Table, _edram
 
-recipe = Recipe(
-    summary="EDRAM, a quarter of the widths, 4 glimpses, bundled digits",
-    published="-",
-    settings=dict(
-        # Data
-        protocol="held_out",
-        batch_size=64,
-        epochs=12,
-        steps_per_epoch=125,
-        validation_steps=16,
-        test_images=1_000,
-        seed=0,
-        # Model
-        glimpses_per_target=4,
-        # Loss
-        alpha_what=1.0,
-        alpha_where=10.0,
-        # Optimiser
-        learning_rate=5e-3,
-        weight_decay=4e-3,
-        warmup_steps=100,
-    ),
-    data=_edram.data,
-    model=lambda settings, data: EDRAM(
-        glimpses_per_target=settings["glimpses_per_target"],
-        **_edram.SMALL_SIZES,
-    ),
-    compile=_edram.compile_with_cosine_adamw,
+recipe = _edram.one_digit(
+    "EDRAM, a quarter of the widths, 4 glimpses, bundled digits",
+    epochs=12,
+    validation_steps=16,
+    test_images=1_000,
+    glimpses_per_target=4,
+    learning_rate=5e-3,
 )
+TABLE = Table(_edram.PAPER, _edram.ONE_DIGIT, {"quickstart": Row(recipe)})

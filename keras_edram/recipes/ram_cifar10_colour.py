@@ -22,18 +22,22 @@ glimpses what the first one believed.
 """
 
 from keras_edram.datasets import cifar10
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram, _ram
-from keras_edram.recipes._ram import Row
+from keras_edram.models.ram import RAM
+from keras_edram.recipes import Row, Table, _edram, _ram, _training
+from keras_edram.recipes._ram import Model
 from keras_edram.training import Recipe
 
-title = "Table 5: CIFAR-10, colour"
+TITLE = "Table 5: CIFAR-10, colour"
+_EDRAM = "EDRAM without location loss, 4 glimpses (ours)"
 _inception = dict(
     _ram.DENSE,
     glimpse_network="inception",
     core="conv_lstm",
     glimpse_size=12,
     num_scales=3,
+    **_training.defaults(
+        RAM, "inception_filters", "core_filters", "core_kernel_size"
+    ),
     epochs=12,
 )
 _convolution = dict(
@@ -46,26 +50,23 @@ _convolution = dict(
     num_scales=3,
     epochs=24,
 )
-rows = {
+_models = {
     **_ram.baselines("cifar10", 41.4, 55.35),
     **{
-        f"cifar10_inception_{number}_glimpses": Row(
+        f"cifar10_inception_{number}_glimpses": Model(
             f"RAM with Inception and ConvLSTM, {number} glimpses",
             accuracy,
             dict(_inception, num_glimpses=number),
         )
         for number, accuracy in ((4, 22.16), (8, 25.37))
     },
-    "cifar10_ram": Row(
+    "cifar10_ram": Model(
         "RAM, convolution, 8 glimpses, 3 scales (ours)", None, _convolution
     ),
-    "translated_cifar10_ram": Row(
+    "translated_cifar10_ram": Model(
         "RAM, convolution, 8 glimpses, 3 scales, on 60x60 (ours)",
         None,
         dict(_convolution, image_size=60, max_shift=0),
-    ),
-    "cifar10_edram": Row(
-        "EDRAM without location loss, 4 glimpses (ours)", None, {}
     ),
 }
 
@@ -76,18 +77,8 @@ def _data(settings, split, source):
     )
 
 
-recipes = _ram.recipes(
-    title,
-    rows,
-    _data,
-    sources=("tfds",),
-    image_size=32,
-    max_shift=4,
-    mirror=True,
-)
-recipes["cifar10_edram"] = Recipe(
-    summary=f"{rows['cifar10_edram'].name}; {title}",
-    published="-",
+_edram_recipe = Recipe(
+    summary=f"{_EDRAM}; {TITLE}",
     settings=dict(
         # Data
         batch_size=64,
@@ -101,8 +92,12 @@ recipes["cifar10_edram"] = Recipe(
         mirror=True,
         # Model
         glimpses_per_target=4,
-        glimpse_size=26,
-        glimpse_filters=(32, 32, 64, 64, 96, 96),
+        **_edram.LOOKS,
+        **{
+            **_edram.SMALL_SIZES,
+            "glimpse_filters": (32, 32, 64, 64, 96, 96),
+        },
+        detach_transforms=False,
         # Loss
         alpha_what=1.0,
         alpha_where=0.0,
@@ -112,16 +107,23 @@ recipes["cifar10_edram"] = Recipe(
         warmup_steps=200,
     ),
     data=_data,
-    model=lambda settings, data: EDRAM(
-        **_edram.reads(data),
-        glimpses_per_target=settings["glimpses_per_target"],
-        detach_transforms=False,
-        **{
-            **_edram.SMALL_SIZES,
-            "glimpse_size": settings["glimpse_size"],
-            "glimpse_filters": settings["glimpse_filters"],
-        },
-    ),
+    model=_edram.model,
     compile=_edram.compile_with_cosine_adamw,
     sources=("tfds",),
+)
+TABLE = Table(
+    _ram.PAPER,
+    TITLE,
+    {
+        **_ram.rows(
+            TITLE,
+            _models,
+            _data,
+            sources=("tfds",),
+            image_size=32,
+            max_shift=4,
+            mirror=True,
+        ),
+        "cifar10_edram": Row(_edram_recipe, model=_EDRAM),
+    },
 )

@@ -9,14 +9,14 @@ Measured  results/cifar10_grey_*.json beside this file
 """
 
 from keras_edram.datasets import cifar10
-from keras_edram.recipes import _ram
-from keras_edram.recipes._ram import Row
+from keras_edram.recipes import Table, _ram
+from keras_edram.recipes._ram import Model
 
-title = "Table 4: CIFAR-10, grey"
-rows = {
+TITLE = "Table 4: CIFAR-10, grey"
+_models = {
     **_ram.baselines("cifar10_grey", 41.4, 55.35),
     **{
-        f"cifar10_grey_ram_{number}_glimpses": Row(
+        f"cifar10_grey_ram_{number}_glimpses": Model(
             f"RAM, {number} glimpses, 3 scales",
             accuracy,
             dict(
@@ -40,12 +40,16 @@ def _data(settings, split, source):
     )
 
 
-recipes = _ram.recipes(
-    title,
-    rows,
-    _data,
-    sources=("tfds",),
-    image_size=32,
-    max_shift=4,
-    mirror=True,
+TABLE = Table(
+    _ram.PAPER,
+    TITLE,
+    _ram.rows(
+        TITLE,
+        _models,
+        _data,
+        sources=("tfds",),
+        image_size=32,
+        max_shift=4,
+        mirror=True,
+    ),
 )

@@ -22,14 +22,14 @@ it sees through so much noise does not suffice. Ten more epochs at 0.15 from
 there, begun at a rate of 1e-3, had 14.8 % after three and were given up.
 """
 
-from keras_edram.recipes import _ram
-from keras_edram.recipes._ram import Row
+from keras_edram.recipes import Table, _ram
+from keras_edram.recipes._ram import Model
 
-title = "Table 3: cluttered MNIST, 60x60"
-rows = {
+TITLE = "Table 3: cluttered MNIST, 60x60"
+_models = {
     **_ram.baselines("cluttered_mnist_60", 42.5, 54.9),
     **_ram.looks_on_60("cluttered_mnist_60", 77.5, 82.01),
-    "cluttered_mnist_60_ram": Row(
+    "cluttered_mnist_60_ram": Model(
         "RAM, convolution, 8 glimpses, 3 scales (ours)",
         None,
         dict(
@@ -41,7 +41,7 @@ rows = {
             epochs=36,
         ),
     ),
-    "cluttered_mnist_100_ram": Row(
+    "cluttered_mnist_100_ram": Model(
         "RAM, convolution, 8 glimpses, 4 scales, on 100x100 (ours)",
         None,
         dict(
@@ -56,6 +56,8 @@ rows = {
         ),
     ),
 }
-recipes = _ram.recipes(
-    title, rows, _ram.cluttered, image_size=60, num_distractors=4
+TABLE = Table(
+    _ram.PAPER,
+    TITLE,
+    _ram.rows(TITLE, _models, _ram.cluttered, image_size=60, num_distractors=4),
 )

@@ -17,22 +17,22 @@ alone 4.6 % (0.3), none of both 6.2 % (0.3) and 4.5 % (0.15).
 """
 
 from keras_edram.datasets import mnist
-from keras_edram.recipes import _ram
-from keras_edram.recipes._ram import Row
+from keras_edram.recipes import Table, _ram
+from keras_edram.recipes._ram import Model
 
-title = "Table 1: MNIST, 28x28"
+TITLE = "Table 1: MNIST, 28x28"
 _glimpses = dict(glimpse_size=8, num_scales=1)
-rows = {
+_models = {
     **_ram.baselines("mnist", 97.27, 97.78),
     **{
-        f"mnist_ram_{number}_glimpses": Row(
+        f"mnist_ram_{number}_glimpses": Model(
             f"RAM, {number} glimpses, 1 scale",
             accuracy,
             dict(_ram.DENSE, num_glimpses=number, **_glimpses),
         )
         for number, accuracy in ((4, 92.45), (6, 93.79), (8, 94.21))
     },
-    "mnist_ram": Row(
+    "mnist_ram": Model(
         "RAM, convolution, 6 glimpses, 1 scale (ours)",
         None,
         dict(
@@ -55,4 +55,8 @@ def _data(settings, split, source):
     )
 
 
-recipes = _ram.recipes(title, rows, _data, image_size=28, max_shift=1)
+TABLE = Table(
+    _ram.PAPER,
+    TITLE,
+    _ram.rows(TITLE, _models, _data, image_size=28, max_shift=1),
+)

@@ -10,14 +10,14 @@ Expected  at most 1.6 % error of `translated_mnist_ram`
 Measured  results/translated_mnist_*.json beside this file
 """
 
-from keras_edram.recipes import _ram
-from keras_edram.recipes._ram import Row
+from keras_edram.recipes import Table, _ram
+from keras_edram.recipes._ram import Model
 
-title = "Table 2: translated MNIST, 60x60"
-rows = {
+TITLE = "Table 2: translated MNIST, 60x60"
+_models = {
     **_ram.baselines("translated_mnist", 70.62, 81.2),
     **_ram.looks_on_60("translated_mnist", 85.17, 88.63),
-    "translated_mnist_ram": Row(
+    "translated_mnist_ram": Model(
         "RAM, convolution, 8 glimpses, 3 scales (ours)",
         None,
         dict(
@@ -30,6 +30,8 @@ rows = {
         ),
     ),
 }
-recipes = _ram.recipes(
-    title, rows, _ram.cluttered, image_size=60, num_distractors=0
+TABLE = Table(
+    _ram.PAPER,
+    TITLE,
+    _ram.rows(TITLE, _models, _ram.cluttered, image_size=60, num_distractors=0),
 )

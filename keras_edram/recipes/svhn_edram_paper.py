@@ -26,11 +26,8 @@ features and the model has 14.7 million parameters, not 11; how long it trains,
 and that the rate falls by ten when the training loss stays where it is.
 """
 
-import keras
-
 from keras_edram.datasets import svhn
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
+from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 
@@ -50,7 +47,6 @@ def _data(settings, split, source):
 def _recipe(reading_order):
     return Recipe(
         summary=f"EDRAM, the paper's settings, on SVHN, {reading_order}",
-        published="4.36 % (Table 2)",
         settings=dict(
             # Data
             image_size=54,
@@ -64,7 +60,9 @@ def _recipe(reading_order):
             seed=0,
             # Model
             glimpses_per_target=3,
-            glimpse_size=34,
+            **{**_edram.LOOKS, "glimpse_size": 34},
+            **_edram.FULL_SIZES,
+            **_edram.AS_PUBLISHED,
             # Loss
             alpha_what=1.0,
             alpha_where=1.0,
@@ -73,37 +71,27 @@ def _recipe(reading_order):
             plateau_patience=5,
         ),
         data=_data,
-        model=lambda settings, data: EDRAM(
-            **_edram.reads(data),
-            reading_order=settings["reading_order"],
-            glimpses_per_target=settings["glimpses_per_target"],
-            glimpse_size=settings["glimpse_size"],
-            detach_transforms=False,
-            antialias=False,
-            initialization="paper",
-        ),
-        compile=lambda model, settings, jit: _edram.compile_reader(
-            model,
-            settings,
-            jit,
-            keras.optimizers.Adam(
-                settings["learning_rate"], global_clipnorm=10.0
-            ),
-        ),
-        callbacks=lambda settings: [
-            keras.callbacks.ReduceLROnPlateau(
-                monitor="loss",
-                factor=0.1,
-                patience=settings["plateau_patience"],
-            )
-        ],
+        model=_edram.model,
+        compile=_edram.compile_reader_as_published,
+        callbacks=_edram.plateau,
         sources=("tfds",),
-        not_run="not run: data not available",
     )
 
 
-recipes = {
-    f"svhn_edram_paper_{reading_order}": _recipe(reading_order)
-    for reading_order in ("forward", "backward")
-}
-ensembles = {"svhn_edram_paper_ensemble": "3.6 % (Table 2)"}
+def _row(recipe, error):
+    return Row(
+        recipe,
+        f"{error} % (Table 2)",
+        not_run="the original archives were not at hand",
+    )
+
+
+TABLE = Table(
+    _edram.PAPER,
+    _edram.SEQUENCES,
+    {
+        "svhn_edram_paper_forward": _row(_recipe("forward"), 4.36),
+        "svhn_edram_paper_backward": _row(_recipe("backward"), 4.36),
+        "svhn_edram_paper_ensemble": _row(None, 3.6),
+    },
+)

@@ -12,10 +12,10 @@ Measured  96.0 % of 10,000 test images, mean overlap of the windows 0.897:
           results/two_digits_edram_small.json beside this file
 """
 
+import dataclasses
+
 from keras_edram.datasets import cluttered_mnist
-from keras_edram.models.edram import EDRAM
-from keras_edram.recipes import _edram
-from keras_edram.training import Recipe
+from keras_edram.recipes import Row, Table, _edram
 
 
 def _data(settings, split, source):
@@ -29,36 +29,17 @@ def _data(settings, split, source):
     )
 
 
-recipe = Recipe(
-    summary="EDRAM, a quarter of the widths, on two digits in 100x100",
-    published="-",
-    settings=dict(
-        # Data
-        protocol="held_out",
+recipe = dataclasses.replace(
+    _edram.one_digit(
+        "EDRAM, a quarter of the widths, on two digits in 100x100",
         num_digits=(2, 2),
         reading_order="forward",
-        batch_size=64,
         epochs=60,
-        steps_per_epoch=125,
-        validation_steps=40,
-        test_images=10_000,
-        seed=0,
-        # Model
         glimpses_per_target=3,
-        # Loss
-        alpha_what=1.0,
-        alpha_where=10.0,
-        # Optimiser
-        learning_rate=4e-3,
-        weight_decay=4e-3,
-        warmup_steps=100,
     ),
     data=_data,
-    model=lambda settings, data: EDRAM(
-        **_edram.reads(data),
-        reading_order=settings["reading_order"],
-        glimpses_per_target=settings["glimpses_per_target"],
-        **_edram.SMALL_SIZES,
-    ),
     compile=_edram.compile_reader,
+)
+TABLE = Table(
+    _edram.PAPER, _edram.SEQUENCES, {"two_digits_edram_small": Row(recipe)}
 )

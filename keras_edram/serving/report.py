@@ -10,7 +10,7 @@ import time
 import keras
 import numpy as np
 
-from keras_edram import evaluation, files
+from keras_edram import evaluation, files, markdown
 from keras_edram.serving import quantization, running, signatures
 from keras_edram.serving.tflite import QUANTIZATIONS, export_tflite
 
@@ -108,18 +108,17 @@ def report_tflite(
 
 def table(figures):
     """The figures of `report_tflite` as a table in Markdown."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS)]
-    for row in figures["files"]:
-        lines.append(
-            [
-                f"`{row['file']}`",
-                f"{row['bytes'] / 1000:,.0f}",
-                f"{row['agreement']:.2%}",
-                f"{row['error']:.2%}",
-                *(f"{value:.1f}" for value in row["milliseconds"].values()),
-            ]
-        )
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [
+        [
+            f"`{row['file']}`",
+            f"{row['bytes'] / 1000:,.0f}",
+            f"{row['agreement']:.2%}",
+            f"{row['error']:.2%}",
+            *(f"{value:.1f}" for value in row["milliseconds"].values()),
+        ]
+        for row in figures["files"]
+    ]
+    return markdown.table(COLUMNS, rows) + "\n"
 
 
 def _variants(model):

@@ -10,7 +10,7 @@ def plot_history(history, path):
     """Draws what a run's history has of loss, error and overlap.
 
     Args:
-        history: Rows of `keras_edram.training.read_history`.
+        history: Rows of `keras_edram.run_folder.read_history`.
         path: Path of the picture to write.
 
     Example:
@@ -40,13 +40,15 @@ def plot_history(history, path):
     save(figure, path)
 
 
-def plot_curves(curves, path):
+def plot_curves(curves, path, metric="error"):
     """Draws the validation error of runs over the images they had seen.
 
     Args:
         curves: Dictionary of name -> list of (images seen, error), as
             `validation_curve` in the `results.json` of a run.
         path: Path of the picture to write.
+        metric: String, what is drawn in place of the error, in [0, 1].
+            Defaults to `"error"`.
 
     Raises:
         ValueError: If there is no curve.
@@ -72,7 +74,7 @@ def plot_curves(curves, path):
         axis.plot(images / unit, 100 * errors, style, label=name)
     axis.set(
         xlabel=f"{unit_name} training images seen",
-        ylabel="validation error, %",
+        ylabel=f"validation {metric}, %",
         yscale="log",
     )
     for set_formatter in (

@@ -232,7 +232,8 @@ def plot_paths(model, images, path, *, labels=None):
         found = windows[index, : len(read[index]["labels"])]
         draw_windows(axis, image, found, ANSWER_COLOUR)
         numbers = np.flatnonzero(counts[index])
-        middles = transforms[index, ..., 2][:, numbers]  # (M, n, 2)
+        middles = transforms[index][:, numbers]  # (M, n, 2, 3)
+        middles = geometry.centres(middles)  # (M, n, 2)
         for points in geometry.points_to_pixels(middles, image.shape[:2]):
             points = np.asarray(points)  # (n, 2)
             axis.plot(*points.T, color=WINDOW_COLOUR, linewidth=1.2)
@@ -271,7 +272,7 @@ def plot_heat_map(transforms, path, *, bins=30):
     """
     transforms = np.asarray(transforms)
     spread = np.asarray(metrics.location_spread(transforms))  # (N,)
-    centres = transforms[..., 2]  # (B, S, N, 2)
+    centres = np.asarray(geometry.centres(transforms))  # (B, S, N, 2)
     columns = min(4, len(spread))
     rows = -(-len(spread) // columns)
     figure = new_figure(figsize=(2.6 * columns, 2.8 * rows))

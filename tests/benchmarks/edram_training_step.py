@@ -356,7 +356,7 @@ def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from keras_edram.datasets import cluttered_mnist
-    from keras_edram.recipes._edram import SMALL_SIZES
+    from keras_edram.models.edram import SMALL_SIZES
 
     sizes = {} if options.sizes == "base" else SMALL_SIZES
     burst = options.burst or (2 if options.sizes == "base" else 8)

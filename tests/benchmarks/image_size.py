@@ -76,8 +76,7 @@ def make_model(name, side):
     """The model of that name for images of that side, and its products."""
     import keras
 
-    from keras_edram.models.edram import EDRAM
-    from keras_edram.recipes._edram import SMALL_SIZES
+    from keras_edram.models.edram import EDRAM, SMALL_SIZES
 
     keras.utils.set_random_seed(0)
     if name == "convolutional":

@@ -35,14 +35,12 @@ def measure(number, most_written_out):
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
     from keras_edram.models import glimpse_loop
-    from keras_edram.models.edram import EDRAM
+    from keras_edram.models.edram import EDRAM, SMALL_SIZES
     from keras_edram.recipes import _edram
 
     glimpse_loop.MOST_WRITTEN_OUT = most_written_out
     keras.utils.set_random_seed(0)
-    model = EDRAM(
-        num_targets=number, glimpses_per_target=1, **_edram.SMALL_SIZES
-    )
+    model = EDRAM(num_targets=number, glimpses_per_target=1, **SMALL_SIZES)
     weights = dict(alpha_what=1.0, alpha_where=1.0)
     _edram.compile_edram(model, "adam", weights, jit_compile=False)
     images = np.random.default_rng(0).uniform(0, 255, (16, 100, 100, 1))

@@ -182,6 +182,8 @@ def test_the_pictures_themselves_are_left_as_they_are():
         (dict(labels=np.zeros(5, int)), "labels.shape"),
         (dict(labels=np.zeros((6, 10), int)), "labels.shape"),
         (dict(labels=np.zeros(6)), "labels.dtype"),
+        (dict(image_size=0), "image_size=0"),
+        (dict(image_size=(9, 12, 3)), "image_size="),
         (dict(image_size=6), "image_size=6"),
         (dict(image_size=(4, 20)), "image_size="),
         (dict(max_shift=-1), "max_shift=-1"),

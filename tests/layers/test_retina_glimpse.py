@@ -65,7 +65,7 @@ def slow_halves(image, num_levels):
 
 
 def slow_interpolation(image, x, y, factor, scale, glimpse_size=G):
-    """Bilinear reads of two levels, blended by the fraction of log2 s^k."""
+    """Bilinear reads of two levels, blended by the fraction of log2 s^z."""
     step = factor**scale
     detail = math.log2(step)
     levels = slow_halves(image, 2 + math.floor(detail))
@@ -85,7 +85,7 @@ def slow_interpolation(image, x, y, factor, scale, glimpse_size=G):
 
 
 def look(images, locations, *args, flatten_scales=False, **kwargs):
-    """Patches `(B, K, g, g, C)` as NumPy."""
+    """Patches `(B, Z, g, g, C)` as NumPy."""
     retina = RetinaGlimpse(*args, flatten_scales=flatten_scales, **kwargs)
     patches = retina(
         np.array(images, "float32"), np.array(locations, "float32")
@@ -316,6 +316,9 @@ def test_the_gradient_to_the_image_is_what_each_pixel_counts():
         dict(glimpse_size=3, scale_factor=0.9),
         dict(glimpse_size=3, scale_factor="2"),
         dict(glimpse_size=3, scale_factor=None),
+        dict(glimpse_size=3, scale_factor=np.nan),
+        dict(glimpse_size=3, scale_factor=np.inf),
+        dict(glimpse_size=3, scale_factor=True),
     ],
     ids=str,
 )
@@ -332,11 +335,26 @@ def test_a_wrong_argument_is_refused(arguments):
         ((2, 7, 10, 1), (2, 3)),
         ((2, 7, 10, 1), (2,)),
         ((2, 7, 10, 1), (2, 1, 2)),
+        ((2, 7, 10, 1), (1, 2)),
     ],
 )
 def test_inputs_of_another_shape_are_refused(images, locations):
     with pytest.raises(ValueError, match="Received: "):
         RetinaGlimpse(3)(np.zeros(images), np.zeros(locations, "float32"))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_locations_of_another_batch_than_the_pyramid_are_refused(number):
+    retina = RetinaGlimpse(3)
+    pyramid = retina.pyramid(counted(2, 7, 10, 1))
+    with pytest.raises(ValueError, match="Received: pyramid of shape"):
+        retina.read(pyramid, np.zeros((number, 2), "float32"))
+
+
+@pytest.mark.parametrize("scale", [-1, 3, 0.5])
+def test_a_window_of_no_scale_is_refused(scale):
+    with pytest.raises(ValueError, match="from 0 to 2. Received: scale="):
+        RetinaGlimpse(3, 3).windows(np.zeros((1, 2)), IMAGE, scale)
 
 
 def test_images_of_unknown_size_are_refused():

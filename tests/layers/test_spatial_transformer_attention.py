@@ -560,3 +560,22 @@ def test_points_can_be_others_in_each_image_and_level():
         for image in range(2)
     ]
     assert_close(found, np.array(expected))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_windows_of_another_batch_than_the_pyramid_are_refused(number):
+    attention = SpatialTransformerAttention(GLIMPSE)
+    pyramid = attention.pyramid(counted(2, *IMAGE, 1))
+    windows = np.tile(geometry.IDENTITY, (number, 1, 1))
+    with pytest.raises(ValueError, match="Received: pyramid of shape"):
+        attention.read(pyramid, windows)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(num_levels=0), dict(num_levels=1.5), dict(fill_mode="zero")],
+)
+def test_a_pyramid_of_no_level_or_unknown_border_is_refused(changes):
+    arguments = {"num_levels": 2, **changes}
+    with pytest.raises(ValueError, match="Received: "):
+        image_pyramid(ops.ones((1, *IMAGE, 1)), **arguments)

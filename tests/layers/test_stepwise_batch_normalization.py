@@ -145,3 +145,35 @@ def test_statistics_are_float32_in_mixed_precision():
 def test_a_number_of_steps_that_is_none_is_refused(num_steps):
     with pytest.raises(ValueError, match="Received: num_steps="):
         StepwiseBatchNormalization(num_steps)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(momentum=-0.1),
+        dict(momentum=1.1),
+        dict(momentum=np.nan),
+        dict(momentum="0.9"),
+        dict(epsilon=0),
+        dict(epsilon=-1e-3),
+        dict(epsilon=np.inf),
+        dict(epsilon=None),
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused(changes):
+    (name,) = changes
+    with pytest.raises(ValueError, match=f"finite number.*Received: {name}="):
+        StepwiseBatchNormalization(STEPS, **changes)
+
+
+@pytest.mark.parametrize("step", [-1, 1.0, True])
+def test_a_step_that_is_none_is_refused(step):
+    with pytest.raises(ValueError, match="Received: step="):
+        make_layer()(np.ones((2, 4), "float32"), step=step)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_steps_of_another_batch_are_refused(number):
+    with pytest.raises(ValueError, match="Received: inputs of shape"):
+        make_layer()(np.ones((2, 4), "float32"), step=np.zeros(number, "int32"))

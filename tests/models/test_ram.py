@@ -70,15 +70,6 @@ def images():
     return np.random.default_rng(1).integers(0, 256, (B, 20, 14, 2), "uint8")
 
 
-def random_decisions(num_images=5, num_steps=3):
-    generator = np.random.default_rng(2)
-    means = generator.uniform(-1, 1, (num_images, num_steps, 2))
-    samples = means + 0.2 * generator.normal(size=means.shape)
-    baselines = generator.uniform(0, 1, means.shape[:2])
-    arrays = (means, samples, baselines)
-    return Decision(*(tf.constant(one, "float32") for one in arrays))
-
-
 def largest(gradients):
     """Of each gradient; 0 where there is none."""
     return [0.0 if one is None else np.abs(one).max() for one in gradients]
@@ -121,24 +112,6 @@ def test_what_was_drawn_carries_no_gradient_but_its_mean_does(images):
     assert min(largest(tape.gradient(means, location))) > 0
 
 
-def test_reinforce_teaches_the_mean_and_nothing_else():
-    means, samples, baselines = random_decisions()
-    rewards = tf.constant([1.0, 0, 0, 1, 1])
-    with tf.GradientTape() as tape:
-        tape.watch([means, samples, baselines, rewards])
-        # A sample as it is drawn, without a stop of its own.
-        drawn = means + (samples - means)
-        losses = reinforce_losses(
-            Decision(means, drawn, baselines), rewards, deviation=0.2
-        )
-    found = tape.gradient(losses, [means, samples, baselines, rewards])
-    assert found[1:] == [None, None, None]
-    # Eq. 2: ∇_μ log π(u) = (u - μ) / σ², times the advantage; negative.
-    advantage = (rewards[:, None] - baselines)[..., None]
-    expected = -advantage * (samples - means) / 0.2**2
-    np.testing.assert_allclose(found[0], expected, rtol=1e-4)
-
-
 @pytest.mark.parametrize("detach_policy", [True, False])
 def test_the_advantage_teaches_neither_baseline_nor_action(
     images, detach_policy
@@ -154,15 +127,6 @@ def test_the_advantage_teaches_neither_baseline_nor_action(
     assert max(largest(tape.gradient(reinforce, others))) == 0
     others = weights_of(model, "location", "action")
     assert max(largest(tape.gradient(baseline, others))) == 0
-
-
-def test_a_wished_for_reward_teaches_nothing():
-    """A reward of probabilities would have a gradient of its own."""
-    rewards = tf.constant([1.0, 0, 0, 1, 1])
-    with tf.GradientTape() as tape:
-        tape.watch(rewards)
-        losses = baseline_losses(random_decisions(), rewards)
-    assert tape.gradient(losses, rewards) is None
 
 
 @pytest.mark.parametrize("glimpse_network, core", NETWORKS[:2])
@@ -350,79 +314,7 @@ def test_detaching_does_not_change_what_is_computed(images):
         np.testing.assert_array_equal(attached(images)[name], expected)
 
 
-# REINFORCE
-
-
-DEVIATION = 0.2
-MEANS = np.array([[0.1, -0.2], [-0.3, 0.25]])  # μ of two decisions
-TARGET, WIDTH = np.array([0.3, -0.1]), 0.4
-
-
-def hill(locations):
-    """exp(-|u - a|² / (2 s²))."""
-    return np.exp(-((locations - TARGET) ** 2).sum(-1) / (2 * WIDTH**2))
-
-
-def mean_of_hill(means):
-    """Its mean over u ~ Normal(μ, σ²), a product of two Gaussians.
-
-    `s² / (s² + σ²) exp(-|μ - a|² / (2 (s² + σ²)))` in two dimensions.
-    """
-    variance = WIDTH**2 + DEVIATION**2
-    distance = ((means - TARGET) ** 2).sum(-1)
-    return WIDTH**2 / variance * np.exp(-distance / (2 * variance))
-
-
-def estimates(baselines, number=200_000):
-    """Of ∇_μ E[R], one for each sample: `(number, 2, 2)`.
-
-    The reward is that of both decisions, `R = hill(u_1) hill(u_2)`.
-    """
-    generator = np.random.default_rng(5)
-    noise = DEVIATION * generator.normal(size=(number, *MEANS.shape))
-    means = tf.constant(np.broadcast_to(MEANS, noise.shape))
-    baselines = tf.constant(np.broadcast_to(baselines, noise.shape[:2]))
-    rewards = tf.constant(hill(MEANS + noise).prod(-1))
-    with tf.GradientTape() as tape:
-        tape.watch(means)
-        decisions = Decision(means, tf.constant(MEANS + noise), baselines)
-        losses = reinforce_losses(decisions, rewards, DEVIATION)
-    assert losses.shape == (number,)
-    return -tape.gradient(losses, means).numpy()
-
-
-def true_gradient():
-    """∇_μt E[R] = E[R] (a - μ_t) / (s² + σ²), as decisions are independent."""
-    expected = mean_of_hill(MEANS).prod()
-    return expected * (TARGET - MEANS) / (WIDTH**2 + DEVIATION**2)
-
-
-@pytest.mark.parametrize("baselines", [0.0, [0.4, 0.7]], ids=str)
-def test_reinforce_estimates_the_gradient_of_the_expected_reward(baselines):
-    """Eq. 1 and 2; a baseline takes nothing from the mean."""
-    gradients = estimates(baselines)
-    error = gradients.std(axis=0) / len(gradients) ** 0.5
-    # Sharp enough to see a factor: all parts, of which none is zero.
-    assert (error < 0.04 * np.abs(true_gradient())).all()
-    assert (np.abs(gradients.mean(0) - true_gradient()) < 4 * error).all()
-
-
-def test_a_baseline_lowers_the_variance():
-    without = estimates(0.0).var(axis=0)
-    expected_reward = mean_of_hill(MEANS).prod()
-    assert (estimates(expected_reward).var(axis=0) < 0.6 * without).all()
-
-
-def test_a_reward_raises_the_policy_where_it_was_drawn():
-    """By hand: loss = (R - b) |u - μ|² / (2 σ²)."""
-    decisions = Decision(
-        means=np.array([[[0.0, 0.0]], [[0.0, 0.0]]]),
-        samples=np.array([[[0.3, -0.1]], [[0.3, -0.1]]]),
-        baselines=np.array([[0.25], [0.25]]),
-    )
-    losses = reinforce_losses(decisions, np.array([1.0, 0.0]), deviation=0.5)
-    # 0.1 / (2 * 0.25) = 0.2 times 0.75 and -0.25.
-    np.testing.assert_allclose(losses, [0.15, -0.05], rtol=1e-6)
+# The loss
 
 
 def slow_losses(decisions, rewards, deviation):
@@ -435,30 +327,6 @@ def slow_losses(decisions, rewards, deviation):
         reinforce[i] -= (rewards[i] - baselines[i, t]) * log_policy
         baseline[i] += (rewards[i] - baselines[i, t]) ** 2
     return reinforce, baseline
-
-
-def test_the_losses_of_the_policy_are_sums_over_steps():
-    decisions = random_decisions()
-    rewards = np.array([1, 0, 0, 1, 1], "float32")
-    reinforce, baseline = slow_losses(decisions, rewards, 0.2)
-    np.testing.assert_allclose(
-        reinforce_losses(decisions, rewards, 0.2), reinforce, rtol=1e-4
-    )
-    np.testing.assert_allclose(
-        baseline_losses(decisions, rewards), baseline, rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
-def test_the_reward_is_one_for_a_right_answer(dtype):
-    generator = np.random.default_rng(3)
-    logits = generator.normal(size=(40, 1, 1, 4)).astype("float32")
-    labels = generator.integers(0, 4, (40, 1))
-    expected = logits[:, 0, 0].argmax(-1) == labels[:, 0]
-    assert 0 < expected.mean() < 1
-    rewards = answer_rewards(labels.astype(dtype), logits)
-    assert rewards.dtype == "float32"
-    np.testing.assert_array_equal(rewards, expected)
 
 
 def test_the_loss_is_that_of_the_answer_and_of_the_policy(images):
@@ -478,6 +346,66 @@ def test_the_loss_is_that_of_the_answer_and_of_the_policy(images):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     # What is left is what `y` has, for the metrics.
     assert set(outputs) == {"labels", "transforms"}
+
+
+def gradients_of(model, weights, chosen=slice(None)):
+    """Of the training loss to means and baselines, times the batch's size."""
+    generator = np.random.default_rng(6)
+    shapes = ((B, 1, 1, 4), (B, 2, 2), (B, 2, 2), (B, 2))
+    logits, means, samples, baselines = (
+        tf.constant(generator.normal(size=shape)[chosen], "float32")
+        for shape in shapes
+    )
+    outputs = {"labels": logits, "transforms": None}
+    decisions = Decision(means, samples, baselines)
+    with tf.GradientTape() as tape:
+        tape.watch([means, baselines])
+        model._latest.call = logits, decisions
+        loss = model.compute_loss(
+            None, LABELS["labels"][chosen], outputs, weights
+        )
+    found = tape.gradient(loss, [means, baselines])
+    return [len(logits) * gradient.numpy() for gradient in found]
+
+
+def test_an_image_of_weight_two_teaches_the_policy_as_if_given_twice():
+    model = make_model()
+    model.compile("sgd", {"labels": LabelLoss()})
+    twice = gradients_of(model, None, [1, 2, 2])
+    weights = np.array([0.0, 1.0, 2.0], "float32")
+    for given in (
+        weights,
+        weights[:, None],
+        {"labels": weights},
+        {"labels": weights, "transforms": np.ones(B)},
+    ):
+        found = gradients_of(model, given)
+        for gradient, expected in zip(found, twice, strict=True):
+            assert not gradient[0].any()
+            np.testing.assert_allclose(gradient[1], expected[0], rtol=1e-5)
+            np.testing.assert_allclose(
+                gradient[2], expected[1] + expected[2], rtol=1e-5
+            )
+    # Those of the windows alone are none of the answer's.
+    for gradient, expected in zip(
+        gradients_of(model, {"transforms": weights}),
+        gradients_of(model, None),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(gradient, expected)
+
+
+def test_weights_of_anything_but_images_are_refused():
+    model = make_model()
+    # A loss of a user's own takes what Keras broadcasts.
+    for loss in (
+        LabelLoss(),
+        lambda labels, logits: ops.sum(logits, (1, 2, 3)),
+    ):
+        model.compile("sgd", {"labels": loss})
+        for shape in ((1,), (B, 1, 1)):
+            with pytest.raises(ValueError, match="sample_weight of shape"):
+                gradients_of(model, np.ones(shape, "float32"))
 
 
 def test_without_training_the_loss_is_that_of_the_answer(images):
@@ -1037,6 +965,13 @@ def test_labels_alone_are_enough_to_fit(images):
         dict(core_kernel_size=(3, 3)),
         dict(location_deviation=0),
         dict(location_deviation=-0.1),
+        dict(location_deviation=np.inf),
+        dict(location_deviation="0.1"),
+        dict(reinforce_weight=-1),
+        dict(reinforce_weight=np.nan),
+        dict(baseline_weight=-0.5),
+        dict(baseline_weight=np.inf),
+        dict(baseline_weight=None),
         dict(num_rollouts=-1),
         dict(num_rollouts=2.0),
         dict(glimpse_network="inceptions"),

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
+from keras_edram.checks import check_integer, check_size
 from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
@@ -128,11 +129,7 @@ class AnnotatedPictures(RandomSequence):
         if not isinstance(annotations, Annotations):
             annotations = Annotations(annotations, (), (), None)
         self.class_names = tuple(class_names or annotations.class_names)
-        self.image_size = (
-            (image_size, image_size)
-            if isinstance(image_size, int)
-            else tuple(image_size)
-        )
+        self.image_size = check_size(image_size, "image_size")
         self.colour = colour
         if max_objects is None:
             max_objects = most_objects(annotations)
@@ -171,12 +168,7 @@ class AnnotatedPictures(RandomSequence):
                 f"`jitter` in [0, 0.5). Received: margin={self.margin}, "
                 f"crop_fraction={self.crop_fraction}, jitter={self.jitter}"
             )
-        if min(self.image_size) < 1 or self.max_objects < 0:
-            raise ValueError(
-                "`image_size` must be at least 1 and `max_objects` at least 0. "
-                f"Received: image_size={self.image_size}, "
-                f"max_objects={self.max_objects}"
-            )
+        check_integer(self.max_objects, "max_objects", minimum=0)
 
     def _load(self, annotations, skip_broken):
         """Keeps what is needed of the pictures, and returns those used."""

@@ -1,0 +1,75 @@
+"""What `training` gives to `fit` beside Keras' own callbacks."""
+
+import math
+import os
+import time
+
+import keras
+
+from keras_edram import files
+
+
+class CheckMonitor(keras.callbacks.Callback):
+    """Raises after the first epoch if nothing gives what is monitored."""
+
+    def __init__(self, monitor):
+        super().__init__()
+        self.monitor = monitor
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.monitor.column not in logs:
+            raise ValueError(
+                "A recipe must monitor a metric that its model is compiled "
+                f"with: one of {sorted(n for n in logs if 'val_' in n)}. "
+                f"Received: {self.monitor}, which is {self.monitor.column!r}"
+            )
+
+
+class Replay(keras.callbacks.Callback):
+    """Tells callbacks what happened before a run was killed.
+
+    Keras' callbacks forget all when `fit` begins. After that this one, which
+    must stand behind them, shows them the epochs that are past, from the
+    learning rate that the first of them had; they leave it as it was.
+    """
+
+    def __init__(self, callbacks, history):
+        super().__init__()
+        self.callbacks = callbacks
+        self.history = history
+
+    def on_train_begin(self, logs=None):
+        for epoch, row in enumerate(self.history):
+            if epoch == 0 and "learning_rate" in row:
+                self.model.optimizer.learning_rate = row["learning_rate"]
+            for callback in self.callbacks:
+                callback.on_epoch_end(epoch, dict(row))
+
+
+class Checkpoint(keras.callbacks.ModelCheckpoint):
+    """Keras' checkpoint, written in a folder of its own and then renamed."""
+
+    def __init__(self, path, **kwargs):
+        super().__init__(path, **kwargs)
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            return
+        with files.work_folder(self.path.parent) as work:
+            partial = work / self.path.name
+            # Keras puts the epoch's figures where braces are.
+            self.filepath = str(partial).replace("{", "{{").replace("}", "}}")
+            super().on_epoch_end(epoch, logs)
+            if partial.exists():
+                os.replace(partial, self.path)
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Adds the seconds that an epoch took to its logs."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = round(time.monotonic() - self._start, 2)
