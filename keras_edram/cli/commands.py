@@ -83,13 +83,7 @@ def quickstart(options):
 
 def evaluate(options):
     """Errors of a model on a data set."""
-    import numpy as np
-
-    from keras_edram import (
-        evaluation,
-        files,
-        visualization,
-    )
+    from keras_edram import anytime, evaluation, files, reading
     from keras_edram.presets import opening
 
     if options.images is not None and options.images < 1:
@@ -100,6 +94,8 @@ def evaluate(options):
     model = opening.open_model(options.model)
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
+    if options.anytime:
+        anytime.check_budget(model, crops=options.crops)
     recipe, experiment, source = _experiment(options)
     data = experiment.data(experiment.settings, options.split, source)
     if options.crops is None:
@@ -107,8 +103,13 @@ def evaluate(options):
     images, targets = evaluation.arrays_for(
         model, data, options.images or data.num_pictures
     )
-    looks = evaluation.look(
-        model, images, options.glimpses, crops=options.crops
+    looks = reading.look(
+        model,
+        images,
+        glimpses_per_target=options.glimpses,
+        crops=options.crops,
+        batch_size=evaluation.BATCH_SIZE,
+        with_patches=False,
     )
     figures = {
         "model": options.model,
@@ -121,6 +122,24 @@ def evaluate(options):
         "parameters": model.count_params(),
         **evaluation.figures(model, looks, targets),
     }
+    if options.anytime:
+        figures["anytime"] = evaluation.anytime_curve(model, images, targets)
+    _draw_figures(options, model, figures, looks, targets)
+    if options.out:
+        files.write_json(options.out, figures)
+    print(
+        json.dumps(figures, indent=2)
+        if options.json
+        else printing.figures_table(figures)
+    )
+
+
+def _draw_figures(options, model, figures, looks, targets):
+    """Draws what `evaluate` was asked to draw."""
+    import numpy as np
+
+    from keras_edram import evaluation, visualization
+
     if options.plot:
         if "error_by_glimpse" not in figures:
             raise ValueError(
@@ -131,7 +150,7 @@ def evaluate(options):
         visualization.plot_error_per_glimpse(figures, options.plot)
     if options.heat_map:
         windows = looks["transforms"]
-        if windows.ndim == 6:  # of members, one after the other
+        if model.members:  # one after the other
             windows = np.concatenate(windows.swapaxes(0, 1), axis=1)
         visualization.plot_heat_map(windows, options.heat_map)
     if options.coverage:
@@ -139,15 +158,7 @@ def evaluate(options):
             *evaluation.sure_and_wrong(model, looks, targets), options.coverage
         )
     if options.anytime:
-        figures["anytime"] = evaluation.anytime_curve(model, images, targets)
         visualization.plot_anytime(figures["anytime"], options.anytime)
-    if options.out:
-        files.write_json(options.out, figures)
-    print(
-        json.dumps(figures, indent=2)
-        if options.json
-        else printing.figures_table(figures)
-    )
 
 
 def _check_figures(path):
@@ -403,6 +414,7 @@ def _draw_run(out, results):
     """History, glimpses and animation of a finished run."""
     from keras_edram import (
         evaluation,
+        reading,
         recipes,
         run_folder,
         visualization,
@@ -427,7 +439,7 @@ def _draw_run(out, results):
         data,
         min(DRAWN_MANY, settings["test_images"] or data.num_pictures),
     )
-    looks = evaluation.look(model, images)
+    looks = reading.look(model, images, with_patches=False)
     visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")
     visualization.plot_paths(
         model,
