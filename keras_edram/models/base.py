@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram import anytime, decoding
+from keras_edram import decoding, reading
 from keras_edram.checks import (
     check_class_names,
     check_integer,
@@ -113,6 +113,7 @@ class BaseModel(KerasModel):
     looks_step_by_step = False
     has_policy = False
     members = ()
+    compiled_step = None  # of `step`, made by `keras_edram.anytime`
 
     def __init__(
         self,
@@ -336,7 +337,13 @@ class BaseModel(KerasModel):
         )
 
     def read(
-        self, images, *, refuse_below=0.0, confidence=None, max_glimpses=None
+        self,
+        images,
+        *,
+        refuse_below=0.0,
+        confidence=None,
+        max_glimpses=None,
+        crops=None,
     ):
         """Reads images: what is there and where, in plain Python values.
 
@@ -348,6 +355,8 @@ class BaseModel(KerasModel):
                 never.
             max_glimpses: Integer, glimpses an image at most; by default as
                 many as in training.
+            crops: Integer, how many crops of each image to average; the images
+                must be larger than the model's. By default none.
 
         Returns:
             List of B dictionaries, see `keras_edram.decoding.read_out`; with
@@ -355,8 +364,8 @@ class BaseModel(KerasModel):
 
         Raises:
             ValueError: For values out of range, images of another shape or
-                with pixels that are no numbers, or a budget for a model
-                without glimpses.
+                with pixels that are no numbers, or a budget that cannot be
+                kept, see `keras_edram.reading.look`.
 
         Example:
 
@@ -365,14 +374,13 @@ class BaseModel(KerasModel):
         >>> [answer["sequence"] for answer in model.read(images)]
         ['7', '2']
         """
-        if confidence is None and max_glimpses is None:
-            looks = self.glimpses(images)
-        else:
-            looks = anytime.look_until_sure(
-                self, images, confidence, max_glimpses
-            )
-        return decoding.read_out(
-            {**looks, **self.decode(looks)}, self.class_names, refuse_below
+        return reading.read_images(
+            self,
+            images,
+            refuse_below=refuse_below,
+            confidence=confidence,
+            max_glimpses=max_glimpses,
+            crops=crops,
         )
 
     def label_name(self, label):
@@ -416,6 +424,10 @@ class BaseModel(KerasModel):
         )
         picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
         return np.clip(picture, 0, 255).astype("uint8")
+
+    def quantize(self, *args, **kwargs):
+        self.compiled_step = None  # which has the weights of before
+        return super().quantize(*args, **kwargs)
 
     # Where it comes from
 
