@@ -20,7 +20,7 @@ import numpy as np
 
 from keras_edram import anytime, decoding
 from keras_edram.checks import check_images, check_integer
-from keras_edram.pictures import read_with_notes, why_unreadable
+from keras_edram.picture_notes import read_with_notes, why_unreadable
 
 BATCH_SIZE = 32
 # Numbers in the images of a batch: large images come fewer at once.

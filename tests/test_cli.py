@@ -18,11 +18,11 @@ import keras_edram
 from keras_edram import (
     cli,
     datasets,
+    picture_notes,
     presets,
     recipes,
     visualization,
 )
-from keras_edram import pictures as picture_files
 from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.datasets.annotated import annotations as annotated_files
@@ -299,7 +299,7 @@ def stand_in(monkeypatch):
         image[0, 0] = 30 + number % 3
         return image
 
-    monkeypatch.setattr(picture_files, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "read_picture", read)
     return model
 
 
@@ -423,14 +423,14 @@ def test_predict_reads_thousands_and_shows_how_far_it_is(
 def test_json_is_whole_when_predict_is_interrupted(
     stand_in, monkeypatch, capsys
 ):
-    read = picture_files.read_picture
+    read = picture_notes.read_picture
 
     def interrupted(file, image_shape):
         if file.stem == "100":
             raise KeyboardInterrupt
         return read(file, image_shape)
 
-    monkeypatch.setattr(picture_files, "read_picture", interrupted)
+    monkeypatch.setattr(picture_notes, "read_picture", interrupted)
     names = [f"{number}.png" for number in range(200)]
     status, out, errors = predict(capsys, "model", *names, "--json")
     assert status == 130 and errors == ["keras-edram: interrupted"]

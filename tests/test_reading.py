@@ -12,8 +12,7 @@ import pytest
 import stand_in_reader
 import tiny
 
-from keras_edram import anytime, cli, evaluation, reading
-from keras_edram import pictures as picture_files
+from keras_edram import anytime, cli, evaluation, picture_notes, reading
 from keras_edram.models import Baseline, Ensemble
 from keras_edram.presets import opening
 from keras_edram.reading_order import NO_LABEL, end_sequences
@@ -76,7 +75,7 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
         most = max(most, alive)
         return image
 
-    monkeypatch.setattr(picture_files, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "read_picture", read)
     model = stand_in_reader.Model()
     found = reading.read_pictures(model, range(2_000))
     labels = [one.answer["labels"] for one in found]
@@ -87,7 +86,7 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
 
 def test_large_images_come_fewer_at_once(monkeypatch):
     monkeypatch.setattr(
-        picture_files,
+        picture_notes,
         "read_picture",
         lambda file, shape: np.zeros(shape, "uint8"),
     )
@@ -145,7 +144,7 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
             "none.png": 0 * image,
         }.get(file, image)
 
-    monkeypatch.setattr(picture_files, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "read_picture", read)
     files = ["ink.png", "pages.tif", "paper.png", "one.png", "none.png"]
 
     def notes(**how):
@@ -153,12 +152,12 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
         return [one.notes for one in reading.read_pictures(model, files, **how)]
 
     expected = [[], ["has several pages"], []]
-    expected += [[picture_files.IN_ONE], [picture_files.ONE_COLOUR]]
+    expected += [[picture_notes.IN_ONE], [picture_notes.ONE_COLOUR]]
     assert notes() == expected
-    expected[2] = [picture_files.DARK_ON_LIGHT]
+    expected[2] = [picture_notes.DARK_ON_LIGHT]
     assert notes(light_on_dark=True) == expected
     inverted = notes(light_on_dark=True, invert=True)
-    assert inverted[0] == [picture_files.DARK_ON_LIGHT] and inverted[2] == []
+    assert inverted[0] == [picture_notes.DARK_ON_LIGHT] and inverted[2] == []
     assert inverted[3:] == expected[3:]  # whichever way it is turned
 
 

@@ -43,7 +43,7 @@ def predict(options):
 
 def _print(readings, number, as_json):
     """Prints what became of each picture; returns the files with answers."""
-    from keras_edram.pictures import DARK_ON_LIGHT
+    from keras_edram.picture_notes import DARK_ON_LIGHT
 
     give = printing.json_array if as_json else printing.answer_lines
     good = []
@@ -157,7 +157,7 @@ def _plot(model, good, options):
     import numpy as np
 
     from keras_edram import reading, visualization
-    from keras_edram.pictures import read_with_notes
+    from keras_edram.picture_notes import read_with_notes
 
     if len(good) > PLOTTED:
         printing.print_of_file(

@@ -20,11 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_edram.pictures import (
-    image_notes,
-    picture_size,
-    read_with_notes,
-)
+from keras_edram.picture_notes import image_notes, read_with_notes
+from keras_edram.pictures import picture_size
 
 MAX_IMAGES = 64  # in a request
 MAX_VALUES = 2**26  # of all images of a request: 256 MiB as float32
