@@ -1,21 +1,34 @@
-"""What every test starts from: a fresh Keras and a fixed seed."""
+"""What every test starts from: a fresh Keras and a fixed seed.
 
+TensorFlow is imported by fixtures only: the process that starts the workers
+of pytest-xdist has no use for it, and they wait for that process.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
 import os
 
-# Before TensorFlow is imported: its notes on the machine are no test result.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
-import numpy as np
 import pytest
-import tiny
+
+# Before TensorFlow is imported: its notes on the machine are no test result,
+# and the workers have a core each.
+for name, value in (
+    ("TF_CPP_MIN_LOG_LEVEL", "3"),
+    ("OMP_NUM_THREADS", "1"),
+    ("TF_NUM_INTRAOP_THREADS", "1"),
+    ("TF_NUM_INTEROP_THREADS", "1"),
+):
+    os.environ.setdefault(name, value)
 
 
 def pytest_configure(config):
-    # What this package and Keras warn of is a mistake of ours; what the
+    # What this package and Keras warn of is a mistake of ours, whomever the
+    # warning blames: a test that called, or Keras between the two. What the
     # libraries below them warn each other of is not ours to mend.
     for line in (
         "error:::keras_edram",
+        "error:::(test_|tiny|conftest)",
         "error::UserWarning:keras",
         # As tests draw.
         "ignore:.*is a picture of one colour:UserWarning",
@@ -29,6 +42,8 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def fresh_keras():
+    import keras
+
     policy = keras.config.dtype_policy()
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
@@ -36,15 +51,100 @@ def fresh_keras():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Gives the path of what the first worker that asks makes for all.
+
+    A function of a name and of what makes it, a function of its path.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which is that of all workers
+    folder = folder / "made_once"
+    folder.mkdir(exist_ok=True)
+
+    def path_of(name, make):
+        path = folder / name
+        with open(f"{path}.made", "a+") as made:
+            fcntl.flock(made, fcntl.LOCK_EX)  # the others wait here
+            if not made.tell():
+                make(path)
+                made.write("yes")
+        return path
+
+    return path_of
+
+
+@contextlib.contextmanager
+def compared_here():
+    """Exports are compared in this process, which takes no time to start."""
+    from keras_edram import serving
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
+        yield
+
+
+@pytest.fixture(scope="session")
+def served(made_once):
+    """SavedModels of two models of the same images, as versions of one.
+
+    The second is a baseline, whose export takes no time. They have warm-up
+    requests if their package is there. With the folder comes a dictionary of
+    version -> model; the models are there to be asked, and not to be changed.
+    """
+    import tiny
+
+    from keras_edram import serving
+    from keras_edram.models import Baseline
+
+    models = {1: tiny.reader(), 2: Baseline((40, 50, 1), num_classes=3)}
+    warmup = importlib.util.find_spec("tensorflow_serving") is not None
+
+    def export(folder):
+        with compared_here():
+            for version, model in models.items():
+                serving.export_saved_model(
+                    model, folder, version, warmup=warmup
+                )
+
+    return made_once("edram", export), models
+
+
+@pytest.fixture(scope="session")
+def tflite_file(made_once):
+    """A TFLite file of `tiny.reader()`."""
+    return made_once("reader.tflite", lambda path: _tflite("reader", path))
+
+
+@pytest.fixture(scope="session")
+def ram_file(made_once):
+    """A TFLite file of `tiny.ram()`."""
+    return made_once("ram.tflite", lambda path: _tflite("ram", path))
+
+
+def _tflite(name, path):
+    import tiny
+
+    from keras_edram import serving
+
+    with compared_here():
+        serving.export_tflite(getattr(tiny, name)(), path)
+
+
 @pytest.fixture(scope="module")
 def images():
     """Three images of the size of the tiny models."""
+    import numpy as np
+
     return np.random.default_rng(1).integers(0, 256, (3, 40, 50, 1), "uint8")
 
 
 @pytest.fixture
 def pictures(images, tmp_path):
     """Three picture files of the size of the model's images."""
+    import tiny
+
     paths = [tmp_path / f"{number}.png" for number in range(len(images))]
     for path, image in zip(paths, images, strict=True):
         path.write_bytes(tiny.png(image))

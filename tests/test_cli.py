@@ -745,40 +745,6 @@ def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_the_command_answers_before_tensorflow_is_loaded():
-    script = (
-        "import sys; sys.argv = ['keras-edram', '--version']\n"
-        "from keras_edram import cli\n"
-        "try:\n    cli.main()\n"
-        "finally:\n    print('tensorflow' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True
-    )
-    assert done.stdout.splitlines() == [
-        f"keras-edram {keras_edram.__version__}",
-        "False",
-    ]
-
-
-def test_the_package_imports_at_hardly_any_cost_beyond_keras():
-    """What is slow to import is left to those who use it."""
-    script = (
-        "import sys, keras, keras_edram\n"
-        "slow = {'matplotlib', 'tensorflow_datasets', 'ai_edge_litert'}\n"
-        "print(sorted(slow & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True
-    )
-    before = subprocess.run(
-        [sys.executable, "-c", script.replace(", keras_edram", "")],
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == before.stdout
-
-
 @pytest.mark.slow
 def test_quickstart_leaves_all_that_it_promises(tmp_path):
     out = tmp_path / "quick"

@@ -4,12 +4,11 @@ import io
 
 import keras
 import numpy as np
-import pytest
 from PIL import Image
 
 from keras_edram import serving
 from keras_edram.datasets import ClutteredMNIST, load_digits
-from keras_edram.models import EDRAM, RAM, Baseline
+from keras_edram.models import EDRAM, RAM
 from keras_edram.recipes import _edram
 from keras_edram.training import Recipe
 
@@ -129,23 +128,6 @@ def png(image):
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0]).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def export_two_versions(folder, **options):
-    """Exports two models of the same images as versions 1 and 2 of one.
-
-    The second is a baseline, whose export takes no time.
-
-    Returns:
-        Dictionary of version -> model.
-    """
-    models = {1: reader(), 2: Baseline((40, 50, 1), num_classes=3)}
-    with pytest.MonkeyPatch.context() as patch:
-        # Compared in this process, which takes no time to start.
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        for version, model in models.items():
-            serving.export_saved_model(model, folder, version, **options)
-    return models
 
 
 def assert_answers(found, model, images, tolerance=1e-5):

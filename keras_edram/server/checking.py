@@ -84,7 +84,13 @@ class Checkers:
             Refusal: For a body that is not right, or takes too long.
         """
         process = self._process()
-        timer = threading.Timer(self.seconds, process.kill)
+        late = threading.Event()
+
+        def end():
+            late.set()  # first: who waits for the process then knows why
+            process.kill()
+
+        timer = threading.Timer(self.seconds, end)
         timer.start()
         try:
             process.stdin.write(b"%d\n" % len(body))
@@ -100,9 +106,10 @@ class Checkers:
                 raise EOFError
         except (EOFError, OSError) as error:
             # Otherwise it broke down, by a decoder or for want of memory.
-            late = timer.finished.is_set()
             _end(process)
-            how = f"within {self.seconds:g} seconds" if late else "to its end"
+            how = "to its end"
+            if late.is_set():
+                how = f"within {self.seconds:g} seconds"
             raise Refusal(
                 503,
                 f"The request could not be read {how}: send fewer or smaller "

@@ -319,15 +319,6 @@ def test_another_file_of_numbers_is_refused(tmp_path):
         read_digit_struct(path)
 
 
-def test_data_sets_are_imported_without_tensorflow_datasets():
-    # It takes seconds to import; None makes importing it an error.
-    code = (
-        "import sys; sys.modules['tensorflow_datasets'] = None; "
-        "import keras_edram.datasets"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_svhn_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     monkeypatch.delitem(sys.modules, svhn_numbers.__name__)

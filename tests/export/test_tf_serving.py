@@ -27,13 +27,13 @@ LABELS = {"stable": 1, "canary": 2}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("models") / "edram"
+def folder(served):
+    return served[0]
 
 
 @pytest.fixture(scope="module")
-def models(folder):
-    return tiny.export_two_versions(folder)
+def models(served):
+    return served[1]
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_what_is_drawn_on_stands_out_as_the_model_saw_it(tmp_path):
         assert image.getpixel((395, 5)) == (255, 255, 255)
 
 
-def test_a_drawing_replaces_nothing_else(pictures, tmp_path):
+def test_a_drawing_replaces_nothing_else(pictures, tmp_path, monkeypatch):
     folder = tmp_path / "photos"
     folder.mkdir()
     kept = pictures[0].read_bytes()
@@ -294,9 +294,14 @@ def test_a_drawing_replaces_nothing_else(pictures, tmp_path):
     ):
         (tmp_path / "photos.png").mkdir(exist_ok=True)
         # Said before anybody is asked: there is no server at that port.
-        done = run("--url", "http://127.0.0.1:1", pictures[0], "--plot", plot)
-        assert done.returncode == 1 and words in done.stderr, plot
-        assert len(done.stderr.splitlines()) == 1
+        command = ["rest_client.py", "--url", "http://127.0.0.1:1"]
+        command += [str(pictures[0]), "--plot", str(plot)]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as ended:
+            rest_client.main()
+        # Python prints a text, and ends with status 1.
+        (line,) = ended.value.code.splitlines()
+        assert words in line, plot
     assert pictures[0].read_bytes() == kept and folder.is_dir()
 
 

@@ -69,11 +69,9 @@ def assert_same(found, expected, pictures):
 
 
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory):
+def sequences(tflite_file):
     """A model of sequences, and its file."""
-    model = tiny.reader()
-    path = tmp_path_factory.mktemp("sequences") / "model.tflite"
-    return model, serving.export_tflite(model, path)
+    return tiny.reader(), tflite_file
 
 
 def test_a_device_reads_sequences_as_the_model_does(sequences, pictures):
@@ -188,14 +186,18 @@ def test_a_picture_of_no_known_depth_is_refused_on_a_device(client, tmp_path):
         client.open_picture(path)
 
 
-@pytest.mark.parametrize("kind", ["EDRAM", "RAM"])
-def test_a_device_looks_no_longer_than_needed(kind, pictures, tmp_path):
-    model = tiny.ram()
+@pytest.mark.parametrize(
+    "kind", [pytest.param("EDRAM", marks=pytest.mark.slow), "RAM"]
+)
+def test_a_device_looks_no_longer_than_needed(
+    kind, pictures, tmp_path, ram_file
+):
+    model, path = tiny.ram(), ram_file
     if kind == "EDRAM":
         model = tiny.reader(
             terminal=False, num_targets=1, glimpses_per_target=3
         )
-    path = serving.export_tflite(model, tmp_path / "model.tflite")
+        path = serving.export_tflite(model, tmp_path / "model.tflite")
     images = np.stack(
         [read_picture(picture, (40, 50, 1)) for picture in pictures]
     )
@@ -212,7 +214,7 @@ def test_a_device_looks_no_longer_than_needed(kind, pictures, tmp_path):
 
 
 def test_a_file_without_steps_is_read_at_once(pictures, tmp_path):
-    model = tiny.reader(terminal=False, num_targets=1)
+    model = tiny.ram()
     path = serving.export_tflite(model, tmp_path / "whole.tflite", steps=False)
     images = [read_picture(picture, (40, 50, 1)) for picture in pictures]
     assert_same(

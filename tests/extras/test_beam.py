@@ -20,11 +20,10 @@ BATCH_SIZE = 3  # so that the bad ones are among others
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(served):
     """A model of grey images, and its SavedModel."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    model = tiny.export_two_versions(folder)[1]
-    return model, folder / "1"
+    folder, models = served
+    return models[1], folder / "1"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from PIL import Image
 
 pytest.importorskip("kserve", reason='needs ".[serve]"')
 
+from keras_edram.models import Baseline
 from keras_edram.server import answers, application
 from keras_edram.server.guard import Hosts, Limits
 
@@ -41,6 +43,7 @@ LIMITS = Limits(
     grace=0.5,
 )
 IMPATIENT = LIMITS._replace(seconds=1)
+SOON = 30  # seconds: enough on a busy machine, and half of what is too long
 pytestmark = pytest.mark.filterwarnings("ignore:ORJSONResponse is deprecated")
 
 
@@ -50,13 +53,32 @@ def serving(reader, limits, host="127.0.0.1", allow_hosts=()):
     running = application.server(reader, Hosts(host, allow_hosts), limits)
     with application._bound_socket("127.0.0.1", 0) as listener:
         listener.listen(100)
+        port = listener.getsockname()[1]
         thread = threading.Thread(target=running.run, args=([listener],))
         thread.start()
+        RUNNING[port] = running
         try:
-            yield listener.getsockname()[1]
+            yield port
         finally:
+            del RUNNING[port]
             running.should_exit = True
             thread.join()
+
+
+RUNNING = {}  # the server of a port
+
+
+def connections(port):
+    """What the server has accepted and not ended: the clients' addresses."""
+    return [one.client for one in [*RUNNING[port].server_state.connections]]
+
+
+def wait_for(condition):
+    """Waits for what happens soon, though a busy machine takes its time."""
+    ends = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < ends, "It did not happen in time"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +132,12 @@ def connect(port, content=b""):
     client = socket.create_connection(("127.0.0.1", port), timeout=30)
     client.sendall(content)
     return client
+
+
+def readable(clients):
+    """Those of the connections on which something has come."""
+    found, _, _ = select.select(clients, [], [], 0)
+    return found
 
 
 def rest(client):
@@ -247,11 +275,15 @@ def test_what_does_not_come_is_not_waited_for(impatient, first, content, words):
     client = connect(impatient)
     if first:
         client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert b'"tiny"' in client.recv(2**16)
+        answer = b""
+        while b'"tiny"' not in answer:
+            part = client.recv(2**16)
+            assert part, answer
+            answer += part
     client.sendall(content)
     reply = rest(client)
     assert words in reply and bool(words) == bool(reply)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < SOON
     if words:
         assert b'{"error":"The body did not come within 1 sec' in reply
 
@@ -260,10 +292,10 @@ def test_a_drop_at_a_time_does_not_help(impatient):
     client = connect(impatient, b"GET / HTTP/1.1\r\nX-A: ")
     began = time.monotonic()
     with contextlib.suppress(OSError):
-        while time.monotonic() - began < 20:
+        while time.monotonic() - began < SOON:
             client.sendall(b"a")
             time.sleep(0.1)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < SOON
 
 
 def test_an_answer_that_is_not_taken_is_dropped(impatient):
@@ -277,11 +309,9 @@ def test_an_answer_that_is_not_taken_is_dropped(impatient):
     client.settimeout(30)
     client.connect(("127.0.0.1", impatient))
     client.sendall((head(len(body)) + body) * 2)
-    time.sleep(4)
-    with pytest.raises(ConnectionResetError):
-        while client.recv(2**16):
-            pass
-        raise ConnectionResetError  # closed, the reset was read over
+    address = client.getsockname()
+    wait_for(lambda: address in connections(impatient))
+    wait_for(lambda: address not in connections(impatient))
     client.close()
 
 
@@ -292,7 +322,9 @@ def test_idle_connections_make_room(reader):
 
 def check_idle_connections(port):
     idle = [connect(port, b"GET /") for _ in range(3 * LIMITS.connections)]
-    time.sleep(1.1)  # now they have waited for long enough to have to go
+    # Until then none has waited for long enough to have to go.
+    wait_for(lambda: len(connections(port)) == 2 * LIMITS.connections)
+    time.sleep(1.1)  # now they have
     assert all(answered(port) for _ in range(5))
     for client in idle:
         assert b"200" not in rest(client)
@@ -308,7 +340,8 @@ def test_too_many_connections_are_told_so(reader, port, monkeypatch):
     monkeypatch.setattr(answers, "read", late)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         replies = [pool.submit(ask, port, PREDICT, BODY) for _ in range(20)]
-        time.sleep(0.5)
+        # Who is refused need not wait for the model.
+        wait_for(lambda: any(reply.done() for reply in replies))
         go_on.set()
         replies = [reply.result() for reply in replies]
     assert {status for status, _, _ in replies} == {200, 503}
@@ -327,13 +360,12 @@ def check_bodies_together(port):
     held = [
         connect(port, head(399_000) + b" " * 390_000) for _ in range(5)
     ]  # of 350,000 beyond what is free two fit
-    time.sleep(0.3)
+    wait_for(lambda: len(readable(held)) == 3)  # refused at once
     assert answered(port)
     replies = [rest(client) for client in held]
     assert sum(b"408 " in reply for reply in replies) == 2
     assert sum(b"Too many large requests" in reply for reply in replies) == 3
-    time.sleep(0.1)
-    assert ask(port, PREDICT, b" " * 390_000)[0] == 400
+    wait_for(lambda: ask(port, PREDICT, b" " * 390_000)[0] == 400)
 
 
 @pytest.mark.parametrize("where", ["head", "trailer", "chunk", "one name"])
@@ -352,7 +384,7 @@ def test_a_head_without_end_is_refused(port, where):
         for _ in range(1000):
             client.sendall(part)
     reply = rest(client)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < SOON
     assert not reply or b"HTTP/1.1 431 " in reply or b" 400 " in reply
 
 
@@ -418,8 +450,8 @@ def test_an_answer_that_comes_too_late_is_given_up(
     status, headers, value = ask(impatient, PREDICT, BODY)
     assert status == 503 and headers["Retry-After"] == "1"
     assert "no answer within 1 seconds" in value["error"]
-    while ask(port, "/v1/models/tiny")[0] == 200:
-        time.sleep(0.1)  # it was checked before the model was busy
+    # It was checked before the model was busy.
+    wait_for(lambda: ask(port, "/v1/models/tiny")[0] != 200)
     for path in ("/v1/models/tiny", "/v2/health/ready"):
         status, _, value = ask(port, path)
         assert status == 503 and "busy with one request" in value["error"]
@@ -439,14 +471,17 @@ def test_long_json_leaves_others_their_turn(reader):
         serving(reader, limits) as port,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
     ):
+        start = time.monotonic()
         reply = pool.submit(ask, port, PREDICT, body)
         while not reply.done():
             began = time.monotonic()
             assert ask(port, "/v1/models/tiny")[0] == 200
             waits.append(time.monotonic() - began)
         assert reply.result()[0] == 400
-    print("readiness, at most:", max(waits), "of", len(waits))
-    assert max(waits) < 0.5
+        took = time.monotonic() - start
+    print("readiness, at most:", max(waits), "of", len(waits), "in", took)
+    # Who is held up waits for the whole of it.
+    assert max(waits) < took / 2
 
 
 # --- Clients that leave, and signals ---
@@ -455,8 +490,7 @@ READY = "-- ready --"
 APART = (
     f"READY = {READY!r}"
     + """
-import os, sys, threading, time
-import tiny
+import sys, threading, time
 from keras_edram.server import answers, application
 from keras_edram.server.guard import Limits
 seconds = float(sys.argv[2])
@@ -475,10 +509,8 @@ application.serve(sys.argv[1], name="tiny", port=0, limits=Limits(grace=1))
 @contextlib.contextmanager
 def serving_apart(path, seconds):
     """Serves in another process, each answer so slowly; it and its port."""
-    folders = [os.path.dirname(tiny.__file__), *sys.path]
     process = subprocess.Popen(
         [sys.executable, "-c", APART, str(path), str(seconds)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -498,8 +530,9 @@ def said(process):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
+    """A model that is soon there, and answers soon."""
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
-    tiny.reader().save(path)
+    Baseline((40, 50, 1), num_classes=3).save(path)
     return path
 
 
@@ -521,45 +554,46 @@ def is_alive(pid):
     return True
 
 
+def accepted(port):
+    """Waits until the server has whoever connected before, in their order."""
+    assert ask(port, "/v1/models")[0] == 200
+
+
 def test_sigterm_answers_or_refuses_all_and_leaves_nothing(path):
-    with (
-        serving_apart(path, 0.05) as (process, port),
-        concurrent.futures.ThreadPoolExecutor(100) as pool,
-    ):
+    with serving_apart(path, 0.05) as (process, port):
         for _ in range(20):  # leave in the middle of a body, or of an answer
             connect(port, head(1000) + b"{").close()
             connect(port, head(len(BODY)) + BODY).close()
         assert answered(port)
-        replies = [pool.submit(ask, port, PREDICT, BODY) for _ in range(100)]
-        time.sleep(1)
+        asking = [connect(port, head(len(BODY)) + BODY) for _ in range(100)]
+        accepted(port)
+        wait_for(lambda: readable(asking))  # not all are refused
         apart = children(process)
         process.send_signal(signal.SIGTERM)
-        replies = [reply.result() for reply in replies]
-        statuses = [status for status, _, _ in replies]
-        assert set(statuses) == {200, 503}, statuses
-        for status, _, value in replies:
-            if status == 503:
-                assert "The server is stopping" in value["error"]
-        assert process.wait(10) == -signal.SIGTERM
+        replies = [rest(client) for client in asking]
+        statuses = [reply.split()[1] for reply in replies]
+        assert set(statuses) == {b"200", b"503"}, statuses
+        for status, reply in zip(statuses, replies, strict=True):
+            if status == b"503":
+                assert b"The server is stopping" in reply
+        assert process.wait(SOON) == -signal.SIGTERM
         assert said(process) == ""
-        time.sleep(0.2)
-        assert apart and not any(map(is_alive, apart))
+        assert apart
+        wait_for(lambda: not any(map(is_alive, apart)))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_it_also_during_a_long_answer(path, times):
-    with (
-        serving_apart(path, 1000) as (process, port),
-        concurrent.futures.ThreadPoolExecutor(1) as pool,
-    ):
-        reply = pool.submit(ask, port, PREDICT, BODY)
-        time.sleep(1)
+    with serving_apart(path, 1000) as (process, port):
+        client = connect(port, head(len(BODY)) + BODY)
+        accepted(port)
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        assert process.wait(10) == 0
-        status, _, value = reply.result()
-        assert status == 503 and "The server is stopping" in value["error"]
+        reply = rest(client)
+        assert reply.split()[1] == b"503"
+        assert b"The server is stopping" in reply
+        assert process.wait(SOON) == 0
         assert said(process) == ""
 
 

@@ -45,13 +45,13 @@ def model_config():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("models") / "edram"
+def folder(served):
+    return served[0]
 
 
 @pytest.fixture(scope="module")
-def models(folder):
-    return tiny.export_two_versions(folder, warmup=True)
+def models(served):
+    return served[1]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 from keras_edram import cli, serving
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import Baseline, Ensemble
-from keras_edram.serving import report
+from keras_edram.serving import quantization, report
 
 pytest.importorskip("ai_edge_quantizer")
 
@@ -70,7 +70,9 @@ def test_8_bits_give_the_answers_of_the_model(file, images):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Ensemble([tiny.reader(), tiny.reader(seed=1)]),
+        lambda: Ensemble(
+            [tiny.reader(seed, glimpses_per_target=1) for seed in (7, 1)]
+        ),
         tiny.ram,
         lambda: Baseline((40, 50, 1), 3, network="convolution"),
     ],
@@ -90,7 +92,7 @@ def test_every_model_can_have_8_bits(make, images, tmp_path):
 def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "NUM_TURNS", 1)
     monkeypatch.setattr(report, "QUANTIZATIONS", (None,))
-    model = tiny.reader()
+    model = tiny.reader(glimpses_per_target=1)
     labels = tiny.answers(model, images)["labels"]
     wrong = labels.copy()
     wrong[:3, 0] = (wrong[:3, 0] + 1) % 2
@@ -120,7 +122,9 @@ def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
     assert text.count("\n") == 2 + len(files)
 
 
-def test_the_command_takes_validation_images(tmp_path, capsys):
+def test_the_command_takes_validation_images(tmp_path, monkeypatch, capsys):
+    # Of a hundred the quantizer would look at each for half a second.
+    monkeypatch.setattr(quantization, "NUM_CALIBRATION_IMAGES", 20)
     out = tmp_path / "small.tflite"
     status = cli.main(
         [

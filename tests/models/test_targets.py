@@ -81,7 +81,6 @@ def test_a_list_of_metrics_is_that_of_the_labels(make):
         dict(loss={"label": LabelLoss()}),
         dict(metrics={"windows": [WindowIoU()]}),
     ],
-    ids=str,
 )
 def test_what_would_broadcast_is_refused_by_compile(arguments):
     with pytest.raises(ValueError, match="Received: (loss|(weigh.*_)?metric)"):
