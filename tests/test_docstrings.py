@@ -128,6 +128,7 @@ def write_digit_struct(path):
 def write_archives(path):
     from svhn_files import write_archive
 
+    path.parent.mkdir(exist_ok=True)
     boxes, picture = svhn_archive()
     for split in ("train", "test"):
         files = [("digitStruct.mat", boxes), ("1.png", picture)]
@@ -178,13 +179,26 @@ TREES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 EXPORTED = {
-    name
-    for tree in TREES.values()
+    (package, name)
+    for package, tree in TREES.items()
     for node in tree.body
     if isinstance(node, ast.Assign)
     and [ast.unparse(target) for target in node.targets] == ["__all__"]
     for name in ast.literal_eval(node.value)
 }
+
+
+def asked_for():
+    """Module and name of what other files of the package ask for."""
+    for tree in TREES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                yield from ((node.module, part.name) for part in node.names)
+            elif isinstance(node, ast.Attribute):
+                yield ast.unparse(node.value), node.attr
+
+
+ASKED_FOR = {(module.rpartition(".")[2], name) for module, name in asked_for()}
 
 
 def public(body):
@@ -226,7 +240,7 @@ def stand_ins(tmp_path_factory):
     import numpy as np
 
     from keras_edram import presets, serving
-    from keras_edram.datasets import cifar10
+    from keras_edram.datasets import cifar10, svhn_numbers
 
     load = presets.load
 
@@ -237,11 +251,18 @@ def stand_ins(tmp_path_factory):
     def read_tfds(name, split):
         return np.zeros((10, 32, 32, 3), "uint8"), np.arange(10)
 
-    data = tmp_path_factory.mktemp("tensorflow_datasets")
+    # Where TensorFlow Datasets looks for what was downloaded by hand.
+    data = tmp_path_factory.mktemp("data")
+    write_archives(data / "downloads" / "manual")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "load", load_once)
         patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
         patch.setattr(sys.modules[cifar10.__module__], "read_tfds", read_tfds)
+        patch.setattr(
+            svhn_numbers,
+            "SvhnNumbers",
+            functools.partial(svhn_numbers.SvhnNumbers, data_dir=data),
+        )
         yield
 
 
@@ -345,9 +366,7 @@ def test_all_that_is_public_has_an_example():
         for module, name, node, text in WALKED
         if "." not in name
         and not is_record(node)
-        and (
-            name in EXPORTED or (HEADING.search(text) and "._" not in module)
-        )
+        and (name in EXPORTED or (HEADING.search(text) and "._" not in module))
         and ">>> " not in text
     ]
     assert not silent
@@ -372,7 +391,9 @@ def test_sections_are_in_order_and_complete(node, text):
         assert not [
             name
             for name in arguments
-            if not re.search(rf"^    .*\*{{0,2}}{re.escape(name)}\b.*:", args, re.M)
+            if not re.search(
+                rf"^    .*\*{{0,2}}{re.escape(name)}\b.*:", args, re.M
+            )
         ]
     if isinstance(node, ast.FunctionDef):
         assert ("Yields" in found) <= is_generator(node)
@@ -396,7 +417,9 @@ def arguments_of(node):
 
 
 def is_generator(node):
-    return any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node))
+    return any(
+        isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node)
+    )
 
 
 def returns(node):
