@@ -20,15 +20,27 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import seen_images
+from keras_edram.checks import (
+    check_integer,
+    check_number,
+    seen_images,
+)
+
+# Of one wording wherever it is asked for: the server's processes are told it.
+ONLY_FOR = (
+    "A budget of glimpses, `confidence` or `max_glimpses`, is for one model "
+    "that looks step by step along one path, as EDRAM does and RAM without "
+    "rollouts: not for crops, nor another `glimpses_per_target`"
+)
 
 
-class Looks(NamedTuple):
-    """Glimpses of B images, of which each had as many as it needed.
+class Glimpses(NamedTuple):
+    """Glimpses at B images, of which each had as many as it needed.
 
     Attributes:
         logits: `(B, T, K)`, after each glimpse.
-        transforms: `(B, T, 2, 3)`, the windows, one more than were read.
+        transforms: `(B, T, 2, 3)`, the windows, and after the last that
+            was read the one that would have been next.
         patches: `(B, T, g, g, C)`, what was seen there.
         taken: `(B,)`, how many glimpses there were; after them all is zeros.
     """
@@ -45,7 +57,8 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     No glimpse is computed for an image that is done: the batch shrinks.
 
     Args:
-        model: `EDRAM`, or `RAM`, whose mean policy is followed.
+        model: One that looks step by step, EDRAM or RAM without rollouts,
+            whose mean policy is followed.
         images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
         confidence: Float in [0, 1], how sure a glimpse has to be to be the
             last; by default none is.
@@ -60,8 +73,9 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
         Also `num_glimpses` `(B,)`, int32, how many were taken.
 
     Raises:
-        ValueError: For a model without glimpses, a budget that is none, images
-            of another shape, or pixels that are no numbers.
+        ValueError: For a model that cannot have a budget, see `why_no_budget`,
+            a budget that is none, images of another shape, or pixels that are
+            no numbers.
 
     Example:
 
@@ -70,65 +84,102 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     >>> looks = look_until_sure(model, images, confidence=0.99)
     >>> answers = model.decode(looks)
     """
-    check_budget(confidence, max_glimpses)
+    check_budget(model, confidence, max_glimpses)
     images = seen_images(images, model.image_shape[-1])
-    looks = take_glimpses(model, images, confidence, max_glimpses)
-    return answers_of(model, looks)
+    glimpses = take_glimpses(model, images, confidence, max_glimpses)
+    return looks_of(model, glimpses)
 
 
-def check_budget(confidence, max_glimpses):
-    """Raises a `ValueError` unless this is a budget."""
-    if confidence is not None and not 0 <= confidence <= 1:
-        raise ValueError(
-            "`confidence` must be in [0, 1]. "
-            f"Received: confidence={confidence!r}"
-        )
-    if max_glimpses is not None and max_glimpses < 1:
-        raise ValueError(
-            "`max_glimpses` must be at least 1. "
-            f"Received: max_glimpses={max_glimpses!r}"
-        )
+def why_no_budget(model):
+    """Why a model cannot look at an image no longer than it needs.
+
+    Args:
+        model: A model of this package.
+
+    Returns:
+        String, a sentence; `None` of a model that can.
+
+    Example:
+
+    >>> why_no_budget(EDRAM.from_preset("edram_small_cluttered_mnist"))
+    """
+    if not model.looks_step_by_step:
+        return f"{ONLY_FOR}. Received: a {type(model).__name__}"
+    if model.has_policy and model.num_rollouts:
+        return f"{ONLY_FOR}. Received: num_rollouts={model.num_rollouts}"
+    return None
+
+
+def check_budget(model, confidence=None, max_glimpses=None, **how):
+    """Raises a `ValueError` unless this is a budget that a model can keep.
+
+    Args:
+        model: A model of this package.
+        confidence, max_glimpses: As of `look_until_sure`.
+        **how: How else to look, `None` of what is not asked for.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> check_budget(model, confidence=0.99, crops=None)
+    """
+    for name, value in how.items():
+        if value is not None:
+            raise ValueError(f"{ONLY_FOR}. Received: {name}={value!r}")
+    if reason := why_no_budget(model):
+        raise ValueError(reason)
+    if confidence is not None:
+        check_number(confidence, "confidence", 0, 1)
+    if max_glimpses is not None:
+        check_integer(max_glimpses, "max_glimpses")
 
 
 def take_glimpses(model, images, confidence=None, max_glimpses=None):
-    """The `Looks` of a model at images, see `look_until_sure`."""
+    """The `Glimpses` of a model at images, see `look_until_sure`.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> take_glimpses(model, np.zeros((2, 100, 100, 1))).taken
+    [6, 6]
+    """
     step = _compiled_step(model)
     number = model.num_glimpses
     budget = min(number, max_glimpses or number)
     if not len(images):  # Keras' layers cannot do with none
-        looks = take_glimpses(model, np.zeros((1, *images.shape[1:])))
-        return Looks(*(values[:0] for values in looks))
+        one = take_glimpses(model, np.zeros((1, *images.shape[1:])))
+        return Glimpses(*(values[:0] for values in one))
     pyramid, state = model.start(ops.convert_to_tensor(images))
-    looks = None
+    glimpses = None
     rows = np.arange(len(images))  # of the images that are not done
     for t in range(budget):
         glimpse, state = step(pyramid, state)
-        if looks is None:
-            looks = _no_looks(len(images), number, glimpse)
-        looks.logits[rows, t] = ops.convert_to_numpy(glimpse.logits)
-        looks.patches[rows, t] = ops.convert_to_numpy(glimpse.patches)
-        looks.transforms[rows, t] = ops.convert_to_numpy(glimpse.transforms)
+        if glimpses is None:
+            glimpses = _no_glimpses(len(images), number, glimpse)
+        for name in ("logits", "patches", "transforms"):
+            values = ops.convert_to_numpy(getattr(glimpse, name))
+            getattr(glimpses, name)[rows, t] = values
         if t + 1 < number:
             following = ops.convert_to_numpy(model.next_windows(pyramid, state))
-            looks.transforms[rows, t + 1] = following
-        looks.taken[rows] = t + 1
+            glimpses.transforms[rows, t + 1] = following
+        glimpses.taken[rows] = t + 1
         if confidence is None or t + 1 == budget:
             continue
-        unsure = ~is_sure(model, looks.logits[rows], t, confidence)
+        unsure = ~is_sure(model, glimpses.logits[rows], t, confidence)
         if not unsure.any():
             break
         if not unsure.all():
             rows = rows[unsure]
             pyramid, state = _keep(np.flatnonzero(unsure), pyramid, state)
-    return looks
+    return glimpses
 
 
-def _no_looks(num_images, number, glimpse):
+def _no_glimpses(num_images, number, glimpse):
     def zeros(like):
         dtype = keras.backend.standardize_dtype(like.dtype)
         return np.zeros((num_images, number, *like.shape[1:]), dtype)
 
-    return Looks(
+    return Glimpses(
         logits=zeros(glimpse.logits),
         transforms=zeros(glimpse.transforms),
         patches=zeros(glimpse.patches),
@@ -156,19 +207,23 @@ def is_sure(model, logits, t, confidence):
     return sure
 
 
-def stop_when_sure(model, looks, confidence):
-    """What `Looks` without a budget would have been with a confidence."""
-    taken = looks.taken.copy()
+def stop_when_sure(model, glimpses, confidence):
+    """What `Glimpses` without a budget would have been with a confidence."""
+    taken = glimpses.taken.copy()
     for t in reversed(range(taken.max(initial=0) - 1)):
-        taken[is_sure(model, looks.logits, t, confidence)] = t + 1
-    return looks._replace(taken=taken)
+        taken[is_sure(model, glimpses.logits, t, confidence)] = t + 1
+    return glimpses._replace(taken=taken)
 
 
-def answers_of(model, looks):
-    """A model's outputs for `decode`, from `Looks` that ended early."""
+def looks_of(model, glimpses):
+    """`Glimpses`, which may have ended early, as `model.glimpses` gives them.
+
+    Returns:
+        Dictionary of NumPy arrays, see `look_until_sure`.
+    """
     num_targets = model.num_targets
     glimpses_per_target = model.glimpses_per_target
-    logits, transforms, patches, taken = looks
+    logits, transforms, patches, taken = glimpses
     targets = (len(taken), num_targets, glimpses_per_target)
     t = np.arange(logits.shape[1])
     seen = t < taken[:, None]  # (B, T)
@@ -176,9 +231,7 @@ def answers_of(model, looks):
     images = np.arange(len(taken))
     following = transforms[images, np.minimum(taken, len(t) - 1)]  # (B, 2, 3)
     windows = np.where(seen[..., None, None], transforms, following[:, None])
-    if (
-        model.answers_per_target < glimpses_per_target
-    ):  # RAM's, after the last glimpse
+    if model.answers_per_target < glimpses_per_target:  # after the last one
         labels = logits[images, last][:, None, None]  # (B, 1, 1, K)
     else:
         seen = seen.reshape(targets)[..., None]  # (B, S, N, 1)
@@ -217,16 +270,11 @@ def _softmax(logits):
 
 def _compiled_step(model):
     """`step` of a model, as a graph where that can be."""
-    if not model.looks_step_by_step:
-        raise ValueError(
-            "A budget of glimpses needs one model that looks step by step, "
-            f"EDRAM or RAM. Received: a {type(model).__name__}"
-        )
     if keras.config.backend() != "tensorflow":
         return model.step
-    if not hasattr(model, "_compiled_step"):
+    if model.compiled_step is None:
         import tensorflow as tf
 
         # Eager, a step takes tens of times as long for a single image.
-        model._compiled_step = tf.function(model.step, reduce_retracing=True)
-    return model._compiled_step
+        model.compiled_step = tf.function(model.step, reduce_retracing=True)
+    return model.compiled_step

@@ -3,30 +3,33 @@
 import keras
 import numpy as np
 
-from keras_edram import anytime, decoding, geometry, metrics
+from keras_edram import anytime, decoding, geometry, metrics, reading
 from keras_edram.datasets.annotated.formats.entries import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
+BATCH_SIZE = 250  # rollouts are drawn by the batch: figures depend on it
 CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 
 
 def evaluate(
-    model, images, targets, *, batch_size=250, glimpses=None, crops=None
+    model,
+    images,
+    targets,
+    *,
+    batch_size=BATCH_SIZE,
+    glimpses_per_target=None,
+    crops=None,
 ):
     """Errors and overlaps of a model on images with their truth.
 
     Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+        model: A model of this package.
         images: Array of shape `(n, H, W, C)`, in [0, 255].
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`, in the
             model's reading order; an ensemble's is forward.
-        batch_size: Integer.
-        glimpses: Integer, how often to look at each target; by default as
-            often as in training.
-        crops: Integer, how many crops of each image to average, see
-            `keras_edram.decoding.look_at_crops`; the images must be as large
-            as the model's or larger. By default none.
+        batch_size, glimpses_per_target, crops: As of
+            `keras_edram.reading.look`.
 
     Returns:
         A dictionary. Of whole answers: `images`, n; `error`, the share of
@@ -45,7 +48,7 @@ def evaluate(
         `spread_by_glimpse`.
 
     Raises:
-        ValueError: If `glimpses` or `crops` is not positive.
+        ValueError: As of `keras_edram.reading.look`.
 
     Example:
 
@@ -53,7 +56,14 @@ def evaluate(
     >>> images, targets = cluttered_mnist("test").arrays(100)
     >>> evaluate(model, images, targets)["error"]
     """
-    looks = look(model, images, glimpses, batch_size=batch_size, crops=crops)
+    looks = reading.look(
+        model,
+        images,
+        glimpses_per_target=glimpses_per_target,
+        crops=crops,
+        batch_size=batch_size,
+        with_patches=False,
+    )
     return figures(model, looks, targets)
 
 
@@ -65,7 +75,7 @@ def arrays_for(model, data, stop, start=0):
     that reads in the other order, and are as many as the model's.
 
     Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+        model: A model of this package.
         data: Sequence of images, as of `keras_edram.datasets`.
         stop: Integer, one after the last image.
         start: Integer, the first image. Defaults to 0.
@@ -126,7 +136,7 @@ def _check_counts(counts, num_targets, terminal):
 def _classes_of(model, names, labels):
     """The model's classes by the data's, of those that these labels are."""
     number = model.num_classes - model.terminal
-    known = model.class_names or tuple(map(str, range(number)))
+    known = tuple(map(model.label_name, range(number)))
     named = model.class_names is not None or set(names) <= set(known)
     if not named and len(names) == number:
         return np.arange(number)  # the model does not know their names
@@ -147,55 +157,12 @@ def _fitted(values, number, filler):
     return np.pad(values, padding, constant_values=filler)
 
 
-def look(model, images, glimpses=None, *, batch_size=250, crops=None):
-    """What a model sees of many images, batch by batch, without the patches.
-
-    Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
-        glimpses: Integer, how often to look at each target; by default as
-            often as in training.
-        batch_size: Integer.
-        crops: Integer, how many crops of each image to look at; by default
-            the image itself.
-
-    Returns:
-        A dictionary of NumPy arrays, `labels` and `transforms`, see
-        `EDRAM.glimpses` and `keras_edram.decoding.look_at_crops`.
-
-    Raises:
-        ValueError: If `glimpses` or `crops` is not positive.
-    """
-    if glimpses is not None and glimpses < 1:
-        raise ValueError(
-            f"`glimpses` must be at least 1. Received: glimpses={glimpses}"
-        )
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        if crops is None:
-            parts.append(model.glimpses(batch, glimpses))
-        else:
-            parts.append(
-                decoding.look_at_crops(
-                    lambda crop: model.glimpses(crop, glimpses),
-                    batch,
-                    model.image_shape[:2],
-                    crops,
-                )
-            )
-    return {
-        name: np.concatenate([part[name] for part in parts])
-        for name in ("labels", "transforms")
-    }
-
-
 def figures(model, looks, targets):
     """What `evaluate` returns, of looks that were taken before.
 
     Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
-        looks: What `look` returns of n images.
+        model: A model of this package.
+        looks: What `keras_edram.reading.look` returns of n images.
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
 
     Returns:
@@ -226,12 +193,12 @@ def figures(model, looks, targets):
             for coverage in COVERAGES
         },
     }
-    # Those of an ensemble have one more axis, those of crops more answers.
-    if looks["labels"].ndim == 4 and looks["labels"].shape[2] in (
-        1,
-        looks["transforms"].shape[2],
-    ):
-        found |= _glimpses(looks, targets)
+    # Those of crops have more answers, as if of further glimpses.
+    expected = looks["transforms"].shape[-3]  # N
+    if model.answers_per_target < model.glimpses_per_target:
+        expected = model.answers_per_target
+    if not model.members and looks["labels"].shape[-2] == expected:
+        found |= _by_glimpse(looks, targets)
     return found
 
 
@@ -250,12 +217,13 @@ def sure_and_wrong(model, looks, targets):
 
 
 def anytime_curve(
-    model, images, targets, confidences=CONFIDENCES, *, batch_size=250
+    model, images, targets, confidences=CONFIDENCES, *, batch_size=BATCH_SIZE
 ):
     """What stopping when sure costs in errors, and saves in glimpses.
 
     Args:
-        model: `EDRAM` or `RAM`.
+        model: One that can have a budget of glimpses, see
+            `keras_edram.anytime`.
         images: Array of shape `(n, H, W, C)`, in [0, 255].
         targets: As of `evaluate`.
         confidences: Floats in [0, 1], when to stop.
@@ -268,7 +236,7 @@ def anytime_curve(
         image; `share` of all glimpses.
 
     Raises:
-        ValueError: For a model without glimpses.
+        ValueError: For a model that can have none.
 
     Example:
 
@@ -277,25 +245,26 @@ def anytime_curve(
     >>> anytime_curve(model, images, targets)[-1]["share"]
     1.0
     """
+    anytime.check_budget(model)
     parts = []
     for first in range(0, len(images), batch_size):
-        looks = anytime.take_glimpses(model, images[first : first + batch_size])
-        parts.append(looks._replace(patches=looks.patches[..., :0]))
-    looks = anytime.Looks(*map(np.concatenate, zip(*parts, strict=True)))
+        batch = anytime.take_glimpses(model, images[first : first + batch_size])
+        parts.append(batch._replace(patches=batch.patches[..., :0]))
+    glimpses = anytime.Glimpses(*map(np.concatenate, zip(*parts, strict=True)))
     curve = []
     for confidence in (*confidences, None):
-        stopped = looks
+        stopped = glimpses
         if confidence is not None:
-            stopped = anytime.stop_when_sure(model, looks, confidence)
+            stopped = anytime.stop_when_sure(model, glimpses, confidence)
         _, wrong = sure_and_wrong(
-            model, anytime.answers_of(model, stopped), targets
+            model, anytime.looks_of(model, stopped), targets
         )
         curve.append(
             {
                 "confidence": confidence,
                 "error": float(wrong.mean()),
                 "glimpses": float(stopped.taken.mean()),
-                "share": float(stopped.taken.mean() / looks.taken.mean()),
+                "share": float(stopped.taken.mean() / glimpses.taken.mean()),
             }
         )
     return curve
@@ -305,7 +274,7 @@ def true_answers(model, targets):
     """What a model should answer: labels in forward order, and windows.
 
     Args:
-        model: `EDRAM`, `Ensemble`, `RAM` or `Baseline`.
+        model: A model of this package.
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
 
     Returns:
@@ -340,7 +309,7 @@ def _means(values):
     return [_mean(column) for column in values.T]
 
 
-def _glimpses(looks, targets):
+def _by_glimpse(looks, targets):
     """Figures of the targets, glimpse by glimpse."""
     labels, logits = targets["labels"], looks["labels"]
     known = labels >= 0  # (n, S)

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import unicodedata
 
 try:
     import fcntl
@@ -26,6 +27,8 @@ PICTURE_SUFFIXES += (".svg", ".svgz", ".eps", ".ps")
 PREFIX = ".partial-keras-edram-"
 # What figures of ours have in them, and photos and figures of others have not.
 DRAWN_BY = "drawn by keras_edram"
+# Categories of letters: control, half of one, the end of a line.
+INVISIBLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 @contextlib.contextmanager
@@ -268,6 +271,50 @@ def read_json(path):
             f"{path} must be a JSON file, but it is broken ({error}). Restore "
             "it from where it came, or export it again."
         ) from error
+
+
+def as_text(name):
+    """The name of a file as text, with escapes for what in it is not UTF-8.
+
+    Example:
+
+    >>> as_text("a" + chr(0xDCFF))
+    'a\\\\udcff'
+    """
+    return str(name).encode(errors="backslashreplace").decode()
+
+
+def printable(text):
+    """The text on one line: what cannot be shown is written as its number.
+
+    Example:
+
+    >>> printable("a" + chr(10) + "b.png")
+    'a\\\\nb.png'
+    """
+    return "".join(
+        letter if is_visible(letter) else _number(letter)
+        for letter in str(text)
+    )
+
+
+def is_visible(letter):
+    """Whether a letter can be told from nothing, and stays on its line.
+
+    Example:
+
+    >>> is_visible("a"), is_visible(chr(10))
+    (True, False)
+    """
+    category = unicodedata.category(letter)
+    return category not in INVISIBLE and letter not in "\u200b\ufeff"
+
+
+def _number(letter):
+    # A byte of a name that is not UTF-8, which Python has as half a letter.
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
 
 
 @contextlib.contextmanager

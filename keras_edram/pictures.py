@@ -6,12 +6,15 @@ The reader of the whole package; `serving.decoding_graph` and the programs in
 
 import contextlib
 import io
+import os
 import pathlib
 import re
 import threading
 import warnings
 
 import numpy as np
+
+from keras_edram.files import as_text
 
 # Orientations of EXIF that turn a picture by a quarter, so that its stored
 # width is its height when shown.
@@ -43,6 +46,17 @@ OTHER_KINDS = {
     ),
 }
 DNG_VERSION = 50706  # the tag of TIFF that makes it a raw file
+# Notes of what is odd about a picture that can be read, as clauses.
+SEVERAL_PAGES = "has several pages or frames: the first is read"
+ONE_COLOUR = "is of one colour: there is nothing to read"
+IN_ONE = (
+    "has values of at most 1, which is black in [0, 255]: are they meant to be "
+    "in [0, 1]?"
+)
+DARK_ON_LIGHT = (
+    "is dark on light, and the model has learnt from light on dark: exchange "
+    "light and dark"
+)
 
 _JPEG_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -151,12 +165,133 @@ def decode_picture(file, *, colour):
         # Last, for Pillow may lose the first frame in looking for another.
         has_more = _has_more(stored)
     for found, note in (
-        (has_more, "has several pages or frames: the first is read"),
-        (_is_of_one_colour(picture), "is a picture of one colour"),
+        (has_more, SEVERAL_PAGES),
+        (_is_of_one_colour(picture), ONE_COLOUR),
     ):
         if found:
             warnings.warn(f"{_name(file)} {note}", PictureWarning, stacklevel=2)
     return picture
+
+
+def read_with_notes(file, image_shape, *, invert=False, light_on_dark=False):
+    """Reads a picture file as `read_picture`, and says what is odd about it.
+
+    Args:
+        file, image_shape: As of `read_picture`.
+        invert: Boolean, whether to turn light and dark round, `255 - value`.
+            Defaults to False.
+        light_on_dark: Boolean, whether the model has learnt from what is light
+            on dark alone. Defaults to False.
+
+    Returns:
+        uint8 array of shape `image_shape`, and a list of strings, clauses
+        without the name of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no picture.
+
+    Example:
+
+    >>> from keras_edram import presets
+    >>> file = presets.FOLDER / "edram_small_cluttered_mnist/example.png"
+    >>> image, notes = read_with_notes(file, (100, 100, 1))
+    >>> image.shape
+    (100, 100, 1)
+    """
+    image, notes = with_notes(read_picture, file, image_shape)
+    shown = 255 - image if invert else image
+    notes += image_notes(image) or image_notes(shown, light_on_dark)
+    return shown, list(dict.fromkeys(notes))
+
+
+def image_notes(image, light_on_dark=False):
+    """What is odd about an image, though it can be read.
+
+    Args:
+        image: Array of shape `(H, W, C)` in [0, 255].
+        light_on_dark: Boolean, whether the model has learnt from what is light
+            on dark alone. Defaults to False.
+
+    Returns:
+        List of clauses, most often empty.
+
+    Example:
+
+    >>> image_notes(np.full((28, 28, 1), 9))
+    ['is of one colour: there is nothing to read']
+    """
+    if image.min() == image.max():
+        return [ONE_COLOUR]
+    if image.max() <= 1:
+        return [IN_ONE]
+    edges = image[[0, -1]], image[:, [0, -1]]
+    is_light_around = np.median(np.concatenate([*map(np.ravel, edges)])) > 127
+    return [DARK_ON_LIGHT] * bool(light_on_dark and is_light_around)
+
+
+def with_notes(read, file, *arguments, **options):
+    """Reads a file by a function, and collects what that warns of.
+
+    Args:
+        read: Function of the file and what follows.
+        file: Path of the file, or its content as bytes.
+        *arguments, **options: Handed on to `read`.
+
+    Returns:
+        What `read` returns, and a list of clauses without the file's name.
+
+    Example:
+
+    >>> picture, notes = with_notes(decode_picture, "digit.png", colour=False)
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value = read(file, *arguments, **options)
+    name = _name(file)
+    return value, [
+        str(warning.message).removeprefix(f"{name} ").removeprefix(f"{name}: ")
+        for warning in caught
+        # Others are between libraries: what will change in their next version.
+        if issubclass(warning.category, (UserWarning, RuntimeWarning))
+    ]
+
+
+def why_unreadable(file, error):
+    """Why a file could not be read as a picture, as a clause.
+
+    Args:
+        file: Path of the file, or its content as bytes.
+        error: `OSError` or `ValueError` of `read_picture`, `decode_picture`
+            or `picture_size`.
+
+    Returns:
+        String, without the name of the file.
+
+    Example:
+
+    >>> error = FileNotFoundError("There is no picture file a.png")
+    >>> why_unreadable("a.png", error)
+    'there is no such file'
+    """
+    if not isinstance(file, bytes):
+        if os.path.isdir(file):
+            if os.access(file, os.R_OK | os.X_OK):
+                return "is a folder without pictures"
+            return "is a folder that may not be opened"
+        if os.path.isfile(file) and not os.path.getsize(file):
+            return "is an empty file"
+        if os.path.exists(file) and not os.path.isfile(file):
+            return "is no file, but a device or the like"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    # What its decoder said, or why it could not be opened.
+    cause = error.__cause__ or error
+    if type(cause).__name__ == "UnidentifiedImageError":
+        return "is no picture that can be read"
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"cannot be read: {cause.strerror}"
+    return f"cannot be read: {cause}"
 
 
 def picture_size(file):
@@ -313,10 +448,8 @@ def _other_kind(kind):
 
 
 def _name(file):
-    """A file's name in messages: in one that is not UTF-8, bytes as `\\xff`."""
-    if isinstance(file, bytes):
-        return "The content"
-    return str(file).encode(errors="backslashreplace").decode()
+    """What messages call a file."""
+    return "The content" if isinstance(file, bytes) else as_text(file)
 
 
 def _shown_size(file):

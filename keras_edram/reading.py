@@ -1,19 +1,26 @@
-"""From pictures to answers, the way that all take who read with a model.
+"""From pictures to answers, the one way that all take who read with a model.
 
-Pictures are read in batches: thousands need no more memory than some. One that
-cannot be read does not keep the others from their answers.
+`look` is what a model sees of images, `answer` what it says of that; the
+command, the server, `model.read` and an evaluation are made of these two.
+
+Images are looked at in batches: thousands need no more memory than some. A
+picture that cannot be read does not keep the others from their answers.
+
+Letters in shapes: B images, M members, S targets, N glimpses a target, T = S N,
+A answers to a target, K classes, g glimpse side, C channels.
 """
 
+import functools
 import itertools
 import math
-import os
 import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_edram import anytime, decoding
-from keras_edram.pictures import read_picture
+from keras_edram.checks import check_images, check_integer
+from keras_edram.pictures import read_with_notes, why_unreadable
 
 BATCH_SIZE = 32
 # Numbers in the images of a batch: large images come fewer at once.
@@ -21,11 +28,7 @@ MAX_VALUES = 2**25
 # The picture that crops are taken from, to the crop: 64 to 54 pixels in the
 # paper's section 4.2.
 CROPPED = 64 / 54
-IN_ONE = "has no value above 1, of 255: is it meant to be in [0, 1]?"
-DARK_ON_LIGHT = (
-    "is dark on light, and the model has learnt from light on dark: invert it, "
-    "by `invert=True` or --invert"
-)
+NOTHING = "nothing"  # the answer that there is no object
 
 
 class Reading(NamedTuple):
@@ -45,6 +48,141 @@ class Reading(NamedTuple):
     notes: list
 
 
+def look(
+    model,
+    images,
+    *,
+    glimpses_per_target=None,
+    confidence=None,
+    max_glimpses=None,
+    crops=None,
+    batch_size=BATCH_SIZE,
+    with_patches=True,
+):
+    """What a model sees of images, batch by batch.
+
+    Args:
+        model: A model of this package.
+        images: Array of shape `(B, H, W, C)` in [0, 255], of the size of the
+            model's; larger for crops.
+        glimpses_per_target: Integer, how often to look at each target; by
+            default as often as in training.
+        confidence: Float in [0, 1]: stop looking at an image when a glimpse is
+            this sure, see `keras_edram.anytime`; by default never.
+        max_glimpses: Integer, glimpses an image at most; by default as many as
+            in training.
+        crops: Integer, how many crops of each image to average, see
+            `keras_edram.decoding.look_at_crops`; by default none.
+        batch_size: Integer, images at once, fewer if they are large. Defaults
+            to 32.
+        with_patches: Boolean, whether to keep what was seen, most of it all.
+            Defaults to True.
+
+    Returns:
+        A dictionary of NumPy arrays, as of `model.glimpses`: `labels`
+        `(B, S, A, K)`, `transforms` `(B, S, N, 2, 3)` and `patches`
+        `(B, S, N, g, g, C)`, of which there are none of crops; those of an
+        ensemble have M members after B. With a budget also `num_glimpses`
+        `(B,)`, see `keras_edram.anytime.look_until_sure`.
+
+    Raises:
+        ValueError: If an argument is out of range, or a budget, `confidence`
+            or `max_glimpses`, is asked for with crops, with another number of
+            glimpses, or of a model that has none.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> look(model, np.zeros((2, 100, 100, 1)))["labels"].shape
+    (2, 1, 6, 10)
+    """
+    images = images if hasattr(images, "shape") else np.asarray(images)
+    check_images(images, model.image_shape[-1])
+    if glimpses_per_target is not None:
+        check_integer(glimpses_per_target, "glimpses_per_target")
+    if (confidence, max_glimpses) != (None, None):
+        budget = dict(confidence=confidence, max_glimpses=max_glimpses)
+        anytime.check_budget(
+            model,
+            **budget,
+            crops=crops,
+            glimpses_per_target=glimpses_per_target,
+        )
+        look_at = functools.partial(anytime.look_until_sure, model, **budget)
+    elif glimpses_per_target is None and len(images) >= batch_size:
+        # Not of fewer: to compile takes as long as a few batches.
+        look_at = functools.partial(_look_compiled, model)
+    else:
+        look_at = functools.partial(
+            model.glimpses, glimpses_per_target=glimpses_per_target
+        )
+    if crops is not None:
+        look_at = functools.partial(
+            decoding.look_at_crops,
+            look_at,
+            image_size=model.image_shape[:2],
+            num_crops=crops,
+        )
+    size = _batch_size(images.shape[1:], batch_size)
+    batches = (
+        images[start : start + size]
+        for start in range(0, max(1, len(images)), size)
+    )
+    return _together(map(look_at, batches), with_patches)
+
+
+def answer(model, looks, refuse_below=0.0):
+    """What a model says of what it saw, in plain Python values.
+
+    Args:
+        model: A model of this package.
+        looks: What `look` or `model.glimpses` gives.
+        refuse_below: Float in [0, 1]: less probable answers are refused.
+
+    Returns:
+        List of B dictionaries, see `keras_edram.decoding.read_out`; with a
+        budget of glimpses also `num_glimpses`.
+
+    Raises:
+        ValueError: If `refuse_below` is not in [0, 1].
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> looks = look(model, np.zeros((2, 100, 100, 1)), max_glimpses=1)
+    >>> [row["num_glimpses"] for row in answer(model, looks)]
+    [1, 1]
+    """
+    return decoding.read_out(
+        {**looks, **model.decode(looks)}, model.class_names, refuse_below
+    )
+
+
+def read_images(model, images, *, refuse_below=0.0, **how):
+    """Reads images with a model: looks, and answers.
+
+    Args:
+        model, images: As of `look`.
+        refuse_below: Float in [0, 1]: less probable answers are refused.
+        **how: How to look, further arguments of `look`.
+
+    Returns:
+        List of B dictionaries, see `answer`.
+
+    Raises:
+        ValueError: As of `look` and `answer`.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> images = np.zeros((2, 100, 100, 1))
+    >>> len(read_images(model, images))
+    2
+    """
+    looks = look(model, images, with_patches=False, **how)
+    return answer(model, looks, refuse_below)
+
+
 def read_pictures(
     model, files, *, crops=None, invert=False, light_on_dark=False, **how
 ):
@@ -60,8 +198,7 @@ def read_pictures(
             Defaults to False.
         light_on_dark: Boolean, whether the model has learnt from what is light
             on dark alone: other pictures are noted. Defaults to False.
-        **how: `refuse_below`, `confidence` and `max_glimpses`, see
-            `read_images`.
+        **how: `refuse_below`, and how to look: further arguments of `look`.
 
     Yields:
         A `Reading` for each file, in their order.
@@ -80,9 +217,8 @@ def read_pictures(
     if crops is not None:
         height, width = round(height * CROPPED), round(width * CROPPED)
     shape = height, width, channels
-    batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(shape)))
     files = iter(files)
-    while batch := list(itertools.islice(files, batch_size)):
+    while batch := list(itertools.islice(files, _batch_size(shape))):
         opened = [_open(file, shape, invert, light_on_dark) for file in batch]
         images = [image for _, image in opened if image is not None]
         answers = iter(())
@@ -99,128 +235,50 @@ def read_pictures(
             yield reading
 
 
-def read_images(
-    model,
-    images,
-    *,
-    refuse_below=0.0,
-    confidence=None,
-    max_glimpses=None,
-    crops=None,
-):
-    """Reads images of the size of the model's, one batch.
+def steps(values, rank):
+    """Glimpses in the order of looking, those of members after each other.
 
     Args:
-        model: A model of this package.
-        images: Array of shape `(B, H, W, C)` in [0, 255]; larger for crops.
-        refuse_below: Float in [0, 1]: less probable answers are refused.
-        confidence: Float in [0, 1]: stop looking at an image when a glimpse is
-            this sure; by default never.
-        max_glimpses: Integer, glimpses an image at most; by default as many as
-            in training.
-        crops: Integer, how many crops of each image to average, see
-            `keras_edram.decoding.look_at_crops`; by default none.
+        values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
+        rank: Integer, how many axes `*` are.
 
     Returns:
-        List of B dictionaries, see `keras_edram.decoding.read_out`; with a
-        budget of glimpses also `num_glimpses`.
-
-    Raises:
-        ValueError: If an argument is out of range, or a budget is asked for
-            with crops or of a model without steps.
+        Array of shape `(B, T, *)`, or `(B, M T, *)`.
 
     Example:
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
-    >>> images = np.zeros((2, 100, 100, 1))
-    >>> len(read_images(model, images))
-    2
+    >>> looks = look(model, np.zeros((2, 100, 100, 1)))
+    >>> steps(looks["transforms"], 2).shape
+    (2, 6, 2, 3)
     """
-    looks = look(model, images, confidence, max_glimpses, crops)
-    return decoding.read_out(
-        {**looks, **model.decode(looks)}, model.class_names, refuse_below
-    )
+    return values.reshape(
+        len(values), -1, *values.shape[values.ndim - rank :]
+    )  # (B, T, *)
 
 
-def look(model, images, confidence=None, max_glimpses=None, crops=None):
-    """What a model sees of images, within a budget or of crops.
-
-    Args:
-        model, images, confidence, max_glimpses, crops: As of `read_images`.
-
-    Returns:
-        A dictionary of NumPy arrays, see `EDRAM.glimpses`,
-        `keras_edram.anytime.look_until_sure` with a budget, and
-        `keras_edram.decoding.look_at_crops` of crops.
-
-    Example:
-
-    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
-    >>> look(model, np.zeros((2, 100, 100, 1)))["labels"].shape
-    (2, 1, 6, 10)
-    """
-    if (confidence, max_glimpses) != (None, None):
-        if crops is not None:
-            raise ValueError(
-                "`confidence` and `max_glimpses` are for one look at a "
-                f"picture, not for several crops. Received: crops={crops}"
-            )
-        return anytime.look_until_sure(model, images, confidence, max_glimpses)
-    if crops is None:
-        return _glimpses(model, images)
-    return decoding.look_at_crops(
-        lambda crop: _glimpses(model, crop),
-        images,
-        model.image_shape[:2],
-        crops,
-    )
+def _batch_size(image_shape, most=BATCH_SIZE):
+    return max(1, min(most, MAX_VALUES // math.prod(image_shape)))
 
 
-def read_image(file, image_shape, *, invert=False):
-    """The image of a picture file, and what is odd about the file.
-
-    Args:
-        file, image_shape: As of `keras_edram.datasets.read_picture`.
-        invert: Boolean, whether to turn light and dark round.
-
-    Returns:
-        uint8 array of shape `image_shape`, and a list of strings.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is no picture.
-
-    Example:
-
-    >>> from keras_edram import presets
-    >>> file = presets.FOLDER / "edram_small_cluttered_mnist/example.png"
-    >>> image, notes = read_image(file, (100, 100, 1))
-    >>> image.shape
-    (100, 100, 1)
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = read_picture(file, image_shape)
-    notes = [
-        # Without the name, which is known.
-        str(warning.message).removeprefix(f"{_name(file)} ")
-        for warning in caught
-        # Others are between libraries: what will change in their next version.
-        if issubclass(warning.category, (UserWarning, RuntimeWarning))
-    ]
-    return 255 - image if invert else image, notes
+def _together(parts, with_patches):
+    """What was seen of the batches: by name, `(B, ...)`."""
+    collected = {}
+    for looks in parts:
+        for name, values in looks.items():
+            if with_patches or name != "patches":
+                collected.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in collected.items()}
 
 
 def _open(file, image_shape, invert, light_on_dark):
     """A `Reading` without an answer yet, and the image or `None`."""
     try:
-        image, notes = read_image(file, image_shape, invert=invert)
+        image, notes = read_with_notes(
+            file, image_shape, invert=invert, light_on_dark=light_on_dark
+        )
     except (OSError, ValueError) as error:
-        return Reading(file, None, _why_broken(file, error), []), None
-    if 0 < image.max() <= 1:
-        notes.append(IN_ONE)
-    if light_on_dark and _is_light_around(image):
-        notes.append(DARK_ON_LIGHT)
+        return Reading(file, None, why_unreadable(file, error), []), None
     return Reading(file, None, None, notes), image
 
 
@@ -234,53 +292,16 @@ def _answered(reading, answer):
     )
 
 
-def _glimpses(model, images):
-    """As of `model.glimpses`; of many images, by a compiled step."""
-    if len(images) < BATCH_SIZE:  # to compile takes as long as a few batches
-        return model.glimpses(images)
+def _look_compiled(model, images):
+    """As `model.glimpses`, by a compiled step where there is one."""
     if model.members:
-        looks = [_glimpses(member, images) for member in model.members]
+        looks = [_look_compiled(member, images) for member in model.members]
         return {
             name: np.stack([seen[name] for seen in looks], axis=1)
-            for name in ("labels", "transforms", "patches")
-        }
-    # A budget follows the mean policy, and rollouts do not.
-    draws = model.has_policy and model.num_rollouts
-    if draws or not model.looks_step_by_step:
+            for name in looks[0]
+        }  # (B, ...) -> (B, M, ...)
+    if anytime.why_no_budget(model):
         return model.glimpses(images)
     looks = anytime.look_until_sure(model, images)
     del looks["num_glimpses"]
     return looks
-
-
-def _name(file):
-    """A file's name in warnings, with escapes for what is not UTF-8."""
-    return str(file).encode(errors="backslashreplace").decode()
-
-
-def _is_light_around(image):
-    """Whether the ground is light, by the edge of the image."""
-    rows, columns = image[[0, -1]], image[:, [0, -1]]
-    return np.median(np.append(rows, columns)) > 127
-
-
-def _why_broken(file, error):
-    """Why a file could not be read, as a clause."""
-    if not isinstance(file, bytes):
-        if os.path.isdir(file):
-            if os.access(file, os.R_OK | os.X_OK):
-                return "is a folder without pictures"
-            return "is a folder that may not be opened"
-        if os.path.isfile(file) and not os.path.getsize(file):
-            return "is an empty file"
-        if os.path.exists(file) and not os.path.isfile(file):
-            return "is no file, but a device or the like"
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    # What its decoder said, or why it could not be opened.
-    cause = error.__cause__ or error
-    if type(cause).__name__ == "UnidentifiedImageError":
-        return "is no picture that can be read"
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"cannot be read: {cause.strerror}"
-    return f"cannot be read: {cause}"

@@ -31,7 +31,7 @@ def pytest_configure(config):
         "error:::(test_|tiny|conftest)",
         "error::UserWarning:keras",
         # As tests draw.
-        "ignore:.*is a picture of one colour:UserWarning",
+        "ignore:.*is of one colour:UserWarning",
         "ignore:__array__ implementation:DeprecationWarning",
         "ignore::DeprecationWarning:tensorflow",
         "ignore::DeprecationWarning:google",

@@ -16,11 +16,13 @@ class Model:
     class_names = ("nought", "日本", "two")
     num_classes = 3
     terminal = False
+    members = ()
+    looks_step_by_step = False
 
     def __init__(self, shapes=None):
         self.shapes = [] if shapes is None else shapes
 
-    def glimpses(self, images):
+    def glimpses(self, images, glimpses_per_target=None):
         self.shapes.append(images.shape)
         first = images[:, 0, 0, 0] % 3
         return {

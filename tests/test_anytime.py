@@ -40,7 +40,7 @@ def confidence_that_divides(model, images):
 
 def test_stopping_gives_what_stopping_afterwards_would_have(model, images):
     all_looks, confidence = confidence_that_divides(model, images)
-    expected = anytime.answers_of(
+    expected = anytime.looks_of(
         model, anytime.stop_when_sure(model, all_looks, confidence)
     )
     looks = anytime.look_until_sure(model, images, confidence)
@@ -60,11 +60,10 @@ def test_no_glimpse_is_computed_for_images_that_are_done(
     sizes, step = [], model.step
     monkeypatch.setattr(
         model,
-        "_compiled_step",
+        "compiled_step",
         lambda pyramid, state: (
             sizes.append(len(pyramid.parts[0])) or step(pyramid, state)
         ),
-        raising=False,
     )
     looks = anytime.look_until_sure(model, images, confidence)
     assert sum(sizes) == looks["num_glimpses"].sum()
@@ -92,7 +91,7 @@ def given_looks(probabilities, taken):
     # Glimpse t reads the window at t / 10.
     transforms = np.zeros((len(logits), number, 2, 3), "float32")
     transforms[..., 0, 2] = np.arange(number) / 10
-    return anytime.Looks(
+    return anytime.Glimpses(
         logits, transforms, np.ones((len(logits), number, 1)), np.array(taken)
     )
 
@@ -100,14 +99,14 @@ def given_looks(probabilities, taken):
 def test_the_answer_is_the_average_so_far():
     model = tiny.reader(terminal=False, num_targets=1)  # of 2 glimpses
     looks = given_looks([[[0.2, 0.5, 0.2, 0.1], [0.9, 0.05, 0.03, 0.02]]], [1])
-    answer = model.decode(anytime.answers_of(model, looks))
+    answer = model.decode(anytime.looks_of(model, looks))
     np.testing.assert_allclose(
         answer["probabilities"], [[[0.2, 0.5, 0.2, 0.1]]], rtol=1e-5
     )
     # It was seen at 0, and the next look would have been at 0.1.
     np.testing.assert_allclose(answer["locations"][0, 0, :, 0], [0, 0.1])
     answer = model.decode(
-        anytime.answers_of(model, looks._replace(taken=np.array([2])))
+        anytime.looks_of(model, looks._replace(taken=np.array([2])))
     )
     np.testing.assert_allclose(
         answer["probabilities"], [[[0.55, 0.275, 0.115, 0.06]]], rtol=1e-5
@@ -144,7 +143,7 @@ def test_a_sequence_is_done_when_its_end_is_sure():
     )
     stopped = anytime.stop_when_sure(model, looks, 0.9)
     assert stopped.taken.tolist() == [3, 1, 4, 5]
-    answers = model.decode(anytime.answers_of(model, stopped))
+    answers = model.decode(anytime.looks_of(model, stopped))
     assert answers["lengths"].numpy().tolist() == [1, 0, 1, 3]
     # 0.97 of the object, 0.97 of the end, and what follows is the end again.
     np.testing.assert_allclose(answers["probability"][0], 0.97**2, atol=0.03)
@@ -154,7 +153,7 @@ def test_what_was_not_looked_at_is_not_known():
     model = tiny.reader(num_targets=3)
     sure = [0.97, 0.01, 0.01, 0.01]
     looks = given_looks([[sure] * 6], [2])
-    answers = model.decode(anytime.answers_of(model, looks))
+    answers = model.decode(anytime.looks_of(model, looks))
     np.testing.assert_allclose(answers["probabilities"][0, 1:], 0.25, rtol=1e-5)
     assert answers["probability"][0] < 0.5
 
@@ -197,3 +196,15 @@ def test_looking_to_the_end_is_looking_as_in_training(images, glimpses):
     ):
         assert other["labels"] == one["labels"]
         assert other["probability"] == pytest.approx(one["probability"], 1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # of layers without weights
+def test_what_is_quantized_looks_with_its_new_weights(images):
+    model = tiny.reader()
+    before = anytime.look_until_sure(model, images)["labels"]
+    model.quantize("int8")
+    after = anytime.look_until_sure(model, images)["labels"]
+    np.testing.assert_allclose(
+        after, model.glimpses(images)["labels"], atol=1e-4
+    )
+    assert np.abs(after - before).max() > 1e-4

@@ -19,12 +19,13 @@ from keras_edram import (
     cli,
     datasets,
     presets,
-    reading,
     recipes,
     visualization,
 )
+from keras_edram import pictures as picture_files
 from keras_edram.cli import predicting, printing
 from keras_edram.datasets import cluttered_mnist
+from keras_edram.datasets.annotated import annotations as annotated_files
 from keras_edram.models import EDRAM
 from keras_edram.presets import opening
 
@@ -152,6 +153,8 @@ def test_evaluate_shows_what_stopping_early_costs(tmp_path, capsys):
     assert glimpses == sorted(glimpses) and glimpses[0] < 2
     assert curve[0]["error"] > curve[-1]["error"]
     assert plot.stat().st_size > 5_000
+    error = error_of(capsys, *arguments, "--crops", "2")
+    assert "A budget of glimpses" in error and "Received: crops=2" in error
 
 
 def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
@@ -164,7 +167,7 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
         (("predict", PRESET, text), "text.png: is no picture"),
         (("predict", PRESET, paths[0], "-"), "standard input is not read"),
         (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
-        (("evaluate", PRESET, "--glimpses", "0"), "Received: glimpses=0"),
+        (("evaluate", PRESET, "--glimpses", "0"), "glimpses_per_target=0"),
         (("evaluate", PRESET, "--crops", "0"), "num_crops=0"),
         (("predict", PRESET, paths[0], "--crops", "-1"), "num_crops=-1"),
         (("check-data", tmp_path / "none"), "none"),
@@ -223,6 +226,9 @@ def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
     assert 0.1 < figures["spread"] < 0.2
     with Image.open(heat_map) as picture:
         picture.load()
+    # Stopping when sure follows the mean policy, which would be another model.
+    error = error_of(capsys, *arguments, "--anytime", tmp_path / "a.png")
+    assert "Received: num_rollouts=2" in error
     arguments = ("evaluate", PRESET, "--rollouts", "3")
     assert "a RAM" in error_of(capsys, *arguments)
 
@@ -289,9 +295,11 @@ def stand_in(monkeypatch):
         number = int(file.stem)
         if number == 1_000:
             raise FileNotFoundError(f"There is no picture file {file}")
-        return np.full(image_shape, 30 + number % 3, "uint8")
+        image = np.full(image_shape, 90, "uint8")
+        image[0, 0] = 30 + number % 3
+        return image
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     return model
 
 
@@ -415,14 +423,14 @@ def test_predict_reads_thousands_and_shows_how_far_it_is(
 def test_json_is_whole_when_predict_is_interrupted(
     stand_in, monkeypatch, capsys
 ):
-    read = reading.read_picture
+    read = picture_files.read_picture
 
     def interrupted(file, image_shape):
         if file.stem == "100":
             raise KeyboardInterrupt
         return read(file, image_shape)
 
-    monkeypatch.setattr(reading, "read_picture", interrupted)
+    monkeypatch.setattr(picture_files, "read_picture", interrupted)
     names = [f"{number}.png" for number in range(200)]
     status, out, errors = predict(capsys, "model", *names, "--json")
     assert status == 130 and errors == ["keras-edram: interrupted"]
@@ -472,7 +480,7 @@ def test_predict_draws_the_first_good_pictures_alone(
     status, out, notes = predict(capsys, *arguments)
     assert status == 1 and out.count("sure") == 4
     assert drawn["titles"] == [path.name for path in paths[:2]]
-    assert len(drawn["glimpses"]["labels"]) == 2
+    assert len(drawn["looks"]["labels"]) == 2
     shown = f"keras-edram: note: {plot}: shows the first 2 of 4 pictures"
     assert notes[1:] == [shown]
 
@@ -505,13 +513,13 @@ def test_predict_says_of_dark_ink_what_the_model_learnt(
 
 def test_of_which_models_it_is_known_that_they_learnt_light_on_dark(tmp_path):
     known = {
-        name: predicting._learnt_light_on_dark(name) for name in presets.names()
+        name: opening.learnt_light_on_dark(name) for name in presets.names()
     }
     assert known == {name: "house" not in name for name in known}
     for content in (None, "{}", "no JSON", '{"recipe": "mine"}'):
         if content is not None:
             (tmp_path / "run.json").write_text(content)
-        assert not predicting._learnt_light_on_dark(tmp_path)
+        assert not opening.learnt_light_on_dark(tmp_path)
 
 
 def test_a_table_has_a_dash_for_what_is_not_there():
@@ -628,7 +636,7 @@ def test_what_pictures_warn_of_are_notes(tmp_path, monkeypatch, capsys):
             warnings.warn(f"{path} has one colour", UserWarning, stacklevel=2)
         return Image.new("RGB", (40, 30))
 
-    monkeypatch.setattr(datasets.annotations, "decode_picture", decode)
+    monkeypatch.setattr(annotated_files, "decode_picture", decode)
     assert cli.main(["check-data", str(tmp_path / "data")]) == 0
     out = capsys.readouterr().out
     assert "note: 1.png: has one colour\n" in out and "1 notes" in out

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 
 from keras_edram import decoding, evaluation
 from keras_edram.cli import printing
@@ -12,6 +13,8 @@ class FixedAnswers:
     """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
 
     num_classes, terminal, reading_order = 2, False, "forward"
+    image_shape = (4, 4, 1)
+    members, glimpses_per_target, answers_per_target = (), 2, 2
 
     def decode(self, outputs):
         return decoding.decode(outputs)
@@ -50,6 +53,7 @@ class FixedSequences:
 
     num_classes, terminal = 3, True
     image_shape = (4, 4, 1)
+    members, glimpses_per_target, answers_per_target = (), 1, 1
     # As it reads them, target by target.
     answers = ((0, 1, 2), (1, 2, 2), (2, 2, 2), (0, 0, 2))
     sure = (9.0, 9.0, 9.0, 2.0)  # logit of the answers to an image
@@ -119,6 +123,8 @@ def test_the_figures_of_sequences(order):
 
 def test_an_ensemble_of_both_orders_has_the_figures_of_whole_answers():
     class Both(FixedSequences):
+        members = ("forward", "backward")
+
         def decode(self, outputs):
             return decoding.decode(outputs, terminal=True, num_forward=1)
 
@@ -180,12 +186,8 @@ class NamedModel:
         self.num_targets, self.terminal = num_targets, terminal
         self.reading_order = order
 
-    def compute_output_shape(self, shape):
-        targets = (None, self.num_targets, 1)
-        return {
-            "labels": (*targets, self.num_classes),
-            "transforms": (*targets, 2, 3),
-        }
+    def label_name(self, label):
+        return self.class_names[label] if self.class_names else str(label)
 
 
 @pytest.mark.parametrize("data_order", ["forward", "backward"])
@@ -267,3 +269,19 @@ def test_figures_of_nothing_are_none():
     table = printing.figures_table(figures)
     assert "overlap        -   of" in table
     assert table.splitlines()[-2].split() == ["overlap", "-"]
+
+
+def test_crops_are_not_taken_for_glimpses():
+    """Of a model that answers once, as many crops as it takes glimpses."""
+    model = tiny.ram()  # of 3 glimpses
+    images = np.random.default_rng(0).integers(0, 256, (2, 44, 54, 1), "uint8")
+    window = np.eye(2, 3, dtype="float32")
+    targets = {
+        "labels": np.array([[3], [4]]),
+        "transforms": np.array([[window]] * 2),
+    }
+    figures = evaluation.evaluate(model, images, targets, crops=3)
+    assert "error_by_glimpse" not in figures
+    figures = evaluation.evaluate(model, images[:, :40, :50], targets)
+    assert len(figures["error_by_glimpse"]) == 1
+    assert len(figures["iou_by_glimpse"]) == 3

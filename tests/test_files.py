@@ -289,3 +289,17 @@ def test_a_broken_json_file_is_named_and_not_to_be_deleted(tmp_path, content):
     assert "elete" not in str(caught.value)
     files.write_json(path, {"a": [1, 2]})
     assert json.loads(path.read_text()) == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("größe 數.png", "größe 數.png"),
+        ("a\nb\x1b\u2028.png", "a\\nb\\x1b\\u2028.png"),
+        # Bytes of a name that is not UTF-8, and half a letter of Windows.
+        ("\udcff\udce9\ud83d", "\\xff\\xe9\\ud83d"),
+        ("\u200b\ufeff", "\\u200b\\ufeff"),
+    ],
+)
+def test_a_name_stays_on_its_line_and_nothing_of_it_is_hidden(text, expected):
+    assert files.printable(text) == expected

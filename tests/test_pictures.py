@@ -385,7 +385,7 @@ def test_a_picture_of_one_colour_is_said(tmp_path):
     nothing[0] = (255, 255, 255, 0)
     for values in (colours, nothing, colours[:1, :1]):
         path = write(tmp_path / "flat.png", values)
-        with pytest.warns(PictureWarning, match="flat.png is a picture of one"):
+        with pytest.warns(PictureWarning, match="flat.png is of one"):
             picture = read_picture(path, (4, 5, 3))
         assert np.ptp(picture, axis=(0, 1)).max() == 0
     assert not picture_of_nothing(tmp_path).any()

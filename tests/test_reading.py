@@ -1,5 +1,8 @@
 """The way from pictures to answers."""
 
+import base64
+import functools
+import json
 import os
 import warnings
 import weakref
@@ -9,8 +12,12 @@ import pytest
 import stand_in_reader
 import tiny
 
-from keras_edram import reading
-from keras_edram.models import Ensemble
+from keras_edram import anytime, cli, evaluation, reading
+from keras_edram import pictures as picture_files
+from keras_edram.models import Baseline, Ensemble
+from keras_edram.presets import opening
+from keras_edram.reading_order import NO_LABEL, end_sequences
+from keras_edram.server import answers, requests
 
 
 def test_the_good_are_answered_and_of_the_others_is_said_why(
@@ -69,7 +76,7 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
         most = max(most, alive)
         return image
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     model = stand_in_reader.Model()
     found = reading.read_pictures(model, range(2_000))
     labels = [one.answer["labels"] for one in found]
@@ -80,7 +87,9 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
 
 def test_large_images_come_fewer_at_once(monkeypatch):
     monkeypatch.setattr(
-        reading, "read_picture", lambda file, shape: np.zeros(shape, "uint8")
+        picture_files,
+        "read_picture",
+        lambda file, shape: np.zeros(shape, "uint8"),
     )
     monkeypatch.setattr(reading, "MAX_VALUES", 5 * 4 * 4)
     model = stand_in_reader.Model()
@@ -136,26 +145,28 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
             "none.png": 0 * image,
         }.get(file, image)
 
-    monkeypatch.setattr(reading, "read_picture", read)
+    monkeypatch.setattr(picture_files, "read_picture", read)
     files = ["ink.png", "pages.tif", "paper.png", "one.png", "none.png"]
 
     def notes(**how):
         model = stand_in_reader.Model()
         return [one.notes for one in reading.read_pictures(model, files, **how)]
 
-    expected = [[], ["has several pages"], [], [reading.IN_ONE], []]
+    expected = [[], ["has several pages"], []]
+    expected += [[picture_files.IN_ONE], [picture_files.ONE_COLOUR]]
     assert notes() == expected
-    expected[2] = [reading.DARK_ON_LIGHT]
+    expected[2] = [picture_files.DARK_ON_LIGHT]
     assert notes(light_on_dark=True) == expected
     inverted = notes(light_on_dark=True, invert=True)
-    assert inverted[0] == [reading.DARK_ON_LIGHT] and inverted[2] == []
+    assert inverted[0] == [picture_files.DARK_ON_LIGHT] and inverted[2] == []
+    assert inverted[3:] == expected[3:]  # whichever way it is turned
 
 
 def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
     class Warning(stand_in_reader.Model):
         image_shape = (40, 50, 1)
 
-        def glimpses(self, images):
+        def glimpses(self, images, glimpses_per_target=None):
             warnings.warn("images are odd", UserWarning, 2)
             return super().glimpses(images)
 
@@ -164,7 +175,157 @@ def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
         assert len(list(reading.read_pictures(Warning(), pictures))) == 3
 
 
-def test_a_budget_is_not_for_crops(images):
-    for how in ({"confidence": 0.5}, {"max_glimpses": 1}):
-        with pytest.raises(ValueError, match="Received: crops=2"):
-            reading.read_images(tiny.reader(), images, crops=2, **how)
+KINDS = {
+    **tiny.MODELS,
+    "ensemble": lambda: Ensemble(
+        [tiny.reader(), tiny.reader(8, reading_order="backward")]
+    ),
+    "baseline": lambda: Baseline((40, 50, 1), num_classes=3),
+}
+
+
+@functools.cache  # its step is compiled once
+def model_of(kind):
+    return KINDS[kind]()
+
+
+WAYS = [
+    pytest.param(kind, budget, id=f"{kind} {budget}")
+    for kind in KINDS
+    for budget in ({}, {"max_glimpses": 1}, {"confidence": 0.5})
+    if kind in tiny.MODELS or not budget
+]
+
+
+def by_command(model, files, budget, monkeypatch, capsys):
+    monkeypatch.setattr(opening, "open_model", lambda where: model)
+    arguments = ["predict", "model", *map(str, files), "--json"]
+    for name, value in budget.items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    assert cli.main(arguments) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row.pop("file") for row in rows] == list(map(str, files))
+    return rows
+
+
+def by_server(model, files, budget):
+    instances = [
+        {"b64": base64.b64encode(file.read_bytes()).decode()} for file in files
+    ]
+    request = {"instances": instances, "parameters": budget}
+    rows = answers.read(model, requests.parse(request, answers.facts(model)))
+    if not budget:  # where it looks to the end it says how long that was
+        taken = {row.pop("num_glimpses", None) for row in rows}
+        assert taken == {answers.num_glimpses(model)}
+    return rows
+
+
+def targets_of(model, rows):
+    """Targets of images that are what `rows` say."""
+    lengths = [len(row["labels"]) for row in rows]
+    labels = np.zeros((len(rows), model.num_targets), "int32")
+    for of_image, row in zip(labels, rows, strict=True):
+        of_image[: len(row["labels"])] = row["labels"]
+    labels, windows = end_sequences(
+        labels,
+        np.ones((*labels.shape, 2, 3)),
+        lengths,
+        model.num_classes - 1 if model.terminal else NO_LABEL,
+        model.reading_order,
+    )
+    number = model.num_targets
+    return {"labels": labels[:, :number], "transforms": windows[:, :number]}
+
+
+@pytest.mark.parametrize("kind, budget", WAYS)
+def test_all_ways_lead_to_the_same_answers(
+    kind, budget, images, pictures, monkeypatch, capsys
+):
+    model = model_of(kind)
+    expected = model.read(images, **budget)
+    assert ("num_glimpses" in expected[0]) == bool(budget)
+    for rows in (
+        by_command(model, pictures, budget, monkeypatch, capsys),
+        by_server(model, pictures, budget),
+        [
+            one.answer
+            for one in reading.read_pictures(model, pictures, **budget)
+        ],
+        reading.answer(model, reading.look(model, images, **budget)),
+    ):
+        assert len(rows) == len(expected)
+        for row, other in zip(rows, expected, strict=True):
+            assert set(row) == set(other)
+            for name, value in other.items():
+                if name in ("probability", "boxes"):
+                    np.testing.assert_allclose(row[name], value, atol=1e-5)
+                else:
+                    assert row[name] == value
+    # An evaluation finds that an image is what was read, and not another.
+    targets = targets_of(model, expected)
+    changed = {**expected[0], "labels": [2 - y for y in expected[0]["labels"]]}
+    changed["labels"] = changed["labels"] or [0]
+    others = targets_of(model, [changed, *expected[1:]])
+    wrong = int(changed["labels"] != expected[0]["labels"])
+    looks = reading.look(model, images, **budget)
+    for truth, errors in ((targets, 0), (others, wrong)):
+        found = [evaluation.figures(model, looks, truth)["error"]]
+        if "confidence" in budget:
+            curve = evaluation.anytime_curve(model, images, truth, [0.5])
+            found.append(curve[0]["error"])
+        elif not budget:
+            found.append(evaluation.evaluate(model, images, truth)["error"])
+        assert found == pytest.approx([errors / 3] * len(found))
+
+
+@pytest.mark.parametrize(
+    "received, how",
+    [
+        ("crops=2", {"crops": 2}),
+        ("glimpses_per_target=3", {"glimpses_per_target": 3}),
+        ("num_rollouts=2", {}),
+        ("a Ensemble", {}),
+        ("a Baseline", {}),
+        ("confidence=1.5", {"confidence": 1.5}),
+        ("max_glimpses=0", {"max_glimpses": 0}),
+        ("max_glimpses=1.5", {"max_glimpses": 1.5}),
+    ],
+)
+def test_a_budget_that_cannot_be_kept_is_refused(received, how, images):
+    model = {
+        "num_rollouts=2": lambda: tiny.ram(num_rollouts=2),
+        "a Ensemble": lambda: model_of("ensemble"),
+        "a Baseline": lambda: model_of("baseline"),
+    }.get(received, lambda: model_of("RAM"))()
+    how = {"confidence": 0.5, **how}
+    words = f"Received: {received}"
+    with pytest.raises(ValueError, match=words):
+        reading.look(model, np.zeros((1, 60, 60, 1)), **how)
+    if set(how) == {"confidence"} and "confidence" not in received:
+        # The server says it in the same words, before it asks the model.
+        request = {"instances": [images[0].tolist()], "parameters": how}
+        with pytest.raises(ValueError, match=f"^{anytime.ONLY_FOR}. {words}"):
+            requests.parse(request, answers.facts(model))
+        with pytest.raises(ValueError, match=words):
+            evaluation.anytime_curve(model, images, None)
+
+
+def test_images_are_looked_at_in_batches_of_bounded_size(monkeypatch):
+    model = stand_in_reader.Model()
+    images = np.arange(70).repeat(16).reshape(70, 4, 4, 1)
+    looks = reading.look(model, images)
+    assert looks["labels"].argmax(axis=-1).ravel().tolist() == [
+        number % 3 for number in range(70)
+    ]
+    assert [shape[0] for shape in model.shapes] == [32, 32, 6]
+    model.shapes.clear()
+    reading.look(model, images, batch_size=50)
+    monkeypatch.setattr(reading, "MAX_VALUES", 16 * 30)
+    reading.look(model, images, batch_size=50)
+    assert [shape[0] for shape in model.shapes] == [50, 20, 30, 30, 10]
+
+
+@pytest.mark.parametrize("how", [{}, {"max_glimpses": 1}, {"crops": 2}])
+def test_of_no_images_there_are_no_answers(how):
+    images = np.zeros((0, 60, 60, 1), "uint8")
+    assert model_of("a sequence").read(images, **how) == []

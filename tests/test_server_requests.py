@@ -20,12 +20,11 @@ from keras_edram.server.requests import (
     Facts,
     Question,
     max_images,
-    notes,
     parse,
     possible_parameters,
 )
 
-FACTS = Facts(malformed.SHAPE, "EDRAM", stops_early=True)
+FACTS = Facts(malformed.SHAPE)
 READ = {"sequence", "labels", "names", "probability", "boxes"}
 
 
@@ -55,7 +54,7 @@ def test_pixels_and_pictures_are_images(images):
     assert question.images.dtype == np.float32
     np.testing.assert_array_equal(question.images[[0, 2]], images[[0, 2]])
     np.testing.assert_allclose(question.images[1], images[1] / 2)
-    assert question[1:] == Question(None)[1:]
+    assert question[1:] == Question(None, notes=[[]] * 3)[1:]
 
 
 def test_a_picture_of_any_size_and_colour_is_stretched():
@@ -79,7 +78,7 @@ def test_parameters_are_taken_and_null_is_none(images):
         "signature_name": "serving_bytes",
     }
     question = parse(request, FACTS)
-    assert question[1:] == (1, 10**12, 0.0, True)
+    assert question[1:] == (1, 10**12, 0.0, True, [[]])
 
 
 @pytest.mark.parametrize("case", malformed.CASES)
@@ -97,7 +96,7 @@ def test_only_one_model_that_looks_has_a_budget(parameter):
         Baseline(malformed.SHAPE, num_classes=3),
         Ensemble([tiny.reader(), tiny.reader(8)]),
     ):
-        with pytest.raises(ValueError, match=f"nothing to stop.*{parameter}"):
+        with pytest.raises(ValueError, match="^A budget .* Received: a "):
             parse(request, facts(model))
 
 
@@ -192,7 +191,7 @@ def test_base64_is_read_however_it_is_written(text):
 @pytest.mark.parametrize("name", ["parameters", "signature_name"])
 def test_null_is_as_if_it_were_not_given(name):
     request = {"instances": [malformed.IMAGE], name: None}
-    assert parse(request, FACTS)[1:] == Question(None)[1:]
+    assert parse(request, FACTS)[1:-1] == Question(None)[1:-1]
 
 
 def test_what_cannot_be_stopped_has_no_budget_among_its_parameters():
@@ -218,23 +217,46 @@ def test_large_images_are_fewer():
         )
 
 
+PAPER = np.full((40, 50, 1), 255)
+PAPER[10:30, 10:30] = 0
+
+
+@pytest.mark.filterwarnings("ignore:Images must have values")
 @pytest.mark.parametrize(
     "image, dark_ground, words",
     [
-        (np.full((4, 5, 1), 7.0), True, "of one colour"),
-        (np.zeros((4, 5, 1)), True, "of one colour"),
-        (np.eye(4)[..., None], True, "at most 1, .* numbers in "),
-        (255 - 255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], True, "light at"),
-        (255 - 255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], False, None),
-        (255 * np.pad(np.ones((2, 2, 1)), 1)[..., 1:2], True, None),
-        (255 * np.eye(4)[..., None], True, None),
+        (np.full((40, 50, 1), 7), True, "of one colour"),
+        (np.zeros((40, 50, 1), int), True, "of one colour"),
+        (1 - PAPER // 255, True, "at most 1, .* meant to be in "),
+        (PAPER, True, "dark on light"),
+        (PAPER, False, None),
+        (255 - PAPER, True, None),
     ],
 )
-def test_what_is_strange_about_an_image_is_noted(image, dark_ground, words):
-    found = notes(image, FACTS._replace(dark_ground=dark_ground))
-    assert len(found) == (words is not None)
+def test_what_is_odd_about_an_image_is_noted_of_pixels_and_of_files(
+    image, dark_ground, words
+):
+    rows = [image.tolist(), malformed.b64(tiny.png(image.astype("uint8")))]
+    facts = FACTS._replace(dark_ground=dark_ground)
+    question = parse({"instances": rows}, facts)
+    pixels, file = question.notes
+    assert pixels == file and len(file) == (words is not None)
     if words:
-        assert re.search(words, found[0])
+        assert re.search(f"^This image .*{words}.*[.]$", file[0])
+    # And what is noted stands in the answer.
+    found = read(tiny.reader(), question)
+    assert [row.get("notes", []) for row in found] == question.notes
+
+
+def test_what_a_picture_file_warns_of_is_noted():
+    buffer = io.BytesIO()
+    pages = [
+        Image.fromarray(PAPER[..., 0].astype("uint8") // n) for n in (1, 2)
+    ]
+    pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:])
+    question = parse({"instances": [malformed.b64(buffer.getvalue())]}, FACTS)
+    (note,) = question.notes[0]
+    assert note == "This image has several pages or frames: the first is read."
 
 
 def test_the_processes_that_check_do_without_tensorflow():

@@ -32,7 +32,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("keras-edram: interrupted", file=sys.stderr)
         return 130
-    except Exception as error:
+    except Exception as error:  # whoever reads it shall not see a traceback
         if debug:
             traceback.print_exc()
         print(f"keras-edram: error: {_in_words(error)}", file=sys.stderr)

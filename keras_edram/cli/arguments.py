@@ -6,6 +6,7 @@ import pathlib
 from keras_edram import files
 from keras_edram.cli import commands
 from keras_edram.cli.predicting import predict
+from keras_edram.serving import registry
 
 MODEL_HELP = "a preset, a .keras file or a run folder"
 
@@ -183,55 +184,49 @@ def _of_predict(added):
 
 
 def _of_export(added):
-    """The arguments of `export`."""
+    """The arguments of `export`: of each format its own, by their table."""
+    formats = registry.FORMATS.values()
+    titles = [
+        f"{format.name}: {format.title}"
+        + (f"; needs {format.needs}" if format.needs else "")
+        for format in formats
+    ]
     _add_model(added)
     added.add_argument(
-        "--format", choices=("saved_model", "tflite", "onnx"), required=True
+        "--format",
+        choices=tuple(registry.FORMATS),
+        required=True,
+        help=". ".join(titles),
     )
     added.add_argument(
         "--out",
         type=pathlib.Path,
         required=True,
-        help="the folder NAME of NAME/VERSION, or the .tflite or .onnx file; "
-        "with --report, a folder",
-    )
-    added.add_argument(
-        "--model-version",
-        type=int,
-        metavar="VERSION",
-        default=1,
-        help="of a SavedModel",
+        help="the file, with the suffix of its format, or the folder; with "
+        "--report, a folder",
     )
     _add_overwrite(added)
-    added.add_argument(
-        "--warmup",
-        action="store_true",
-        help="of a SavedModel: add requests that TensorFlow Serving plays when "
-        "it loads it; needs the extra `tf-serving`",
-    )
-    added.add_argument(
-        "--quantize",
-        choices=("float16", "int8", "static_int8"),
-        help="of TFLite: half the size, or a quarter; with static_int8 the "
-        "convolutions compute in 8 bits too, in ranges measured on validation "
-        "images; needs the extra `tflite`",
-    )
-    added.add_argument(
-        "--no-steps",
-        action="store_true",
-        help="of TFLite: leave out the signatures `start` and `look`",
-    )
+    for flag, option in registry.options().items():
+        # Without a default: only what was given reaches the writer.
+        added.add_argument(
+            flag,
+            dest=f"export_{option.argument}",
+            default=argparse.SUPPRESS,
+            help=f"of {' and '.join(registry.takers(flag))}: {option.help}",
+            **option.arguments,
+        )
+    reported = [format.name for format in formats if format.variants]
     added.add_argument(
         "--report",
         action="store_true",
-        help="of TFLite: write all of these, run them on test images, and "
-        "write a table of sizes, errors and milliseconds",
+        help=f"of {' and '.join(reported)}: write all that its options offer, "
+        "run it on test images, and write a table of sizes, errors and "
+        "milliseconds",
     )
     added.add_argument(
         "--images",
         type=int,
-        default=2000,
-        help="how many test images of a report",
+        help="how many test images of a report, 2000 by default",
     )
     _add_recipe(added)
 

@@ -9,6 +9,8 @@ from keras_edram.cli import printing
 DRAWN = dict(start=4, stop=9)
 DRAWN_PATHS = 18
 DRAWN_MANY = 2000  # images in a heat map
+REPORTED_IMAGES = 2000  # of a report of exports
+CALIBRATION_IMAGES = 100
 
 
 def _settings(options):
@@ -81,13 +83,7 @@ def quickstart(options):
 
 def evaluate(options):
     """Errors of a model on a data set."""
-    import numpy as np
-
-    from keras_edram import (
-        evaluation,
-        files,
-        visualization,
-    )
+    from keras_edram import anytime, evaluation, files, reading
     from keras_edram.presets import opening
 
     if options.images is not None and options.images < 1:
@@ -98,6 +94,8 @@ def evaluate(options):
     model = opening.open_model(options.model)
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
+    if options.anytime:
+        anytime.check_budget(model, crops=options.crops)
     recipe, experiment, source = _experiment(options)
     data = experiment.data(experiment.settings, options.split, source)
     if options.crops is None:
@@ -105,8 +103,13 @@ def evaluate(options):
     images, targets = evaluation.arrays_for(
         model, data, options.images or data.num_pictures
     )
-    looks = evaluation.look(
-        model, images, options.glimpses, crops=options.crops
+    looks = reading.look(
+        model,
+        images,
+        glimpses_per_target=options.glimpses,
+        crops=options.crops,
+        batch_size=evaluation.BATCH_SIZE,
+        with_patches=False,
     )
     figures = {
         "model": options.model,
@@ -119,6 +122,24 @@ def evaluate(options):
         "parameters": model.count_params(),
         **evaluation.figures(model, looks, targets),
     }
+    if options.anytime:
+        figures["anytime"] = evaluation.anytime_curve(model, images, targets)
+    _draw_figures(options, model, figures, looks, targets)
+    if options.out:
+        files.write_json(options.out, figures)
+    print(
+        json.dumps(figures, indent=2)
+        if options.json
+        else printing.figures_table(figures)
+    )
+
+
+def _draw_figures(options, model, figures, looks, targets):
+    """Draws what `evaluate` was asked to draw."""
+    import numpy as np
+
+    from keras_edram import evaluation, visualization
+
     if options.plot:
         if "error_by_glimpse" not in figures:
             raise ValueError(
@@ -129,7 +150,7 @@ def evaluate(options):
         visualization.plot_error_per_glimpse(figures, options.plot)
     if options.heat_map:
         windows = looks["transforms"]
-        if windows.ndim == 6:  # of members, one after the other
+        if model.members:  # one after the other
             windows = np.concatenate(windows.swapaxes(0, 1), axis=1)
         visualization.plot_heat_map(windows, options.heat_map)
     if options.coverage:
@@ -137,15 +158,7 @@ def evaluate(options):
             *evaluation.sure_and_wrong(model, looks, targets), options.coverage
         )
     if options.anytime:
-        figures["anytime"] = evaluation.anytime_curve(model, images, targets)
         visualization.plot_anytime(figures["anytime"], options.anytime)
-    if options.out:
-        files.write_json(options.out, figures)
-    print(
-        json.dumps(figures, indent=2)
-        if options.json
-        else printing.figures_table(figures)
-    )
 
 
 def _check_figures(path):
@@ -242,48 +255,64 @@ def check_data(options):
 
 def export(options):
     """Writes a model for deployment."""
-    from keras_edram import files, serving
+    from keras_edram import files
     from keras_edram.presets import opening
+    from keras_edram.serving import registry
 
-    for name in ("quantize", "no_steps", "report"):
-        if getattr(options, name) and options.format != "tflite":
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} is for --format tflite")
-    if options.warmup and options.format != "saved_model":
-        raise ValueError("--warmup is for --format saved_model")
-    if options.format != "saved_model" and not options.report:
+    chosen = registry.FORMATS[options.format]
+    given = _export_options(options, chosen)
+    if chosen.suffix and not options.report:
         files.check_file(
-            files.with_suffix(options.out, (f".{options.format}",)),
+            files.with_suffix(options.out, [chosen.suffix]),
             overwrite=options.overwrite,
         )
     model = opening.open_model(options.model)
-    if options.format == "saved_model":
-        path = serving.export_saved_model(
-            model,
-            options.out,
-            options.model_version,
-            warmup=options.warmup,
-            overwrite=options.overwrite,
+    if options.report:
+        return _report(options, chosen, model)
+    if chosen.wants_images(**given):
+        given["images"], _ = _data(options, model, "validation").arrays(
+            CALIBRATION_IMAGES
         )
-    elif options.format == "tflite":
-        if options.report:
-            return _report(options, model)
-        images = None
-        if options.quantize == "static_int8":
-            images, _ = _data(options, model, "validation").arrays(100)
-        path = serving.export_tflite(
-            model,
-            options.out,
-            options.quantize,
-            images=images,
-            steps=not options.no_steps,
-            overwrite=options.overwrite,
-        )
-    else:
-        path = serving.export_onnx(
-            model, options.out, overwrite=options.overwrite
-        )
+    path = chosen.write(
+        model, options.out, **given, overwrite=options.overwrite
+    )
     print(f"{path} was written, loaded again, and agrees with the model.")
+
+
+def _export_options(options, chosen):
+    """Those of a format that were given; raises if another's were."""
+    from keras_edram.serving import registry
+
+    given = {}
+    for flag, option in registry.options().items():
+        name = f"export_{option.argument}"
+        if name not in options:
+            continue
+        if chosen.name not in registry.takers(flag):
+            raise ValueError(
+                f"{flag} is for --format {' or '.join(registry.takers(flag))}. "
+                f"Received: --format {chosen.name}"
+            )
+        if options.report:
+            raise ValueError(
+                "--report writes a model in all ways, and takes no option of "
+                f"one of them. Received: {flag}"
+            )
+        given[option.argument] = getattr(options, name)
+    if options.report and not chosen.variants:
+        reported = [f.name for f in registry.FORMATS.values() if f.variants]
+        raise ValueError(
+            f"--report is for --format {' or '.join(reported)}. "
+            f"Received: --format {chosen.name}"
+        )
+    if options.images is not None and (
+        options.images < 1 or not options.report
+    ):
+        raise ValueError(
+            "--images must be at least 1, and is for --report. "
+            f"Received: images={options.images}"
+        )
+    return given
 
 
 def _data(options, model, split):
@@ -293,15 +322,16 @@ def _data(options, model, split):
     return data
 
 
-def _report(options, model):
+def _report(options, chosen, model):
     from keras_edram import evaluation
     from keras_edram.serving import report
 
     images, targets = evaluation.arrays_for(
-        model, _data(options, model, "test"), options.images
+        model, _data(options, model, "test"), options.images or REPORTED_IMAGES
     )
-    others, _ = _data(options, model, "validation").arrays(100)
-    figures = report.report_tflite(
+    others, _ = _data(options, model, "validation").arrays(CALIBRATION_IMAGES)
+    figures = report.write_report(
+        chosen,
         model,
         options.out,
         images,
@@ -384,6 +414,7 @@ def _draw_run(out, results):
     """History, glimpses and animation of a finished run."""
     from keras_edram import (
         evaluation,
+        reading,
         recipes,
         run_folder,
         visualization,
@@ -408,7 +439,7 @@ def _draw_run(out, results):
         data,
         min(DRAWN_MANY, settings["test_images"] or data.num_pictures),
     )
-    looks = evaluation.look(model, images)
+    looks = reading.look(model, images, with_patches=False)
     visualization.plot_heat_map(looks["transforms"], out / "heat_map.png")
     visualization.plot_paths(
         model,

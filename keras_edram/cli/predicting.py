@@ -4,6 +4,7 @@ import glob
 import os
 import pathlib
 
+from keras_edram import files
 from keras_edram.cli import printing
 
 PLOTTED = 20  # pictures in a figure: each takes half a second, and a row
@@ -20,40 +21,55 @@ def predict(options):
     from keras_edram import reading
     from keras_edram.presets import opening
 
-    files = picture_files(options.images)
-    _check_plot(options.plot, files)
+    given = picture_files(options.images)
+    _check_plot(options.plot, given)
     model = opening.open_model(options.model)
     readings = reading.read_pictures(
         model,
-        files,
+        given,
         crops=options.crops,
         invert=options.invert,
-        light_on_dark=_learnt_light_on_dark(options.model),
+        light_on_dark=opening.learnt_light_on_dark(options.model),
         refuse_below=options.refuse_below,
-        confidence=options.confidence,
-        max_glimpses=options.max_glimpses,
+        **_budget(options),
     )
-    give = printing.json_array if options.json else printing.answer_lines
+    good = _print(readings, len(given), options.json)
+    if options.plot and good:
+        _plot(model, good, options)
+    if len(good) == len(given):
+        return 0
+    return 1 if good else 2
+
+
+def _print(readings, number, as_json):
+    """Prints what became of each picture; returns the files with answers."""
+    from keras_edram.pictures import DARK_ON_LIGHT
+
+    give = printing.json_array if as_json else printing.answer_lines
     good = []
-    with printing.progress(len(files)) as progress, give() as add:
+    with printing.progress(number) as progress, give() as add:
         progress(0)
-        for number, (file, answer, error, notes) in enumerate(readings, 1):
+        for read, (file, answer, error, notes) in enumerate(readings, 1):
             progress(None)
             for note in notes:
+                if note == DARK_ON_LIGHT:
+                    note += ", by --invert"
                 printing.print_of_file("note", file, note)
             if error is None:
                 good.append(file)
-                add({"file": printing.as_text(file), **answer})
+                add({"file": files.as_text(file), **answer})
             else:
                 printing.print_of_file("error", file, error)
-                error = printing.as_text(error)
-                add({"file": printing.as_text(file), "error": error})
-            progress(number)
-    if options.plot and good:
-        _plot(model, good, options)
-    if len(good) == len(files):
-        return 0
-    return 1 if good else 2
+                error = files.as_text(error)
+                add({"file": files.as_text(file), "error": error})
+            progress(read)
+    return good
+
+
+def _budget(options):
+    return dict(
+        confidence=options.confidence, max_glimpses=options.max_glimpses
+    )
 
 
 def picture_files(paths):
@@ -77,7 +93,7 @@ def picture_files(paths):
     >>> picture_files([pathlib.Path("photos"), pathlib.Path("a.png")])
     [PosixPath('photos/1.png'), PosixPath('photos/2.jpg'), PosixPath('a.png')]
     """
-    files = []
+    found = []
     for path in paths:
         matches = [path]
         if not os.path.lexists(path):
@@ -86,12 +102,12 @@ def picture_files(paths):
                     "A picture must be a file: standard input is not read. "
                     "Received: '-'"
                 )
-            found = sorted(glob.glob(str(path), recursive=True))
-            matches = [pathlib.Path(name) for name in found] or [path]
+            expanded = sorted(glob.glob(str(path), recursive=True))
+            matches = [pathlib.Path(name) for name in expanded] or [path]
         for match in matches:
             inside = _pictures_in(match) if os.path.isdir(match) else []
-            files += inside or [match]
-    return files
+            found += inside or [match]
+    return found
 
 
 def _pictures_in(folder):
@@ -124,11 +140,11 @@ def _pictures_in(folder):
     return sorted(found + [pathlib.Path(error.filename) for error in closed])
 
 
-def _check_plot(plot, files):
+def _check_plot(plot, given):
     """Raises if the figure would be written over a picture."""
     if plot is None or not plot.exists():
         return
-    for file in files:
+    for file in given:
         if os.path.exists(file) and os.path.samefile(file, plot):
             raise ValueError(
                 "--plot must be a file that is not one of the pictures to "
@@ -136,43 +152,30 @@ def _check_plot(plot, files):
             )
 
 
-def _learnt_light_on_dark(where):
-    """Whether a model is known to have learnt from light digits alone."""
-    from keras_edram import recipes
-    from keras_edram.presets import opening
-
-    try:
-        run = opening.run_of(where)
-        # Those that ship, or the others of MNIST.
-        return "bundled" in recipes.load(run["recipe"]).sources
-    except (ValueError, KeyError, TypeError):  # nothing is known of it
-        return False
-
-
-def _plot(model, files, options):
+def _plot(model, good, options):
     """Draws where the model looked in the first pictures."""
     import numpy as np
 
     from keras_edram import reading, visualization
+    from keras_edram.pictures import read_with_notes
 
-    if len(files) > PLOTTED:
+    if len(good) > PLOTTED:
         printing.print_of_file(
             "note",
             options.plot,
-            f"shows the first {PLOTTED} of {len(files):,} pictures",
+            f"shows the first {PLOTTED} of {len(good):,} pictures",
         )
-        files = files[:PLOTTED]
-    images = [
-        reading.read_image(file, model.image_shape, invert=options.invert)[0]
-        for file in files
-    ]
-    images = np.stack(images)
+        good = good[:PLOTTED]
+    images = np.stack(
+        [
+            read_with_notes(file, model.image_shape, invert=options.invert)[0]
+            for file in good
+        ]
+    )
     visualization.plot_glimpses(
         model,
         images,
         options.plot,
-        titles=[printing.one_line(file.name) for file in files],
-        glimpses=reading.look(
-            model, images, options.confidence, options.max_glimpses
-        ),
+        titles=[files.printable(file.name) for file in good],
+        looks=reading.look(model, images, **_budget(options)),
     )

@@ -3,33 +3,20 @@
 import contextlib
 import json
 import math
-import re
 import shlex
 import sys
 import textwrap
 
+from keras_edram.files import printable
+
 PROGRESS_FROM = 200  # pictures; fewer are answered soon
 REFUSED = "I do not know"
-# What would end a line, or move a terminal's cursor, and halves of letters.
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def as_text(name):
-    """The name of a file as text, with escapes for what in it is not UTF-8."""
-    return str(name).encode(errors="backslashreplace").decode()
-
-
-def one_line(text):
-    """Text that stays on its line, with escapes for what would not."""
-    return UNPRINTABLE.sub(
-        lambda found: found[0].encode("unicode_escape").decode(), str(text)
-    )
 
 
 def print_of_file(kind, file, what):
     """What is wrong with a file or odd about it, on standard error."""
     print(
-        f"keras-edram: {kind}: {one_line(file)}: {one_line(what)}",
+        f"keras-edram: {kind}: {printable(file)}: {printable(what)}",
         file=sys.stderr,
     )
 
@@ -63,7 +50,7 @@ def answer_lines():
 
 
 def _answer_line(answer):
-    from keras_edram.visualization import NOTHING
+    from keras_edram.reading import NOTHING
 
     text = answer["sequence"]
     if text is None:
@@ -79,7 +66,7 @@ def _answer_line(answer):
         line += f", at {' '.join(boxes)}"
     if "num_glimpses" in answer:
         line += f", {answer['num_glimpses']} glimpses"
-    return one_line(line)
+    return printable(line)
 
 
 @contextlib.contextmanager

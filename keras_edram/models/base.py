@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram import anytime, decoding
+from keras_edram import decoding, reading
 from keras_edram.checks import (
     check_class_names,
     check_integer,
@@ -98,6 +98,7 @@ class BaseModel(keras.Model):
     looks_step_by_step = False
     has_policy = False
     members = ()
+    compiled_step = None  # of `step`, made by `keras_edram.anytime`
 
     def __init__(
         self,
@@ -189,7 +190,13 @@ class BaseModel(keras.Model):
         )
 
     def read(
-        self, images, *, refuse_below=0.0, confidence=None, max_glimpses=None
+        self,
+        images,
+        *,
+        refuse_below=0.0,
+        confidence=None,
+        max_glimpses=None,
+        crops=None,
     ):
         """Reads images: what is there and where, in plain Python values.
 
@@ -201,6 +208,8 @@ class BaseModel(keras.Model):
                 never.
             max_glimpses: Integer, glimpses an image at most; by default as
                 many as in training.
+            crops: Integer, how many crops of each image to average; the images
+                must be larger than the model's. By default none.
 
         Returns:
             List of B dictionaries, see `keras_edram.decoding.read_out`; with
@@ -208,8 +217,8 @@ class BaseModel(keras.Model):
 
         Raises:
             ValueError: For values out of range, images of another shape or
-                with pixels that are no numbers, or a budget for a model
-                without glimpses.
+                with pixels that are no numbers, or a budget that cannot be
+                kept, see `keras_edram.reading.look`.
 
         Example:
 
@@ -218,14 +227,13 @@ class BaseModel(keras.Model):
         >>> [answer["sequence"] for answer in model.read(images)]
         ['7', '2']
         """
-        if confidence is None and max_glimpses is None:
-            looks = self.glimpses(images)
-        else:
-            looks = anytime.look_until_sure(
-                self, images, confidence, max_glimpses
-            )
-        return decoding.read_out(
-            {**looks, **self.decode(looks)}, self.class_names, refuse_below
+        return reading.read_images(
+            self,
+            images,
+            refuse_below=refuse_below,
+            confidence=confidence,
+            max_glimpses=max_glimpses,
+            crops=crops,
         )
 
     def _study(self, images, look):
@@ -337,6 +345,10 @@ class BaseModel(keras.Model):
         # Outputs without a target have no metrics, but Keras asks for them.
         y = {name: y.get(name) for name in y_pred}
         return super().compute_metrics(x, y, y_pred, weights)
+
+    def quantize(self, *args, **kwargs):
+        self.compiled_step = None  # which has the weights of before
+        return super().quantize(*args, **kwargs)
 
     def export(self, filepath, *args, **kwargs):
         # Keras exports only what it has seen called.

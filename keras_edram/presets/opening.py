@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_edram import files, presets
+from keras_edram import files, presets, recipes
 from keras_edram.models import transfer
 from keras_edram.presets import archive
 
@@ -113,6 +113,46 @@ def run_of(where):
             "a file without `recipe` and `settings`"
         )
     return run
+
+
+def recipe_of(where):
+    """The recipe by which a model was trained, as far as its run says so.
+
+    Args:
+        where: As of `open_model`.
+
+    Returns:
+        `keras_edram.training.Recipe`, or `None` if nothing is known of it.
+
+    Example:
+
+    >>> recipe_of("edram_small_cluttered_mnist").summary
+    'EDRAM, a quarter of the widths, on 100x100 cluttered MNIST'
+    """
+    try:
+        name = (run_of(where) or {}).get("recipe")
+    except ValueError:  # what says so is broken, which does not matter here
+        return None
+    return recipes.load(name) if name in recipes.names() else None
+
+
+def learnt_light_on_dark(where):
+    """Whether a model is known to have learnt from light digits alone.
+
+    Args:
+        where: As of `open_model`.
+
+    Returns:
+        Boolean.
+
+    Example:
+
+    >>> learnt_light_on_dark("edram_small_cluttered_mnist")
+    True
+    """
+    recipe = recipe_of(where)
+    # Those that ship are digits, or they come from the others of MNIST.
+    return recipe is not None and "bundled" in recipe.sources
 
 
 def _what_folder(folder):

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from keras import ops
 
-from keras_edram import anytime, decoding, geometry, visualization
+from keras_edram import anytime, geometry, reading
 from keras_edram.server import requests
 
 
@@ -26,10 +26,7 @@ def facts(model, *, dark_ground=False):
     (100, 100, 1)
     """
     return requests.Facts(
-        tuple(model.image_shape),
-        type(model).__name__,
-        model.looks_step_by_step,
-        dark_ground,
+        tuple(model.image_shape), anytime.why_no_budget(model), dark_ground
     )
 
 
@@ -41,46 +38,32 @@ def read(model, question):
         question: `Question`.
 
     Returns:
-        List of dictionaries as of `model.read`. Those of a model that looks
-        step by step have `num_glimpses`. If glimpses were asked for also, in
-        the order of looking: `windows`, four corners each, x and y as
+        List of dictionaries as of `model.read`. Those of a model that can have
+        a budget of glimpses have `num_glimpses`. If glimpses were asked for
+        also, in the order of looking: `windows`, four corners each, x and y as
         fractions of the image's sides, from the left top of the glimpse on
         clockwise; `patches`, PNG files as data URLs; and `seen`, the name and
-        the probability that each glimpse alone gives, or `None`.
+        the probability that each glimpse alone gives, or `None`. What is odd
+        about an image stands in `notes`.
 
     Example:
 
     >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
     3
     """
-    if model.looks_step_by_step:
-        looks = anytime.look_until_sure(
-            model, question.images, question.confidence, question.max_glimpses
-        )
-    else:
-        looks = model.glimpses(question.images)
-    rows = decoding.read_out(
-        {**looks, **model.decode(looks)},
-        model.class_names,
-        question.refuse_below,
+    looks = reading.look(
+        model,
+        question.images,
+        confidence=question.confidence,
+        # All there are is a budget, too: in a graph, one image is soon read.
+        max_glimpses=question.max_glimpses or num_glimpses(model),
     )
+    rows = reading.answer(model, looks, question.refuse_below)
     if question.glimpses:
-        windows = visualization.steps(looks["transforms"], 2)  # (B, T, 2, 3)
-        patches = visualization.steps(looks["patches"], 3)  # (B, T, g, g, C)
-        patches = np.nan_to_num(patches)  # a picture has no such values
-        logits = visualization.steps(looks["labels"], 1)  # (B, T, K) or fewer
-        corners = geometry.window_corners(windows)
-        corners = ops.convert_to_numpy(corners)
-        for index, row in enumerate(rows):
-            taken = row.get("num_glimpses", windows.shape[1])
-            row["windows"] = corners[index, :taken].tolist()
-            row["patches"] = [
-                _data_url(model.patch_picture(patch))
-                for patch in patches[index, :taken]
-            ]
-            row["seen"] = None
-            if logits.shape[1] == windows.shape[1]:
-                row["seen"] = _seen(model, logits[index, :taken])
+        _add_glimpses(model, looks, rows)
+    for row, notes in zip(rows, question.notes, strict=False):
+        if notes:
+            row["notes"] = notes
     return rows
 
 
@@ -98,7 +81,27 @@ def num_glimpses(model):
     >>> num_glimpses(EDRAM.from_preset("edram_small_cluttered_mnist"))
     6
     """
-    return model.num_glimpses if model.looks_step_by_step else None
+    return None if anytime.why_no_budget(model) else model.num_glimpses
+
+
+def _add_glimpses(model, looks, rows):
+    """Adds to the answers of images what each glimpse saw, see `read`."""
+    windows = reading.steps(looks["transforms"], 2)  # (B, T, 2, 3)
+    patches = reading.steps(looks["patches"], 3)  # (B, T, g, g, C)
+    patches = np.nan_to_num(patches)  # a picture has no such values
+    logits = reading.steps(looks["labels"], 1)  # (B, T, K) or fewer
+    corners = geometry.window_corners(windows)
+    corners = ops.convert_to_numpy(corners)
+    for index, row in enumerate(rows):
+        taken = row.get("num_glimpses", windows.shape[1])
+        row["windows"] = corners[index, :taken].tolist()
+        row["patches"] = [
+            _data_url(model.patch_picture(patch))
+            for patch in patches[index, :taken]
+        ]
+        row["seen"] = None
+        if logits.shape[1] == windows.shape[1]:
+            row["seen"] = _seen(model, logits[index, :taken])
 
 
 def _seen(model, logits):

@@ -33,7 +33,7 @@ from kserve.protocol.rest.server import metrics_handler
 from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from starlette.exceptions import HTTPException
 
-from keras_edram import __version__, presets, recipes, serving
+from keras_edram import __version__, presets, serving
 from keras_edram.presets import opening
 from keras_edram.server import answers, requests
 from keras_edram.server.checking import (
@@ -53,8 +53,6 @@ PAGE_FILES = {
     "/picture.js": "picture.js",
 }
 DECODED = 8  # requests at a time whose images are decoded and wait
-# What the summaries of recipes call digits that are light on a dark ground.
-LIGHT_DIGITS = ("MNIST", "digits")
 
 
 def serve(
@@ -86,13 +84,7 @@ def serve(
 
     >>> serve("edram_small_cluttered_mnist", port=8501)
     """
-    if name is None:
-        name = str(where) if str(where) in presets.names() else "model"
-    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        raise ValueError(
-            "The name stands in URLs: letters, digits and any of `._-`. "
-            f"Received: name={name!r}"
-        )
+    name = _checked_name(name, where)
     if not 0 < limits.seconds < math.inf:
         raise ValueError(
             "The deadline must be a number of seconds above 0. "
@@ -100,8 +92,13 @@ def serve(
         )
     # First of all: a port that is taken is found at once.
     with _bound_socket(host, port) as listener:
+        recipe = opening.recipe_of(where)
         reader = Reader(
-            opening.open_model(where), name, learnt_from(where), limits
+            opening.open_model(where),
+            name,
+            learnt_from=recipe and recipe.summary,
+            dark_ground=opening.learnt_light_on_dark(where),
+            limits=limits,
         )
         with contextlib.closing(reader):
             reader.warm_up()
@@ -199,26 +196,7 @@ def application(reader):
     for path, file in PAGE_FILES.items():
         app.add_api_route(path, _page_file(file), response_model=None)
 
-    async def refuse(request, refusal):
-        return refusal_response(refusal)
-
-    async def refuse_input(request, error):
-        return JSONResponse({"error": str(error)}, 400)
-
-    async def refuse_name(request, error):
-        return JSONResponse({"error": str(error)}, 404)
-
-    async def refuse_for_now(request, error):
-        return refusal_response(
-            Refusal(503, "The model is busy with one request: ask again later")
-        )
-
-    app.add_exception_handler(Refusal, refuse)
-    app.add_exception_handler(InvalidInput, refuse_input)
-    app.add_exception_handler(ModelNotFound, refuse_name)
-    app.add_exception_handler(ModelNotReady, refuse_for_now)
-    app.add_exception_handler(HTTPException, _refuse_by_http)
-    app.add_exception_handler(Exception, _confess)
+    _add_refusals(app)
     return app
 
 
@@ -228,13 +206,15 @@ class Reader(kserve.Model):
     Args:
         model: `EDRAM`, `RAM`, `Ensemble` or `Baseline`.
         name: String, its name in URLs.
-        learnt_from: String, what is known of its training, or `None`.
+        learnt_from: String, what it learnt from, or `None` if that is not
+            known.
+        dark_ground: Boolean, whether that was light digits on a dark ground.
         limits: `Limits`.
 
     Example:
 
     >>> reader = Reader(model, "model")
-    >>> reader.answer(Question(images), notes=[[]])
+    >>> reader.answer(Question(images))
     {'predictions': [{'sequence': '7', ...}]}
     """
 
@@ -242,14 +222,15 @@ class Reader(kserve.Model):
         self,
         model,
         name,
+        *,
         learnt_from=None,
+        dark_ground=False,
         limits=Limits(),  # noqa: B008
     ):
         super().__init__(name)
         self.model = serving.deployable(model)
         self.learnt_from = learnt_from
         self.limits = limits
-        dark_ground = any(word in (learnt_from or "") for word in LIGHT_DIGITS)
         self.facts = answers.facts(self.model, dark_ground=dark_ground)
         self.checkers = Checkers(self.facts, limits.checking)
         # One: TensorFlow uses all cores by itself.
@@ -269,11 +250,11 @@ class Reader(kserve.Model):
         check_encoding((headers or {}).get("content-encoding", ""))
         loop = asyncio.get_running_loop()
         async with self._decoded:
-            question, notes = await loop.run_in_executor(
+            question = await loop.run_in_executor(
                 self.checkers.threads, self.checkers.check, payload
             )
             return await loop.run_in_executor(
-                self.worker, self.answer, question, notes
+                self.worker, self.answer, question
             )
 
     async def explain(self, payload, headers=None):
@@ -282,25 +263,20 @@ class Reader(kserve.Model):
             'Nothing is explained here: ask `:predict` with "glimpses"'
         )
 
-    def answer(self, question, notes):
+    def answer(self, question):
         """The predictions to a question.
 
         Args:
             question: `keras_edram.server.requests.Question`.
-            notes: List of notes for each image.
 
         Returns:
             Dictionary with `predictions`, one dictionary an image.
         """
         self._busy_since = time.monotonic()
         try:
-            rows = answers.read(self.model, question)
+            return {"predictions": answers.read(self.model, question)}
         finally:
             self._busy_since = None
-        for row, of_image in zip(rows, notes, strict=True):
-            if of_image:
-                row["notes"] = of_image
-        return {"predictions": rows}
 
     def warm_up(self):
         """Looks at images once, so that the first who asks need not wait."""
@@ -360,23 +336,41 @@ class BytesPlane(DataPlane):
         return response, {}
 
 
-def learnt_from(where):
-    """What a model learnt from, in words, as far as its run says so.
+def _add_refusals(app):
+    """How an application answers where it has no answer."""
 
-    Args:
-        where: As of `keras_edram.presets.opening.open_model`.
+    async def refuse(request, refusal):
+        return refusal_response(refusal)
 
-    Returns:
-        String, or `None`.
+    async def refuse_input(request, error):
+        return JSONResponse({"error": str(error)}, 400)
 
-    Example:
+    async def refuse_name(request, error):
+        return JSONResponse({"error": str(error)}, 404)
 
-    >>> learnt_from("edram_small_cluttered_mnist")
-    'EDRAM, a quarter of the widths, on 100x100 cluttered MNIST'
-    """
-    run = opening.run_of(where) or {}
-    name = run.get("recipe")
-    return recipes.load(name).summary if name in recipes.names() else None
+    async def refuse_for_now(request, error):
+        return refusal_response(
+            Refusal(503, "The model is busy with one request: ask again later")
+        )
+
+    app.add_exception_handler(Refusal, refuse)
+    app.add_exception_handler(InvalidInput, refuse_input)
+    app.add_exception_handler(ModelNotFound, refuse_name)
+    app.add_exception_handler(ModelNotReady, refuse_for_now)
+    app.add_exception_handler(HTTPException, _refuse_by_http)
+    app.add_exception_handler(Exception, _confess)
+
+
+def _checked_name(name, where):
+    """The name that is given, or that of the preset."""
+    if name is None:
+        name = str(where) if str(where) in presets.names() else "model"
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise ValueError(
+            "The name stands in URLs: letters, digits and any of `._-`. "
+            f"Received: name={name!r}"
+        )
+    return name
 
 
 def _page_file(name):

@@ -59,7 +59,7 @@ class Checkers:
 
     Example:
 
-    >>> question, notes = Checkers(facts, seconds=15).check(body)
+    >>> question = Checkers(facts, seconds=15).check(body)
     """
 
     def __init__(self, facts, seconds):
@@ -78,7 +78,7 @@ class Checkers:
             body: Bytes.
 
         Returns:
-            `Question`, and a list of notes for each image.
+            `Question`.
 
         Raises:
             Refusal: For a body that is not right, or takes too long.
@@ -117,8 +117,9 @@ class Checkers:
             ) from error
         finally:
             timer.cancel()
-        question = requests.Question(images, **head["parameters"])
-        return question, head["notes"]
+        return requests.Question(
+            images, **head["parameters"], notes=head["notes"]
+        )
 
     def close(self):
         """Ends the processes, whatever they are doing."""
@@ -191,9 +192,7 @@ def check_all(source, target, options):
                     name: getattr(question, name)
                     for name in requests.PARAMETERS
                 },
-                "notes": [
-                    requests.notes(image, facts) for image in question.images
-                ],
+                "notes": question.notes,
             }
             images = question.images.data
         except ValueError as error:

@@ -20,7 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_edram.pictures import picture_size, read_picture
+from keras_edram.pictures import (
+    image_notes,
+    picture_size,
+    read_with_notes,
+)
 
 MAX_IMAGES = 64  # in a request
 MAX_VALUES = 2**26  # of all images of a request: 256 MiB as float32
@@ -31,10 +35,6 @@ KEYS = ("instances", "parameters", "signature_name")
 # must name the kind, are understood too.
 SIGNATURES = ("serving_default", "serving_uint8", "serving_bytes")
 INPUTS = ("images", "image_bytes")
-EDGES_ARE_LIGHT = (
-    "This image is light at its edges, and the model learnt light digits on a "
-    "dark ground: exchange light and dark"
-)
 
 
 class Facts(NamedTuple):
@@ -42,15 +42,14 @@ class Facts(NamedTuple):
 
     Attributes:
         image_shape: `(height, width, channels)`.
-        kind: String, the name of its class.
-        stops_early: Boolean, whether it looks step by step.
+        no_budget: String, why it can have no budget of glimpses, see
+            `keras_edram.anytime.why_no_budget`; `None` if it can.
         dark_ground: Boolean, whether it learnt light digits on a dark ground,
             as far as one knows.
     """
 
     image_shape: tuple
-    kind: str
-    stops_early: bool
+    no_budget: str | None = None
     dark_ground: bool = False
 
 
@@ -63,6 +62,7 @@ class Question(NamedTuple):
         max_glimpses: Integer, or `None`.
         refuse_below: Float, see `keras_edram.decoding.read_out`.
         glimpses: Boolean, whether to tell what each glimpse saw.
+        notes: List of what is odd about each image, a list of sentences.
     """
 
     images: Any
@@ -70,9 +70,10 @@ class Question(NamedTuple):
     max_glimpses: int | None = None
     refuse_below: float = 0.0
     glimpses: bool = False
+    notes: Any = ()
 
 
-PARAMETERS = Question._fields[1:]
+PARAMETERS = Question._fields[1:-1]
 BUDGET = ("confidence", "max_glimpses")
 
 
@@ -109,11 +110,16 @@ def parse(request, facts):
     parameters = _parameters(request.get("parameters"), facts)
     instances = request.get("instances")
     _check_instances(instances, facts.image_shape)
-    images = [
-        _image(instance, f"instances[{index}]", facts.image_shape)
-        for index, instance in enumerate(instances)
-    ]
-    return Question(np.stack(images).astype("float32"), **parameters)
+    images, notes = zip(
+        *(
+            _image(instance, f"instances[{index}]", facts)
+            for index, instance in enumerate(instances)
+        ),
+        strict=True,
+    )
+    notes = [[f"This image {note}." for note in found] for found in notes]
+    images = np.stack(images).astype("float32")
+    return Question(images, **parameters, notes=notes)
 
 
 def possible_parameters(facts):
@@ -127,10 +133,10 @@ def possible_parameters(facts):
 
     Example:
 
-    >>> possible_parameters(Facts((28, 28, 1), "Baseline", False))
+    >>> possible_parameters(Facts((28, 28, 1), "It looks but once"))
     ('refuse_below', 'glimpses')
     """
-    if facts.stops_early:
+    if facts.no_budget is None:
         return PARAMETERS
     return tuple(name for name in PARAMETERS if name not in BUDGET)
 
@@ -150,34 +156,6 @@ def max_images(image_shape):
     (64, 6)
     """
     return min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(image_shape)))
-
-
-def notes(image, facts):
-    """What is strange about an image, though it can be read.
-
-    Args:
-        image: Array of shape `(H, W, C)` in [0, 255].
-        facts: `Facts` of the model.
-
-    Returns:
-        List of sentences, most often empty.
-
-    Example:
-
-    >>> notes(np.full((28, 28, 1), 9.0), facts)
-    ['This image is of one colour: there is nothing to read']
-    """
-    if image.min() == image.max():
-        return ["This image is of one colour: there is nothing to read"]
-    if image.max() <= 1:
-        return [
-            "The largest number of this image is at most 1, which is black: "
-            "images are numbers in [0, 255]"
-        ]
-    edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    if facts.dark_ground and np.median(edges) > 127:
-        return [EDGES_ARE_LIGHT]
-    return []
 
 
 def _parameters(parameters, facts):
@@ -202,12 +180,8 @@ def _parameters(parameters, facts):
             raise ValueError(
                 f"`{name}` must be {description}. Received: {_short(value)}"
             )
-    budget = {*BUDGET} & set(parameters)
-    if budget and not facts.stops_early:
-        raise ValueError(
-            f"{facts.kind} does not look step by step: there is nothing to "
-            f"stop early. Received: {_short(sorted(budget))}"
-        )
+    if facts.no_budget and {*BUDGET} & set(parameters):
+        raise ValueError(facts.no_budget)
     return parameters
 
 
@@ -255,14 +229,15 @@ def _check_keys(value, keys, what):
         )
 
 
-def _image(instance, where, image_shape):
-    """The image of a row: pixels, or a picture file in base64."""
+def _image(instance, where, facts):
+    """The image of a row, pixels or a picture file in base64, and notes."""
     if isinstance(instance, dict) and len(instance) == 1:
         ((name, value),) = instance.items()
         if name in INPUTS:
             instance = value
     if isinstance(instance, dict):
-        return _picture(instance, where, image_shape)
+        return _picture(instance, where, facts)
+    image_shape = facts.image_shape
     expected = (
         f"{where} must be an array of shape {image_shape} with numbers in "
         '[0, 255], or {"b64": "..."}'
@@ -284,10 +259,10 @@ def _image(instance, where, image_shape):
         raise ValueError(f"{expected}. Received: what is no number")
     if not ((image >= 0) & (image <= 255)).all():
         raise ValueError(f"{expected}. Received: numbers beyond that")
-    return image
+    return image, image_notes(image, facts.dark_ground)
 
 
-def _picture(instance, where, image_shape):
+def _picture(instance, where, facts):
     content = instance.get("b64")
     if set(instance) != {"b64"} or not isinstance(content, str):
         raise ValueError(
@@ -303,7 +278,9 @@ def _picture(instance, where, image_shape):
     try:
         width, height = picture_size(content)
         if width * height <= MAX_PIXELS:
-            return read_picture(content, image_shape)
+            return read_with_notes(
+                content, facts.image_shape, light_on_dark=facts.dark_ground
+            )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     raise ValueError(

@@ -197,7 +197,7 @@ def _bmp(file):
     picture = tf.io.decode_bmp(file.content)  # 1 or 3 channels
     shape = tf.concat([tf.shape(picture)[:2], [3]], axis=0)
     return _checked(
-        tf.broadcast_to(picture, shape),
+        tf.broadcast_to(picture, shape),  # (h, w, 3)
         is_known,
         "A BMP that is not plain, grey or of 24 bits a pixel",
     )
@@ -259,7 +259,7 @@ def _orientation(file, note, has_note):
 
 def _turned(picture, orientation):
     for orientations, turn in (
-        ((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2))),
+        ((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2))),  # (w, h, 3)
         ((2, 3, 6, 7), lambda x: x[:, ::-1]),
         ((3, 4, 7, 8), lambda x: x[::-1]),
     ):

@@ -3,7 +3,7 @@
 import tempfile
 
 from keras_edram import files
-from keras_edram.serving import comparison, signatures
+from keras_edram.serving import comparison, formats, signatures
 
 ONNX_OPSET = 18  # of ONNX 1.13, from the end of 2022
 
@@ -37,31 +37,14 @@ def export_onnx(model, path, *, overwrite=False):
     >>> session = onnxruntime.InferenceSession("edram.onnx")
     >>> session.run(["labels", "boxes"], {"images": images})
     """
-    path = files.with_suffix(path, [".onnx"])
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 - runs the file in `compare`
-        import tf2onnx
-    except ImportError as error:
-        raise RuntimeError(
-            f'ONNX needs {error.name}: pip install "keras-edram[onnx]"'
-        ) from error
-    import tensorflow as tf
-
+    path = files.with_suffix(path, [ONNX.suffix])
+    # onnxruntime runs the file when it is compared.
+    onnx, converter, _ = formats.require(
+        "ONNX", "onnx", "onnx", "tf2onnx", "onnxruntime"
+    )
     model = signatures.deployable(model)
     with files.replacing(path, overwrite=overwrite) as partial:
-        with tempfile.TemporaryDirectory() as folder:
-            signatures.write_saved_model(
-                model, folder, ["serving_default"], with_names=False
-            )
-            loaded = tf.saved_model.load(folder)  # kept: it has the weights
-            serve = loaded.signatures["serving_default"]
-            _, inputs = serve.structured_input_signature
-            converted, _ = tf2onnx.convert.from_function(
-                tf.function(lambda images: serve(images=images)),
-                input_signature=[inputs["images"]],
-                opset=ONNX_OPSET,
-            )
+        converted = _convert(model, converter.convert)
         # The converter names the first axis of each tensor anew.
         for tensor in (*converted.graph.input, *converted.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
@@ -69,5 +52,63 @@ def export_onnx(model, path, *, overwrite=False):
             converted, {"labels": "\n".join(signatures.class_names(model))}
         )
         onnx.save(converted, partial)
-        comparison.compare(model, partial, comparison.MAX_DIFFERENCE)
+        comparison.compare(model, partial, open_onnx)
     return path
+
+
+def _convert(model, convert):
+    """The answer to images as a model of ONNX."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        signatures.write_saved_model(
+            model, folder, ["serving_default"], with_names=False
+        )
+        loaded = tf.saved_model.load(folder)  # kept: it has the weights
+        serve = loaded.signatures["serving_default"]
+        _, inputs = serve.structured_input_signature
+        converted, _ = convert.from_function(
+            tf.function(lambda images: serve(images=images)),
+            input_signature=[inputs["images"]],
+            opset=ONNX_OPSET,
+        )
+    return converted
+
+
+def run_onnx(path, images):
+    """Outputs of an ONNX file, as NumPy arrays by name.
+
+    Args:
+        path: Path of the `.onnx` file.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`.
+
+    Raises:
+        ValueError: For images with values that are not finite.
+        RuntimeError: If the extra `onnx` is missing.
+    """
+    return formats.answers(open_onnx, path, images)
+
+
+def open_onnx(path):
+    """Opens an ONNX file, see `formats.Format.open`."""
+    (onnxruntime,) = formats.require("ONNX", "onnx", "onnxruntime")
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+
+    def run(signature, **inputs):
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return run, {"serving_default"}
+
+
+ONNX = formats.Format(
+    name="onnx",
+    title="an ONNX file, for ONNX Runtime: C++, C#, Java, JavaScript",
+    suffix=".onnx",
+    write=export_onnx,
+    open=open_onnx,
+    needs="the extra `onnx`",
+)

@@ -8,7 +8,8 @@ import warnings
 
 import numpy as np
 
-from keras_edram.serving import running, signatures
+from keras_edram.serving import formats, signatures
+from keras_edram.serving.interpreter import open_tflite
 
 NUM_CALIBRATION_IMAGES = 100  # more do not widen the ranges
 
@@ -127,7 +128,7 @@ def _ranges(model, images):
 
 def _glimpses(model, content, images):
     """What `start` and `look` are given, image by image, glimpse by glimpse."""
-    run, _ = running.open_tflite(content)
+    run, _ = open_tflite(content)
     samples = {name: [] for name in signatures.STEP_SIGNATURES}
     for image in images:
         given = {"images": image[None]}
@@ -201,10 +202,4 @@ def _quiet():
 
 def import_quantizer():
     """Raises a `RuntimeError` if the extra `tflite` is missing."""
-    try:
-        import ai_edge_quantizer  # noqa: F401 - `_quantizer` has it
-    except ImportError as error:
-        raise RuntimeError(
-            f"8-bit convolutions need {error.name}: "
-            'pip install "keras-edram[tflite]"'
-        ) from error
+    formats.require("8-bit convolution", "tflite", "ai_edge_quantizer")

@@ -7,12 +7,11 @@ import platform
 import statistics
 import time
 
-import keras
 import numpy as np
 
-from keras_edram import evaluation, files, markdown
-from keras_edram.serving import quantization, running, signatures
-from keras_edram.serving.tflite import QUANTIZATIONS, export_tflite
+from keras_edram import files, markdown
+from keras_edram.serving import formats, signatures
+from keras_edram.serving.tflite import TFLITE
 
 JSON_FILE = "report.json"
 TABLE_FILE = "report.md"
@@ -62,38 +61,59 @@ def report_tflite(
 
     >>> report_tflite(model, "edram", images, targets, others)["error"]
     """
+    return write_report(
+        TFLITE,
+        model,
+        folder,
+        images,
+        targets,
+        calibration_images,
+        overwrite=overwrite,
+    )
+
+
+def write_report(
+    format,
+    model,
+    folder,
+    images,
+    targets,
+    calibration_images,
+    *,
+    overwrite=False,
+):
+    """Writes the `variants` of a format, see `report_tflite`, and compares."""
+    from keras_edram import evaluation
+
     folder = pathlib.Path(folder)
     model = signatures.deployable(model)
-    # Before the work, which takes minutes.
-    quantization.import_quantizer()
-    for name in (JSON_FILE, TABLE_FILE, *(v[0] for v in _variants(model))):
+    variants = format.variants(model)
+    for name in (JSON_FILE, TABLE_FILE, *variants):
         files.check_file(folder / name, overwrite=overwrite)
     truth, _ = evaluation.true_answers(model, targets)
     expected = _labels(
         lambda batch: model.decode(model(batch, training=False)), images
     )
     rows = []
-    for name, quantize, steps in _variants(model):
-        path = export_tflite(
-            model,
-            folder / name,
-            quantize,
-            images=calibration_images if quantize == "static_int8" else None,
-            steps=steps,
-            overwrite=overwrite,
+    for name, options in variants.items():
+        given = {}
+        if format.wants_images(**options):
+            given["images"] = calibration_images
+        path = format.write(
+            model, folder / name, **options, **given, overwrite=overwrite
         )
-        labels = _labels(functools.partial(running.run_tflite, path), images)
+        run, _ = format.open(path)
+        labels = _labels(functools.partial(_answers, run), images)
         rows.append(
             {
                 "file": name,
-                "quantize": quantize,
-                "steps": steps,
+                **options,
                 "bytes": path.stat().st_size,
                 "agreement": 1 - _differ(labels, expected),
                 "error": _differ(labels, truth),
             }
         )
-    _time([folder / row["file"] for row in rows], images[:1], rows)
+    _time(format, folder, images[:1], rows)
     figures = {
         "images": len(images),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
@@ -121,31 +141,18 @@ def table(figures):
     return markdown.table(COLUMNS, rows) + "\n"
 
 
-def _variants(model):
-    """Names of files, how to quantize, whether with `start` and `look`."""
-    has_steps = model.looks_step_by_step
-    variants = [
-        (f"model_{quantize}.tflite" if quantize else "model.tflite", quantize)
-        for quantize in QUANTIZATIONS
-    ]
-    variants = [(*variant, has_steps) for variant in variants]
-    if has_steps:
-        variants.append(
-            ("model_static_int8_no_steps.tflite", "static_int8", False)
-        )
-    return variants
+def _answers(run, images):
+    return run("serving_default", images=formats.finite(images))
 
 
 def _labels(answer, images):
     """The answered labels, `(n, S)`, of a function of a batch."""
     return np.concatenate(
         [
-            keras.ops.convert_to_numpy(
-                answer(images[i : i + BATCH_SIZE])["labels"]
-            )
+            np.asarray(answer(images[i : i + BATCH_SIZE])["labels"])
             for i in range(0, len(images), BATCH_SIZE)
         ]
-    )
+    )  # (n, S)
 
 
 def _differ(labels, others):
@@ -153,19 +160,18 @@ def _differ(labels, others):
     return float((labels != others).any(axis=1).mean())
 
 
-def _time(paths, image, rows):
+def _time(format, folder, image, rows):
     """Adds to each row the milliseconds of an image, by number of threads."""
-    image = np.asarray(image, "float32")
     for row in rows:
         row["milliseconds"] = {}
     for number in NUM_THREADS:
-        runs = [running.open_tflite(str(path), number)[0] for path in paths]
+        runs = [format.open(folder / row["file"], number)[0] for row in rows]
         seconds = [[] for _ in runs]
         for turn in range(NUM_TURNS + 1):
             for run, found in zip(runs, seconds, strict=True):
                 for _ in range(CALLS_A_TURN):
                     start = time.perf_counter()
-                    run("serving_default", images=image)
+                    _answers(run, image)
                     if turn:  # the first is to warm up
                         found.append(time.perf_counter() - start)
         for row, found in zip(rows, seconds, strict=True):

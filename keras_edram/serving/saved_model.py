@@ -3,8 +3,10 @@
 import pathlib
 import re
 
+import numpy as np
+
 from keras_edram import files
-from keras_edram.serving import comparison, signatures
+from keras_edram.serving import comparison, formats, signatures
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 FOLDERS = ("variables", "assets", "assets.extra")
@@ -85,10 +87,7 @@ def export_saved_model(
         if requests:
             _write_warmup(requests, partial)
         comparison.compare(
-            model,
-            partial,
-            comparison.MAX_DIFFERENCE,
-            steps=model.looks_step_by_step,
+            model, partial, open_saved_model, steps=model.looks_step_by_step
         )
     return path
 
@@ -110,16 +109,14 @@ def _strangers(folder):
 
 def _warmup_requests(model, name):
     """A request to each signature, as `PredictionLog` messages."""
-    try:
-        from tensorflow_serving.apis import prediction_log_pb2
-    except ImportError as error:
-        raise RuntimeError(
-            "Warm-up requests need the package tensorflow-serving-api: "
-            'pip install "keras-edram[tf-serving]"'
-        ) from error
+    (messages,) = formats.require(
+        "A warm-up",
+        "tf-serving",
+        "tensorflow_serving.apis.prediction_log_pb2",
+    )
     import tensorflow as tf
 
-    pixels = comparison.checked_images(model.image_shape)[:1].astype("uint8")
+    pixels = comparison.compared_images(model, 1).astype("uint8")
     images = {"images": pixels.astype("float32")}
     inputs = {
         "serving_default": images,
@@ -131,7 +128,7 @@ def _warmup_requests(model, name):
         inputs |= {"start": images, "look": {**images, **state}}
     logs = []
     for signature, values in inputs.items():
-        log = prediction_log_pb2.PredictionLog()
+        log = messages.PredictionLog()
         request = log.predict_log.request
         request.model_spec.name = name
         request.model_spec.signature_name = signature
@@ -150,3 +147,63 @@ def _write_warmup(requests, folder):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for request in requests:
             writer.write(request.SerializeToString())
+
+
+def run_saved_model(path, images):
+    """Outputs of an exported SavedModel, as NumPy arrays by name.
+
+    Args:
+        path: Path of the folder that has `saved_model.pb`.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
+
+    Returns:
+        Dictionary of NumPy arrays, see `keras_edram.decoding.decode`, and
+        `names` `(B, S)`, strings.
+
+    Raises:
+        ValueError: For images with values that are not finite.
+    """
+    return formats.answers(open_saved_model, path, images)
+
+
+def open_saved_model(path):
+    """Opens a SavedModel, see `formats.Format.open`."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+
+    def run(signature, **inputs):
+        inputs = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = loaded.signatures[signature](**inputs)
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        if "names" in outputs:  # bytes
+            names = outputs["names"].astype(bytes)
+            outputs["names"] = np.char.decode(names, "utf-8")
+        return outputs
+
+    return run, set(loaded.signatures)
+
+
+SAVED_MODEL = formats.Format(
+    name="saved_model",
+    title="a SavedModel, the folder NAME/VERSION, for TensorFlow Serving, "
+    "Python and C++: arrays or picture files",
+    suffix="",
+    write=export_saved_model,
+    open=open_saved_model,
+    options=(
+        formats.Option(
+            "--model-version",
+            "version",
+            "the number VERSION, 1 by default",
+            dict(type=int, metavar="VERSION"),
+        ),
+        formats.Option(
+            "--warmup",
+            "warmup",
+            "add requests that TensorFlow Serving plays when it loads it; "
+            "needs the extra `tf-serving`",
+            dict(action="store_true"),
+        ),
+    ),
+)

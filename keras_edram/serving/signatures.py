@@ -1,10 +1,5 @@
 """What an export computes: the answer, and its glimpses one by one."""
 
-import keras
-
-from keras_edram import geometry
-from keras_edram.models.ensemble import Ensemble
-
 STEP_SIGNATURES = ["start", "look"]
 
 
@@ -30,8 +25,8 @@ def deployable(model):
     >>> deployable(model).dtype_policy.compute_dtype
     'float32'
     """
-    if isinstance(model, Ensemble):
-        return Ensemble([deployable(member) for member in model.members])
+    if model.members:
+        return type(model)([deployable(member) for member in model.members])
     draws = model.has_policy and model.num_rollouts
     if model.dtype_policy.compute_dtype == "float32" and not draws:
         return model
@@ -56,15 +51,27 @@ def write_saved_model(
         in_a_loop: Boolean, whether glimpses are taken in a loop, whose body is
             there once, rather than one after the other.
     """
-    import tensorflow as tf
+    import keras
 
-    from keras_edram.serving import decoding_graph
+    endpoints = _whole_images(model, with_names, in_a_loop)
+    if keys is None:
+        keys = [*endpoints, *STEP_SIGNATURES * model.looks_step_by_step]
+    if {*STEP_SIGNATURES} <= {*keys}:
+        endpoints |= _steps(model)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for key in keys:
+        archive.add_endpoint(key, endpoints[key])
+    archive.write_out(str(path), verbose=False)
+
+
+def _whole_images(model, with_names, in_a_loop):
+    """The signatures that read images at once, by name."""
+    import tensorflow as tf
 
     shape = (None, *model.image_shape)
     names = [*class_names(model), ""]  # label -1 is the last
 
-    # Traced once, all signatures call it.
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
     def answer(images):
         # A server does not compare shapes by itself: a picture whose height
         # and width are exchanged would get an answer.
@@ -73,62 +80,63 @@ def write_saved_model(
             return model.decode(look_in_a_loop(model, images))
         return model.decode(model(images, training=False))
 
+    images_spec = tf.TensorSpec(shape, tf.float32, "images")
+    answer = _function(answer, images_spec)  # traced once, all call it
+
     def serve(images):
         answers = answer(images)
         if with_names:
             index = answers["labels"] % len(names)
-            answers["names"] = tf.gather(names, index)
+            answers["names"] = tf.gather(names, index)  # (B, S)
         return answers
 
     def serve_uint8(images):
         return serve(tf.cast(images, tf.float32))
 
-    def decode_picture(content):
-        return decoding_graph.decode_picture(content, model.image_shape)
-
     def serve_bytes(image_bytes):
-        return serve(
-            tf.map_fn(
-                decode_picture, image_bytes, fn_output_signature=tf.float32
-            )
-        )
+        return serve(_decode_pictures(image_bytes, model.image_shape))
 
-    endpoints = {
-        "serving_default": (serve, tf.TensorSpec(shape, tf.float32, "images")),
-        "serving_uint8": (
-            serve_uint8,
-            tf.TensorSpec(shape, tf.uint8, "images"),
+    return {
+        "serving_default": _function(serve, images_spec),
+        "serving_uint8": _function(
+            serve_uint8, tf.TensorSpec(shape, tf.uint8, "images")
         ),
-        "serving_bytes": (
-            serve_bytes,
-            tf.TensorSpec((None,), tf.string, "image_bytes"),
+        "serving_bytes": _function(
+            serve_bytes, tf.TensorSpec((None,), tf.string, "image_bytes")
         ),
     }
-    if keys is None:
-        keys = [*endpoints]
-        if model.looks_step_by_step:
-            keys += STEP_SIGNATURES
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    for key in keys:
-        if key in endpoints:
-            function, spec = endpoints[key]
-            archive.add_endpoint(key, function, input_signature=[spec])
-    if {*STEP_SIGNATURES} <= {*keys}:
-        _add_steps(archive, model)
-    archive.write_out(str(path), verbose=False)
+
+
+def _function(function, *specs):
+    """A graph of it. Autograph is not needed, and would take seconds."""
+    import tensorflow as tf
+
+    return tf.function(function, input_signature=specs, autograph=False)
+
+
+def _decode_pictures(contents, image_shape):
+    """Picture files `(B,)` as images `(B, H, W, C)`."""
+    import tensorflow as tf
+
+    from keras_edram.serving import decoding_graph
+
+    return tf.map_fn(
+        lambda content: decoding_graph.decode_picture(content, image_shape),
+        contents,
+        fn_output_signature=tf.float32,
+    )
 
 
 def look_in_a_loop(model, images):
     """What a call of the model returns, with a loop over the glimpses."""
     import tensorflow as tf
 
-    if isinstance(model, Ensemble):
+    if model.members:
         outputs = [look_in_a_loop(member, images) for member in model.members]
         return {
             name: tf.stack([output[name] for output in outputs], axis=1)
             for name in outputs[0]
-        }
+        }  # (B, M, S, ...)
     if not model.looks_step_by_step:
         return model(images, training=False)
     number = model.num_glimpses
@@ -137,16 +145,16 @@ def look_in_a_loop(model, images):
         """`value` at place t of `(B, T, ...)`, which TFLite can do so."""
         is_there = tf.reshape(
             tf.range(number) == t, (1, -1, *[1] * (len(value.shape) - 1))
-        )
+        )  # (1, T, 1, ...)
         written = tf.where(is_there, value[:, None], values)
         return tf.ensure_shape(written, values.shape)
 
     def look(t, state, logits, transforms):
-        glimpse, state = model.step(pyramid, state)
+        glimpse, state = model.step(seen, state)
         logits = write(logits, glimpse.logits, t)
         return t + 1, state, logits, write(transforms, glimpse.transforms, t)
 
-    pyramid, state = model.start(images)
+    seen, state = model.start(images)
     batch = tf.shape(images)[0]
     _, _, logits, transforms = tf.while_loop(
         lambda t, *_: t < number,
@@ -159,7 +167,7 @@ def look_in_a_loop(model, images):
         ),
     )
     targets = (-1, model.num_targets, model.glimpses_per_target)
-    logits = tf.reshape(logits, (*targets, model.num_classes))
+    logits = tf.reshape(logits, (*targets, model.num_classes))  # (B, S, N, K)
     return {
         # RAM answers with its last glimpse.
         "labels": logits[:, :, -model.answers_per_target :],
@@ -173,13 +181,15 @@ def first_state(model, images):
 
     _, state = model.start(images)
     # A step for each image: a server joins requests to batches.
-    steps = tf.fill(tf.shape(images)[:1], state.step)
+    steps = tf.fill(tf.shape(images)[:1], state.step)  # (B,)
     return _named(state._replace(step=steps))
 
 
-def _add_steps(archive, model):
-    """Adds the signatures `start` and `look`."""
+def _steps(model):
+    """The signatures `start` and `look`, by name."""
     import tensorflow as tf
+
+    from keras_edram import geometry
 
     images_spec = tf.TensorSpec((None, *model.image_shape), tf.float32)
 
@@ -188,31 +198,28 @@ def _add_steps(archive, model):
 
     def look(images, *tensors):
         images = tf.ensure_shape(images, images_spec.shape)
-        pyramid, like = model.start(images)
+        seen, like = model.start(images)
         state = tf.nest.pack_sequence_as(like, tensors)
-        glimpse, state = model.step(pyramid, state)
+        glimpse, state = model.step(seen, state)
         return {
             **_named(state),
             "step_probabilities": tf.nn.softmax(glimpse.logits),
             "step_transforms": glimpse.transforms,
             "step_boxes": shown(glimpse.transforms),
-            "next_boxes": shown(model.next_windows(pyramid, state)),
+            "next_boxes": shown(model.next_windows(seen, state)),
         }
 
     def shown(windows):
         return tf.clip_by_value(geometry.transforms_to_boxes(windows), 0, 1)
 
-    start = tf.function(start, input_signature=[_spec("images", images_spec)])
+    start = _function(start, _spec("images", images_spec))
     state = start.get_concrete_function().structured_outputs
-    look = tf.function(
+    look = _function(
         look,
-        input_signature=[
-            _spec("images", images_spec),
-            *(_spec(name, like) for name, like in state.items()),
-        ],
+        _spec("images", images_spec),
+        *(_spec(name, like) for name, like in state.items()),
     )
-    archive.add_endpoint("start", start)
-    archive.add_endpoint("look", look)
+    return {"start": start, "look": look}
 
 
 def _spec(name, like):

@@ -9,16 +9,13 @@ from keras_edram.visualization.curves import (
     plot_history,
 )
 from keras_edram.visualization.glimpses import (
-    NOTHING,
     animate_glimpses,
     plot_glimpses,
     plot_heat_map,
     plot_paths,
-    steps,
 )
 
 __all__ = [
-    "NOTHING",
     "animate_glimpses",
     "plot_anytime",
     "plot_contact_sheet",
@@ -29,5 +26,4 @@ __all__ = [
     "plot_heat_map",
     "plot_history",
     "plot_paths",
-    "steps",
 ]

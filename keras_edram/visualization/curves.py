@@ -162,7 +162,7 @@ def plot_error_per_glimpse(figures, path):
 
     Example:
 
-    >>> figures = evaluate(model, images, targets, glimpses=8)
+    >>> figures = evaluate(model, images, targets, glimpses_per_target=8)
     >>> plot_error_per_glimpse(figures, "error_per_glimpse.png")
     """
     figure = new_figure(figsize=(6, 3.8))

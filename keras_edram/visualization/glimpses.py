@@ -1,12 +1,13 @@
 """Where a model looked, and what it saw there."""
 
 import itertools
+import math
 import textwrap
 from unicodedata import east_asian_width
 
 import numpy as np
 
-from keras_edram import decoding, files, geometry, metrics
+from keras_edram import decoding, files, geometry, metrics, reading
 from keras_edram.visualization.canvas import (
     ANSWER_COLOUR,
     WINDOW_COLOUR,
@@ -21,13 +22,10 @@ from keras_edram.visualization.canvas import (
 
 MILLISECONDS_A_GLIMPSE = 700
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")  # of those that Pillow writes
-NOTHING = "nothing"  # the answer that there is no object
 COLUMNS = 18  # of text that is as wide as an image
 
 
-def plot_glimpses(
-    model, images, path, *, labels=None, titles=None, glimpses=None
-):
+def plot_glimpses(model, images, path, *, labels=None, titles=None, looks=None):
     """Draws sequences of glimpses, a row an image, like the paper's Fig. 4.
 
     Each row has the image with the last window of each object, in the order of
@@ -38,76 +36,96 @@ def plot_glimpses(
     each member of an ensemble has a row.
 
     Args:
-        model: `EDRAM`, `Ensemble` or `RAM`.
+        model: A model of this package.
         images: Array of shape `(B, H, W, C)` in [0, 255].
         path: Path of the picture to write; its suffix gives the format.
         labels: True labels, `(B, S)`, written beside the answer.
         titles: B strings, written over the images.
-        glimpses: What the model saw, from `model.glimpses` or
-            `keras_edram.anytime.look_until_sure`; by default it looks now.
+        looks: What the model saw, from `keras_edram.reading.look` or
+            `model.glimpses`; by default it looks now.
 
     Example:
 
     >>> images, targets = cluttered_mnist("test").arrays(5)
     >>> plot_glimpses(model, images, "glimpses.png")
     """
-    if glimpses is None:
-        glimpses = model.glimpses(images)
-    answers, read = _read(model, glimpses)
+    if looks is None:
+        looks = model.glimpses(images)
+    answers = model.decode(looks)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _by_member(glimpses["transforms"], 2)  # (B, M, T, 2, 3)
-    patches = _by_member(glimpses["patches"], 3)  # (B, M, T, g, g, C)
-    seen = _by_member(glimpses["labels"], 1).argmax(axis=-1)  # (B, M, T or 1)
-    rows, members, number = transforms.shape[:3]
-    counts = _which_count(model, glimpses, answers)  # (B, T)
-    if "num_glimpses" in glimpses:
-        taken = np.asarray(glimpses["num_glimpses"])[:, None]
-        counts = counts & (np.arange(number) < taken)
+    by_member = {
+        "transforms": _by_member(looks["transforms"], 2),  # (B, M, T, 2, 3)
+        "patches": _by_member(looks["patches"], 3),  # (B, M, T, g, g, C)
+        "labels": _by_member(looks["labels"], 1),  # (B, M, T or 1, K)
+    }
+    rows, members, number = by_member["transforms"].shape[:3]
+    counts = _which_count(model, looks, answers)  # (B, T)
     figure = new_figure(figsize=(1.5 * (1 + number), 3.1 * rows * members))
     axes = figure.subplots(2 * rows * members, 1 + number, squeeze=False)
-    axes = axes.reshape(rows, members, 2, 1 + number)
-    for row, image in enumerate(images):
-        above, below = axes[row, 0]
-        answer = read[row]
-        show(above[0], image)
-        found = windows[row, : len(answer["labels"])]
-        draw_windows(above[0], image, found, ANSWER_COLOUR)
-        if model.terminal:
-            number_windows(above[0], image, found, answer["names"])
-        _set_title(above[0], titles[row] if titles else "image")
-        lines = [
-            f"reads: {answer['sequence'] or NOTHING}",
-            f"{answer['probability']:.1%} sure",
-        ]
-        if labels is not None:
-            lines.append(f"truth: {_true_sequence(model, labels[row])}")
-        text = written("\n".join(lines))
-        below[0].text(
-            0.5,
-            0.6,
-            _wrap(text["s"]),
-            fontfamily=text["fontfamily"],
-            ha="center",
-            va="center",
-            fontsize=10,
-            parse_math=False,
-            transform=below[0].transAxes,
-        )
-        for member, t in np.ndindex(members, number):
-            if not counts[row, t]:
-                continue
-            above, below = axes[row, member, :, t + 1]
-            show(above, image)
-            window = transforms[row, member, t : t + 1]
-            draw_windows(above, image, window, WINDOW_COLOUR)
-            above.set_title(f"glimpse {t + 1}", fontsize=9)
-            show(below, model.patch_picture(patches[row, member, t]))
-            if seen.shape[2] == number:
-                name = model.label_name(seen[row, member, t])
-                _set_title(below, f"sees {name}")
     for axis in axes.flat:
         axis.axis("off")
+    axes = axes.reshape(rows, members, 2, 1 + number)
+    for row, (image, answer) in enumerate(
+        zip(images, reading.answer(model, looks), strict=True)
+    ):
+        above, below = axes[row, 0, :, 0]
+        found = windows[row, : len(answer["labels"])]
+        title = titles[row] if titles else "image"
+        _draw_found(above, model, image, found, answer, title)
+        truth = None if labels is None else labels[row]
+        _write_answer(below, model, answer, truth)
+        for member in range(members):
+            of_member = {
+                name: by_member[name][row, member] for name in by_member
+            }
+            for t in np.flatnonzero(counts[row]):
+                _draw_glimpse(
+                    axes[row, member, :, t + 1], model, image, of_member, t
+                )
     save(figure, path)
+
+
+def _draw_found(axis, model, image, windows, answer, title):
+    """The image with the last window of each object that was found."""
+    show(axis, image)
+    draw_windows(axis, image, windows, ANSWER_COLOUR)
+    if model.terminal:
+        number_windows(axis, image, windows, answer["names"])
+    _set_title(axis, title)
+
+
+def _write_answer(axis, model, answer, truth):
+    """What was read, how sure it is, and what is true if that is known."""
+    lines = [
+        f"reads: {answer['sequence'] or reading.NOTHING}",
+        f"{answer['probability']:.1%} sure",
+    ]
+    if truth is not None:
+        lines.append(f"truth: {_true_sequence(model, truth)}")
+    text = written("\n".join(lines))
+    axis.text(
+        0.5,
+        0.6,
+        _wrap(text["s"]),
+        fontfamily=text["fontfamily"],
+        ha="center",
+        va="center",
+        fontsize=10,
+        parse_math=False,
+        transform=axis.transAxes,
+    )
+
+
+def _draw_glimpse(axes, model, image, looks, t):
+    """The image with the window of glimpse t, and below what was seen there."""
+    above, below = axes
+    show(above, image)
+    draw_windows(above, image, looks["transforms"][t : t + 1], WINDOW_COLOUR)
+    above.set_title(f"glimpse {t + 1}", fontsize=9)
+    show(below, model.patch_picture(looks["patches"][t]))
+    if len(looks["labels"]) == len(looks["transforms"]):
+        name = model.label_name(looks["labels"][t].argmax())
+        _set_title(below, f"sees {name}")
 
 
 def animate_glimpses(model, images, path):
@@ -118,7 +136,7 @@ def animate_glimpses(model, images, path):
     comes with the last glimpse is shown with that.
 
     Args:
-        model: `EDRAM` or `RAM`.
+        model: A model of this package, no ensemble.
         images: Array of shape `(B, H, W, C)` in [0, 255].
         path: Path of the GIF to write.
 
@@ -127,41 +145,11 @@ def animate_glimpses(model, images, path):
     >>> images, targets = cluttered_mnist("test").arrays(3)
     >>> animate_glimpses(model, images, "glimpses.gif")
     """
-    glimpses = model.glimpses(images)
-    transforms = steps(glimpses["transforms"], 2)
-    patches = steps(glimpses["patches"], 3)
-    num_targets, per_target = glimpses["transforms"].shape[1:3]
-    answers = glimpses["labels"].shape[2]
-    frames = []
-    for t in range(num_targets * per_target):
-        figure = new_figure(figsize=(2.4 * len(images), 4.9))
-        axes = figure.subplots(2, len(images), squeeze=False)
-        target, glimpse = divmod(t, per_target)
-        given = max(0, glimpse + 1 - (per_target - answers))
-        if given:
-            so_far = decoding.average_probabilities(
-                glimpses["labels"][:, target : target + 1, :given]
-            )
-            so_far = np.asarray(so_far)[:, 0]  # (B, K)
-        for column, image in enumerate(images):
-            above, below = axes[:, column]
-            show(above, image)
-            draw_windows(
-                above, image, transforms[column, t : t + 1], WINDOW_COLOUR
-            )
-            show(below, model.patch_picture(patches[column, t]))
-            if given:
-                best = int(np.argmax(so_far[column]))
-                name = model.label_name(best)
-                title = f"{name}  ({so_far[column, best]:.0%})"
-                _set_title(below, title, 24, fontsize=11)
-            above.axis("off")
-            below.axis("off")
-        title = f"glimpse {t + 1}"
-        if num_targets > 1:
-            title = f"target {target + 1}, glimpse {glimpse + 1}"
-        figure.suptitle(title, fontsize=11)
-        frames.append(to_picture(figure))
+    looks = model.glimpses(images)
+    frames = [
+        _frame(model, images, looks, t)
+        for t in range(math.prod(looks["transforms"].shape[1:3]))
+    ]
     path = files.with_suffix(path, ANIMATION_SUFFIXES)
     with files.replacing(path) as partial:
         frames[0].save(
@@ -174,6 +162,40 @@ def animate_glimpses(model, images, path):
         )
 
 
+def _frame(model, images, looks, t):
+    """A picture of glimpse t at each image."""
+    transforms = reading.steps(looks["transforms"], 2)[:, t]  # (B, 2, 3)
+    patches = reading.steps(looks["patches"], 3)[:, t]  # (B, g, g, C)
+    num_targets, per_target = looks["transforms"].shape[1:3]
+    target, glimpse = divmod(t, per_target)
+    # An answer that comes after the last glimpse is not given before.
+    given = glimpse + 1 - (per_target - looks["labels"].shape[2])
+    if given > 0:
+        so_far = decoding.average_probabilities(
+            looks["labels"][:, target : target + 1, :given]
+        )
+        so_far = np.asarray(so_far)[:, 0]  # (B, K)
+    figure = new_figure(figsize=(2.4 * len(images), 4.9))
+    axes = figure.subplots(2, len(images), squeeze=False)
+    for column, image in enumerate(images):
+        above, below = axes[:, column]
+        show(above, image)
+        window = transforms[column : column + 1]
+        draw_windows(above, image, window, WINDOW_COLOUR)
+        show(below, model.patch_picture(patches[column]))
+        if given > 0:
+            best = int(np.argmax(so_far[column]))
+            title = f"{model.label_name(best)}  ({so_far[column, best]:.0%})"
+            _set_title(below, title, 24, fontsize=11)
+        above.axis("off")
+        below.axis("off")
+    title = f"glimpse {t + 1}"
+    if num_targets > 1:
+        title = f"target {target + 1}, glimpse {glimpse + 1}"
+    figure.suptitle(title, fontsize=11)
+    return to_picture(figure)
+
+
 def plot_paths(model, images, path, *, labels=None):
     """Draws where the model looked, as a path over each image.
 
@@ -183,7 +205,7 @@ def plot_paths(model, images, path, *, labels=None):
     of a retina glimpse.
 
     Args:
-        model: `EDRAM`, `Ensemble` or `RAM`.
+        model: A model of this package.
         images: Array of shape `(B, H, W, C)` in [0, 255].
         path: Path of the picture to write.
         labels: True labels, `(B, S)`, written beside the answer.
@@ -193,11 +215,11 @@ def plot_paths(model, images, path, *, labels=None):
     >>> images, targets = mnist("test").arrays(12)
     >>> plot_paths(model, images, "paths.png")
     """
-    glimpses = model.glimpses(images)
-    answers, read = _read(model, glimpses)
+    looks = model.glimpses(images)
+    answers, read = model.decode(looks), reading.answer(model, looks)
     windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _by_member(glimpses["transforms"], 2)  # (B, M, T, 2, 3)
-    counts = _which_count(model, glimpses, answers)  # (B, T)
+    transforms = _by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
+    counts = _which_count(model, looks, answers)  # (B, T)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = new_figure(figsize=(2.3 * columns, 2.6 * rows))
@@ -226,7 +248,7 @@ def plot_paths(model, images, path, *, labels=None):
         truth = ""
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
-        sequence = read[index]["sequence"] or NOTHING
+        sequence = read[index]["sequence"] or reading.NOTHING
         _set_title(axis, f"reads {sequence}{truth}", 28)
     save(figure, path)
 
@@ -271,23 +293,6 @@ def plot_heat_map(transforms, path, *, bins=30):
     save(figure, path)
 
 
-def steps(values, rank):
-    """Glimpses in the order of looking, those of members after each other.
-
-    Args:
-        values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
-        rank: Integer, how many axes `*` are.
-
-    Returns:
-        Array of shape `(B, T, *)`.
-
-    Example:
-
-    >>> steps(model.glimpses(images)["transforms"], 2)[:, 0]  # the first look
-    """
-    return values.reshape(len(values), -1, *values.shape[values.ndim - rank :])
-
-
 def _set_title(axis, text, columns=COLUMNS, fontsize=9):
     """A title of any letters, no wider than so many columns."""
     title = written(text)
@@ -326,12 +331,6 @@ def _wrap(text):
     return "\n".join(itertools.chain.from_iterable(wrapped))
 
 
-def _read(model, glimpses):
-    """The decoded answers, and the same read out."""
-    answers = model.decode(glimpses)
-    return answers, decoding.read_out(answers, model.class_names)
-
-
 def _by_member(values, rank):
     """`(B, S, N, *)` or `(B, M, S, N, *)` -> `(B, M, T, *)`, M being 1."""
     *_, targets, number = values.shape[: values.ndim - rank]
@@ -339,11 +338,15 @@ def _by_member(values, rank):
     return values.reshape(len(values), -1, targets * number, *rest)
 
 
-def _which_count(model, glimpses, answers):
+def _which_count(model, looks, answers):
     """Which glimpses are part of the answer, `(B, T)`: those up to the end."""
-    *_, targets, number, _, _ = glimpses["transforms"].shape
+    *_, targets, number, _, _ = looks["transforms"].shape
     looked_for = np.asarray(answers["lengths"])[:, None] + model.terminal
-    return np.repeat(np.arange(targets) < looked_for, number, axis=1)
+    counts = np.repeat(np.arange(targets) < looked_for, number, axis=1)
+    if "num_glimpses" in looks:
+        taken = np.asarray(looks["num_glimpses"])[:, None]
+        counts &= np.arange(counts.shape[1]) < taken
+    return counts
 
 
 def _true_sequence(model, labels):

@@ -91,7 +91,7 @@ def test_every_model_can_have_8_bits(make, images, tmp_path):
 
 def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "NUM_TURNS", 1)
-    monkeypatch.setattr(report, "QUANTIZATIONS", (None,))
+    monkeypatch.setattr(serving.tflite, "QUANTIZATIONS", (None,))
     model = tiny.reader(glimpses_per_target=1)
     labels = tiny.answers(model, images)["labels"]
     wrong = labels.copy()

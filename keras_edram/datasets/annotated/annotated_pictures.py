@@ -14,7 +14,7 @@ from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
     decode_with_notes,
-    why_unreadable,
+    why_broken,
 )
 from keras_edram.datasets.annotated.formats.entries import (
     WHOLE,
@@ -227,7 +227,7 @@ class AnnotatedPictures(RandomSequence):
         try:
             decoded, found = _decoded(picture, self.colour)
         except (OSError, ValueError) as error:
-            return why_unreadable(error, picture.path)
+            return why_broken(picture.path, error)
         notes += found
         for what, broken, _ in box_problems(picture.boxes, decoded.size):
             if broken:

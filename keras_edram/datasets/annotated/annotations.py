@@ -1,7 +1,6 @@
 """The user's own pictures and where which objects are on them."""
 
 import pathlib
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,12 @@ from keras_edram.datasets.annotated.formats.entries import (
     relative_name,
     sorted_names,
 )
-from keras_edram.pictures import decode_picture, picture_size
+from keras_edram.pictures import (
+    decode_picture,
+    picture_size,
+    why_unreadable,
+    with_notes,
+)
 from keras_edram.reading_order import lines_order
 
 ORDERS = ("lines", "annotated")
@@ -205,7 +209,7 @@ def check_pictures(annotations):
             _, notes = decode_with_notes(picture.path, colour=True)
             problems += [Problem(file, note, False, note) for note in notes]
         except (OSError, ValueError) as error:
-            what = why_unreadable(error, picture.path)
+            what = why_broken(picture.path, error)
             problems.append(Problem(file, what, True))
     return problems
 
@@ -230,19 +234,7 @@ def decode_with_notes(path, *, colour):
     >>> picture.size
     (100, 100)
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        picture = decode_picture(path, colour=colour)
-    return picture, [
-        _without_name(str(warning.message), path)
-        for warning in caught
-        if issubclass(warning.category, UserWarning)
-    ]
-
-
-def _without_name(message, path):
-    """What a message says of a file, which is named elsewhere."""
-    return message.removeprefix(f"{path} ").removeprefix(f"{path}: ")
+    return with_notes(decode_picture, path, colour=colour)
 
 
 def box_problems(boxes, size):
@@ -286,26 +278,18 @@ def box_problems(boxes, size):
     return problems
 
 
-def why_unreadable(error, path):
+def why_broken(path, error):
     """What `decode_picture` or `picture_size` raised of a file, as a clause.
 
     Example:
 
     >>> error = FileNotFoundError("There is no picture file a.png")
-    >>> why_unreadable(error, pathlib.Path("a.png"))
+    >>> why_broken(pathlib.Path("a.png"), error)
     'there is no such file'
     """
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if path.suffix.lower() in UNREAD_SUFFIXES:
+    if path.suffix.lower() in UNREAD_SUFFIXES and path.is_file():
         return UNREAD
-    if type(error.__cause__).__name__ == "UnidentifiedImageError":
-        if not path.stat().st_size:
-            return "is an empty file"
-        return "is no picture that can be read"
-    if isinstance(error, OSError):
-        return f"cannot be opened: {error.strerror}"
-    return f"is a picture that cannot be read: {error.__cause__ or error}"
+    return why_unreadable(path, error)
 
 
 def _look_at(entry, order):
@@ -317,7 +301,7 @@ def _look_at(entry, order):
     try:
         size = picture_size(entry.path)
     except (OSError, ValueError) as error:
-        problems.append((why_unreadable(error, entry.path), True, ""))
+        problems.append((why_broken(entry.path, error), True, ""))
     else:
         problems += _size_problems(entry, size)
         if entry.fractions:

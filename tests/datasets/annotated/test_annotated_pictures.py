@@ -478,7 +478,7 @@ def test_broken_pictures_are_an_error_or_left_out(tmp_path):
     assert "3.png: box 1 (2, 2, 2, 9) has no area" in message
     assert "none.png: there is no such file" in message
     without = annotations._replace(problems=())
-    with pytest.raises(ValueError, match="1 broken. 5.png: is a picture that"):
+    with pytest.raises(ValueError, match="1 broken. 5.png: cannot be read"):
         AnnotatedPictures(without, image_size=9)
     with pytest.warns(UserWarning, match="files left out: 3, as 3.png "):
         data = AnnotatedPictures(annotations, image_size=9, skip_broken=True)

@@ -476,8 +476,15 @@ CASES = {
         table("a.png,x\x01y,2,2,9,9", "a.png,x\u200b,2,9,9,19"),
         [
             ("a.png", r"line 3 .* cannot be seen, 'x\\x01y'", True),
-            ("a.png", r"line 4 .* cannot be seen, 'x\\x200b'", True),
+            ("a.png", r"line 4 .* cannot be seen, 'x\\u200b'", True),
         ],
+    ),
+    "decimal commas": (
+        {
+            "c.csv": HEADER.replace(",", ";")
+            + "sub/b.png;;;;;\na.png;x;0,5;1;9;9\n"
+        },
+        [("a.png", "line 3 .* decimal commas: write 0.5 for 0,5", True)],
     ),
     "a kind that is not read": (
         yolo("0 .5 .5 1 1", **{"c.HEIC": b"ftypheic", "c.txt": "0 .5 .5 1 1"}),
@@ -504,7 +511,7 @@ CASES = {
     ),
     "a name that no file can have": (
         coco(images=[{"id": 3, "file_name": "n" * 300 + ".png"}]),
-        [("n" * 300 + ".png", "cannot be opened: File name too long", True)],
+        [("n" * 300 + ".png", "cannot be read: File name too long", True)],
     ),
     "yolo, no text": (
         {**yolo(), "a.txt": b"\xff\xfe0 1"},
@@ -581,7 +588,7 @@ def test_a_picture_that_is_cut_short_is_found_by_decoding_it(tmp_path):
         ({"c.csv": ""}, "c.csv must have the header"),
         (
             {"c.csv": HEADER.encode("utf-16")},
-            "c.csv must be a text file in UTF",
+            "c.csv must be a text file in UTF-8, but is in UTF-16. Save",
         ),
         ({"c.csv": f"{HEADER}{'x' * 200_000}"}, "c.csv must be a CSV .*line 2"),
         (

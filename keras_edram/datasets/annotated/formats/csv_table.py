@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 from keras_edram.datasets.annotated.formats.entries import (
     Format,
@@ -37,6 +38,7 @@ SYNONYMS = {
     "y2": "ymax",
 }
 DELIMITERS = ",;\t"
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def _tables(directory):
@@ -70,11 +72,23 @@ def _read(directory):
             entry.sizes.append(tuple(size))
         if any(row.get(name) for name in (*CSV_HEADER[1:], None)):
             # There may be more cells than the header has names.
-            sides = None if row.get(None) else map(row.get, SIDES)
-            box = sides and finite(sides, 4)
-            add_object(entry, where, row.get("label"), box)
+            sides = [] if row.get(None) else list(map(row.get, SIDES))
+            add_object(
+                entry,
+                where,
+                row.get("label"),
+                finite(sides, 4),
+                no_box=_no_box(sides),
+            )
     entries = pictures.entries()
     return Source(entries, None, problems + without_entry(directory, entries))
+
+
+def _no_box(sides):
+    """What a row has whose sides are no four numbers."""
+    if any(DECIMAL_COMMA.fullmatch(side or "") for side in sides):
+        return "decimal commas: write 0.5 for 0,5"
+    return "no box of 4 numbers"
 
 
 def _rows(path):

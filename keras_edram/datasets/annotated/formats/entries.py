@@ -8,6 +8,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from keras_edram.files import is_visible, printable
+
 ANNOTATION_SUFFIXES = frozenset((".csv", ".json", ".txt", ".xml"))
 PICTURE_SUFFIXES = frozenset(
     (
@@ -28,10 +30,9 @@ UNREAD = "is there, of a kind that is not read: convert it to JPEG or PNG"
 JUNK_FOLDERS = ("__MACOSX", "@eaDir")
 # The folder itself, where a `Problem` names a file in it.
 WHOLE = "."
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # Names in one line, at most.
 LISTED_AT_MOST = 10
-# Categories of letters: control, half of one, the end of a line.
-INVISIBLE = ("Cc", "Cs", "Zl", "Zp")
 # The names of the folders of each split.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -136,23 +137,6 @@ def sorted_names(names):
     return sorted(set(names), key=parts)
 
 
-def printable(text):
-    """The text on one line: what cannot be shown is written as its number.
-
-    Example:
-
-    >>> print(printable("a" + chr(10) + "b.png"))
-    a\\x0ab.png
-    """
-    # A name that is not UTF-8 has its bytes as single surrogates.
-    text = text.encode("utf-8", "surrogateescape")
-    text = text.decode("utf-8", "backslashreplace")
-    return "".join(
-        letter if is_visible(letter) else f"\\x{ord(letter):02x}"
-        for letter in text
-    )
-
-
 def listed(names):
     """Names in one line, of many the first few and how many more.
 
@@ -166,12 +150,6 @@ def listed(names):
         more = len(names) - LISTED_AT_MOST
         names[LISTED_AT_MOST:] = [f"... and {more:,} more"]
     return ", ".join(names) or "-"
-
-
-def is_visible(letter):
-    """Whether a letter can be told from nothing, and stays on its line."""
-    category = unicodedata.category(letter)
-    return category not in INVISIBLE and letter not in "\u200b\ufeff"
 
 
 def relative_name(path, directory):
@@ -243,9 +221,12 @@ def read_text(path):
     try:
         return path.read_text(encoding="utf-8-sig")  # spreadsheets mark it
     except UnicodeDecodeError as error:
+        is_not = f"is not ({error})"
+        if path.read_bytes().startswith(UTF_16_MARKS):
+            is_not = "is in UTF-16"
         raise ValueError(
-            f"{path} must be a text file in UTF-8, but is not ({error}). Save "
-            "it as that."
+            f"{path} must be a text file in UTF-8, but {is_not}. Save it as "
+            "that."
         ) from error
 
 
@@ -286,7 +267,14 @@ def clean_label(text):
     return text.strip().strip("\ufeff").strip()
 
 
-def add_object(entry, where, label, box, no_label="no label"):
+def add_object(
+    entry,
+    where,
+    label,
+    box,
+    no_label="no label",
+    no_box="no box of 4 numbers",
+):
     """Adds an object, or notes what is wrong `where` it stands."""
     if not label:
         entry.problems.append(f"{where} has {no_label}")
@@ -296,7 +284,7 @@ def add_object(entry, where, label, box, no_label="no label"):
             f"'{printable(label)}'"
         )
     elif box is None:
-        entry.problems.append(f"{where} has no box of 4 numbers")
+        entry.problems.append(f"{where} has {no_box}")
     elif not entry.fractions and 0 <= min(box) < max(box) <= 1:
         numbers = ", ".join(f"{side:g}" for side in box)
         entry.problems.append(

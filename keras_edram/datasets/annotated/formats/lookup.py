@@ -10,9 +10,9 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     folded,
     new_entry,
-    printable,
     relative_name,
 )
+from keras_edram.files import printable
 
 ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
 
