@@ -53,6 +53,11 @@ def read_history(path):
     Returns:
         List of dictionaries, in the order of the epochs. A last row that was
         cut short is left out.
+
+    Example:
+
+    >>> [row["error"] for row in read_history("run/history.csv")]
+    [0.5]
     """
     path = pathlib.Path(path)
     if not path.exists():

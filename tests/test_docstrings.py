@@ -3,12 +3,14 @@
 All files of the package are walked by what is written in them, so that no
 module is left out because what it needs is not installed.
 
-An example runs in an empty folder of its own. It knows what its module
-defines, the public names of `keras_edram` and `keras_edram.datasets`, the
-modules in `MODULES`, and of `THINGS` and `FILES` below what it names. Three
-things are stood in for, so that nothing is loaded, downloaded or waited for
-twice: a preset is loaded once; an export is compared in this process; and data
-sets of TensorFlow Datasets are small ones.
+An example runs in a folder of its own. It knows what its module has, the public
+names of `keras_edram` and `keras_edram.datasets`, the modules in `MODULES`, and
+of `THINGS` and `FILES` what it names. Stood in for are
+
+- presets, which are loaded once for all examples;
+- the process in which exports are compared: it is this one;
+- TensorFlow Datasets, which has few pictures, and needs no network;
+- servers, which end as soon as they run.
 """
 
 import ast
@@ -19,7 +21,6 @@ import importlib
 import io
 import pathlib
 import re
-import sys
 import types
 
 import pytest
@@ -28,6 +29,7 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "keras_edram"
 
 MODULES = {
     "gzip": "gzip",
+    "json": "json",
     "keras": "keras",
     "np": "numpy",
     "ops": "keras.ops",
@@ -54,17 +56,26 @@ def tiny_model():
     return EDRAM(**{**tiny.SIZES, "image_shape": (100, 100, 1)})
 
 
+def exported_model():
+    """Nothing is exported as fast as a baseline."""
+    from keras_edram.models import Baseline
+
+    return Baseline((100, 100, 1))
+
+
 def facts_of_server():
     from keras_edram.server import answers
 
     return answers.facts(tiny_model())
 
 
+# By name, in a package alone where that stands first.
 THINGS = {
     "facts": facts_of_server,
     "images": lambda: cluttered_digits()[0],
     "model": tiny_model,
     "targets": lambda: cluttered_digits()[1],
+    "keras_edram.serving.model": exported_model,
 }
 
 
@@ -148,10 +159,16 @@ FILES = {
     "downloads": write_archives,
     "my_photos": write_photos,
     "photos": write_pictures,
+    "reader.tflite": "tflite_file",  # a fixture
     "run/history.csv": write_history,
     "train/digitStruct.mat": write_digit_struct,
     "weights.h5": write_weights,
 }
+
+# Modules that are not installed with the package, of which tests/extras has
+# those examples that are skipped without them.
+EXTRAS = {"ai_edge_quantizer", "fastapi", "kserve", "onnx", "onnxruntime"}
+EXTRAS |= {"orjson", "tf2onnx", "uvicorn"}
 
 # The order of sections; neighbours have "Attributes" in either place.
 SECTIONS = (
@@ -188,17 +205,26 @@ EXPORTED = {
 }
 
 
+def folder(module):
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return path if path.is_dir() else path.parent
+
+
 def asked_for():
-    """Module and name of what other files of the package ask for."""
-    for tree in TREES.values():
+    """Whose folder asks for what: folder, module, name in it."""
+    for asker, tree in TREES.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
-                yield from ((node.module, part.name) for part in node.names)
+                module, names = node.module, [part.name for part in node.names]
             elif isinstance(node, ast.Attribute):
-                yield ast.unparse(node.value), node.attr
+                module, names = ast.unparse(node.value), [node.attr]
+            else:
+                continue
+            for name in names:
+                yield folder(asker), module.rpartition(".")[2], name
 
 
-ASKED_FOR = {(module.rpartition(".")[2], name) for module, name in asked_for()}
+ASKED_FOR = set(asked_for())
 
 
 def public(body):
@@ -238,9 +264,10 @@ SECTIONED = [
 def stand_ins(tmp_path_factory):
     """See the head of this file."""
     import numpy as np
+    import tensorflow as tf
 
     from keras_edram import presets, serving
-    from keras_edram.datasets import cifar10, svhn_numbers
+    from keras_edram.datasets import svhn_numbers
 
     load = presets.load
 
@@ -248,8 +275,16 @@ def stand_ins(tmp_path_factory):
     def load_once(name, model_class=None, **changes):
         return load(name, model_class, **changes)
 
-    def read_tfds(name, split):
-        return np.zeros((10, 32, 32, 3), "uint8"), np.arange(10)
+    class Pictures:
+        def download_and_prepare(self):
+            pass
+
+        def as_dataset(self, split, batch_size):
+            pictures = np.zeros((10, 32, 32, 3), "uint8")
+            return {
+                "image": tf.constant(pictures),
+                "label": tf.range(10, dtype="int64"),
+            }
 
     # Where TensorFlow Datasets looks for what was downloaded by hand.
     data = tmp_path_factory.mktemp("data")
@@ -257,12 +292,14 @@ def stand_ins(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "load", load_once)
         patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        patch.setattr(sys.modules[cifar10.__module__], "read_tfds", read_tfds)
+        patch.setattr("tensorflow_datasets.builder", lambda name: Pictures())
         patch.setattr(
             svhn_numbers,
             "SvhnNumbers",
             functools.partial(svhn_numbers.SvhnNumbers, data_dir=data),
         )
+        with contextlib.suppress(ImportError):
+            patch.setattr("uvicorn.Server.run", lambda *_: None)
         yield
 
 
@@ -277,7 +314,9 @@ def names_for(module, source):
         names |= {n: getattr(package, n) for n in found & {*package.__all__}}
     for name in found & {*MODULES}:
         names[name] = importlib.import_module(MODULES[name])
-    names |= {name: THINGS[name]() for name in found & {*THINGS}}
+    package = module.__name__.rpartition(".")[0]
+    for name in found & {*THINGS}:
+        names[name] = THINGS.get(f"{package}.{name}", THINGS[name])()
     return names | {
         name: value
         for name, value in vars(module).items()
@@ -323,17 +362,28 @@ def assert_gives(want, printed, value):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as a user would see them
 @pytest.mark.parametrize("module, lines", EXAMPLES)
-def test_the_example_gives_what_it_says(module, lines, tmp_path, monkeypatch):
-    try:
-        module = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        assert not (error.name or "").startswith("keras_edram")
-        pytest.skip(f"needs {error.name}")
+def test_the_example_gives_what_it_says(
+    module, lines, tmp_path, monkeypatch, request
+):
     monkeypatch.chdir(tmp_path)
     source = "".join(line.source for line in lines)
     for name, write in FILES.items():
         if f'"{name}"' in source or f"{name}/" in source:
-            write(pathlib.Path(name))
+            if isinstance(write, str):
+                path = request.getfixturevalue(write)
+                pathlib.Path(name).write_bytes(path.read_bytes())
+            else:
+                write(pathlib.Path(name))
+    try:
+        run(importlib.import_module(module), lines, source)
+    except (ImportError, RuntimeError) as error:
+        missing = getattr(error.__cause__ or error, "name", None)
+        if missing not in EXTRAS:
+            raise
+        pytest.skip(f"needs {missing}")
+
+
+def run(module, lines, source):
     names = names_for(module, source)
     for line in lines:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -357,26 +407,51 @@ def is_record(node):
     )
 
 
-def test_all_that_is_public_has_an_example():
-    # What is neither offered by `__all__` nor has sections is of use inside
-    # of the package alone, and told in a line; so is what is in a module
-    # whose name begins with an underscore.
+def is_for_others(module, name, text):
+    """Offered by a package, or described in sections and used elsewhere."""
+    if any(
+        (package, name) in EXPORTED for package in (module, *parents(module))
+    ):
+        return True
+    last = module.rpartition(".")[2]
+    used = any(
+        (asker, last, name) in ASKED_FOR
+        for asker in {asker for asker, _, _ in ASKED_FOR} - {folder(module)}
+    )
+    return used and bool(HEADING.search(text)) and "._" not in module
+
+
+def parents(module):
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def test_what_is_for_others_has_an_example():
+    # Of its own, or one of its methods has one. What a line tells all of, and
+    # what its own folder alone uses, needs none.
+    shown = {
+        (module, name.partition(".")[0])
+        for module, name, _, text in WALKED
+        if ">>> " in text
+    }
     silent = [
         f"{module}.{name}"
         for module, name, node, text in WALKED
         if "." not in name
         and not is_record(node)
-        and (name in EXPORTED or (HEADING.search(text) and "._" not in module))
-        and ">>> " not in text
+        and is_for_others(module, name, text)
+        and (module, name) not in shown
     ]
-    assert not silent
+    assert not silent, "\n".join(silent)
 
 
 def test_nothing_stands_ready_that_no_example_names():
     sources = "".join(
         line.source for param in EXAMPLES for line in param.values[1]
     )
-    ready = [*MODULES, *THINGS, *FILES]
+    ready = [name.rpartition("keras_edram.serving.")[2] for name in THINGS]
+    ready += [*MODULES, *FILES]
     assert not [n for n in ready if not re.search(rf"\b{n}\b", sources)]
 
 

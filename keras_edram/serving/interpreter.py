@@ -13,6 +13,11 @@ def tflite_operators(path):
 
     Returns:
         Set of strings; those of TensorFlow's own begin with `Flex`.
+
+    Example:
+
+    >>> path = export_tflite(model, "edram.tflite")
+    >>> "CONV_2D" in tflite_operators(path)
     """
     from tensorflow.lite.tools import flatbuffer_utils
 

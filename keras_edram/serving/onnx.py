@@ -33,7 +33,9 @@ def export_onnx(model, path, *, overwrite=False):
 
     Example:
 
-    >>> export_onnx(model, "edram.onnx")
+    >>> import onnxruntime
+    >>> path = export_onnx(model, "edram.onnx")
+    >>> images = images.astype("float32")
     >>> session = onnxruntime.InferenceSession("edram.onnx")
     >>> session.run(["labels", "boxes"], {"images": images})
     """
@@ -88,6 +90,12 @@ def run_onnx(path, images):
     Raises:
         ValueError: For images with values that are not finite.
         RuntimeError: If the extra `onnx` is missing.
+
+    Example:
+
+    >>> path = export_onnx(model, "edram.onnx")
+    >>> run_onnx(path, images)["labels"].shape
+    (5, 1)
     """
     return formats.answers(open_onnx, path, images)
 

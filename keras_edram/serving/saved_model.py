@@ -162,6 +162,12 @@ def run_saved_model(path, images):
 
     Raises:
         ValueError: For images with values that are not finite.
+
+    Example:
+
+    >>> path = export_saved_model(model, "serving/edram")
+    >>> run_saved_model(path, images)["labels"].shape
+    (5, 1)
     """
     return formats.answers(open_saved_model, path, images)
 

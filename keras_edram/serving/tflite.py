@@ -139,6 +139,12 @@ def run_tflite(path, images):
     Raises:
         ValueError: For images of another shape, or with values that are not
             finite.
+
+    Example:
+
+    >>> path = export_tflite(model, "edram.tflite")
+    >>> run_tflite(path, images)["labels"].shape
+    (5, 1)
     """
     return formats.answers(open_tflite, path, images)
 
