@@ -1,20 +1,27 @@
 """What every layer, model, loss and metric must do, as checks over one table.
 
-A new class is one line in `TABLE`: how it is made, with a value for each of
-its arguments that is not the default, and what it is called with.
+A new class is one entry in `TABLE`: how it is made, with a value for each of
+its arguments that is not the default, and what it is called with. The checks
+ask the entry or the contract of models, never for the class.
 """
 
+import importlib
 import inspect
 import json
+import pkgutil
 import warnings
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+import another_paper
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import tree
 
-from keras_edram import anytime, layers, losses, metrics, models
+import keras_edram
+from keras_edram import anytime
 from keras_edram.layers import (
     ConvLSTMCore,
     RetinaGlimpse,
@@ -30,6 +37,8 @@ from keras_edram.metrics import (
     WindowIoU,
 )
 from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
+from keras_edram.models.rectified import Rectified
 
 B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
 
@@ -123,108 +132,185 @@ BASELINE = dict(
     kernel_size=4,
 )
 
-ENSEMBLE = dict(
-    members=[
-        # Of one object: sequences are EDRAM's own, and an ensemble takes twice.
-        EDRAM(**{**EDRAM_SIZES, "num_targets": 1, "reading_order": order})
-        for order in ("forward", "backward")
-    ]
-)
+GLIMPSE_CALL = (numbers(B, 5, 4, 2), numbers(B, 2))
 EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)
 
-# Class, arguments, inputs, further arguments of a call.
-TABLE = [
-    (ConvLSTMCore, CORE, CORE_CALL, {}),
-    (RetinaGlimpse, RETINA, RETINA_CALL, {}),
-    (SpatialTransformerAttention, ATTENTION, ATTENTION_CALL, {}),
-    (StepwiseBatchNormalization, NORMALIZATION, (numbers(B, 4, 5),), STEP),
-    (EDRAM, EDRAM_SIZES, EDRAM_CALL, {}),
-    (Ensemble, ENSEMBLE, EDRAM_CALL, {}),
-    (RAM, RAM_SIZES, RAM_CALL, {}),
-    (Baseline, BASELINE, (numbers(B, 12, 9, 2, scale=255),), {}),
-    (LabelLoss, dict(reduction="sum"), LABEL_CALL, {}),
-    (TransformLoss, dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL, {}),
-    (Accuracy, {}, LABEL_CALL, {}),
-    (AverageError, {}, LABEL_CALL, {}),
-    (SequenceError, {}, LABEL_CALL, {}),
-    (GlimpseError, dict(glimpse=1), LABEL_CALL, {}),
-    (WindowIoU, dict(glimpse=1), TRANSFORM_CALL, {}),
-]
-# Other networks of a class, to be called as well.
-VARIANTS = {
-    "RAM-dense-lstm": dict(glimpse_network="dense", core="lstm"),
-    "RAM-convolution-rnn": dict(glimpse_network="convolution", core="rnn"),
-}
-# What must not lose digits in mixed precision, with the reason.
-ALWAYS_FLOAT32 = {
-    EDRAM: "logits for the loss, transforms as coordinates",
-    RAM: "logits for the loss, transforms as coordinates",
-    Baseline: "logits for the loss, transforms as coordinates",
-    Ensemble: "logits for the loss, transforms as coordinates",
-}
-# What a call would draw: two calls could not be compared.
-DRAWN = {RAM: dict(num_rollouts=0)}
-# What only the losses of RAM's policy teach, so only in training.
-POLICY = ("/location/", "/baseline/")
 
+class Entry(NamedTuple):
+    """What the checks know of a class.
 
-def rows(*kinds, variants=None):
-    params = [
-        pytest.param(*row, id=row[0].__name__)
-        for row in TABLE
-        if issubclass(row[0], kinds)
-    ]
-    for name, changes in (variants or {}).items():
-        row = (RAM, {**RAM_SIZES, **changes}, RAM_CALL, {})
-        params.append(pytest.param(*row, id=name))
-    return pytest.mark.parametrize("cls, arguments, inputs, options", params)
+    Attributes:
+        cls: The class.
+        arguments: Function that makes arguments, none of them the default.
+        inputs: What it is called with.
+        options: Further arguments of a call.
+        variant: String, which other networks of the class these are.
+        float32: Why it answers in float32 in mixed precision; by default it
+            does not.
+        repeatable: Changed arguments, with which two calls give the same.
+        untaught: Parts of the paths of weights that an answer does not teach.
+    """
 
+    cls: type
+    arguments: Callable
+    inputs: tuple
+    options: Mapping = {}
+    variant: str = ""
+    float32: str = ""
+    repeatable: Mapping = {}
+    untaught: tuple = ()
 
-EVERYTHING = rows(object)
-LAYERS = rows(keras.layers.Layer, variants=VARIANTS)
-MODELS = rows(keras.Model)
-FUNCTIONS = rows(keras.losses.Loss, keras.metrics.Metric)
+    def make(self, **changes):
+        """The object as its constructor makes it."""
+        return self.cls(**{**self.arguments(), **changes})
 
+    def make_called(self, **changes):
+        """The object after a call, and as if it had learnt something.
 
-def make(cls, arguments, inputs=None, options=None, **kwargs):
-    """The object; a layer is built, and all its weights count."""
-    if inputs is not None:
-        arguments = {**arguments, **DRAWN.get(cls, {})}
-    if cls is Ensemble:  # of members of its own
-        members = [
-            EDRAM.from_config(member.get_config())
-            for member in arguments["members"]
-        ]
-        arguments = dict(members=members)
-    made = cls(**arguments, **kwargs)
-    if inputs is not None:
-        made(*inputs, **options)
-        # What starts at zero or one would hide mistakes, and zero weights
-        # stop the gradient of those before them.
+        What starts at zero or one would hide mistakes, and zero weights stop
+        the gradient of those before them.
+        """
+        made = self.make(**{**self.repeatable, **changes})
+        made(*self.inputs, **self.options)
         generator = np.random.default_rng(0)
         for weight in made.weights:
             noise = 0.2 * generator.normal(size=weight.shape)
             if "variance" in weight.path:
                 noise = np.abs(noise)
             weight.assign(weight + noise)
-    return made
+        return made
+
+    def shared(self):
+        """As `make_called`, once for all tests that leave it as it is."""
+        if id(self) not in MADE:
+            MADE[id(self)] = self.make_called()
+        return MADE[id(self)]
 
 
-MADE = {}  # by the arguments of the table, which stay where they are
+MADE = {}  # by the entry of the table, which stays where it is
+LOGITS = "logits for the loss, transforms as coordinates"
+RAM_ENTRY = Entry(
+    RAM,
+    lambda: RAM_SIZES,
+    RAM_CALL,
+    float32=LOGITS,
+    # A call would draw.
+    repeatable=dict(num_rollouts=0),
+    # Only the losses of the policy teach it.
+    untaught=("/location/", "/baseline/"),
+)
+TABLE = [
+    Entry(ConvLSTMCore, lambda: CORE, CORE_CALL),
+    Entry(RetinaGlimpse, lambda: RETINA, RETINA_CALL),
+    Entry(SpatialTransformerAttention, lambda: ATTENTION, ATTENTION_CALL),
+    Entry(
+        StepwiseBatchNormalization,
+        lambda: NORMALIZATION,
+        (numbers(B, 4, 5),),
+        STEP,
+    ),
+    Entry(
+        Rectified,
+        lambda: dict(
+            layer=keras.layers.Conv2D(
+                3, 2, name="inner", data_format="channels_last", use_bias=False
+            ),
+            num_steps=2,
+            beta_initializer=keras.initializers.Constant(0.5),
+        ),
+        (numbers(B, 4, 5, 2),),
+        STEP,
+    ),
+    Entry(
+        VectorGlimpse,
+        lambda: dict(filters=(3, 4), hidden_units=5, units=6, num_steps=2),
+        GLIMPSE_CALL,
+        STEP,
+    ),
+    Entry(
+        InceptionGlimpse,
+        lambda: dict(filters=3, num_steps=2),
+        GLIMPSE_CALL,
+        STEP,
+    ),
+    Entry(EDRAM, lambda: EDRAM_SIZES, EDRAM_CALL, float32=LOGITS),
+    Entry(
+        Ensemble,
+        lambda: dict(
+            # Of one object: sequences are EDRAM's own, and it takes two.
+            members=[
+                EDRAM(
+                    **{
+                        **EDRAM_SIZES,
+                        "num_targets": 1,
+                        "reading_order": order,
+                        "name": order,
+                    }
+                )
+                for order in ("forward", "backward")
+            ]
+        ),
+        EDRAM_CALL,
+        float32=LOGITS,
+    ),
+    RAM_ENTRY,
+    Entry(
+        Baseline,
+        lambda: BASELINE,
+        (numbers(B, 12, 9, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(
+        another_paper.RasterReader,
+        lambda: another_paper.SIZES,
+        (numbers(B, 20, 14, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(LabelLoss, lambda: dict(reduction="sum"), LABEL_CALL),
+    Entry(TransformLoss, lambda: dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL),
+    Entry(Accuracy, dict, LABEL_CALL),
+    Entry(AverageError, dict, LABEL_CALL),
+    Entry(SequenceError, dict, LABEL_CALL),
+    Entry(GlimpseError, lambda: dict(glimpse=1), LABEL_CALL),
+    Entry(WindowIoU, lambda: dict(glimpse=1), TRANSFORM_CALL),
+]
+# Other networks of a class, to be called as well.
+VARIANTS = [
+    RAM_ENTRY._replace(
+        variant=f"-{network}-{core}",
+        arguments=lambda network=network, core=core: {
+            **RAM_SIZES,
+            "glimpse_network": network,
+            "core": core,
+        },
+    )
+    for network, core in (("dense", "lstm"), ("convolution", "rnn"))
+]
+# What others are made from, as are losses and metrics with an underscore.
+ABSTRACT = {"KerasModel", "BaseModel"}
 
 
-def shared(cls, arguments, inputs, options):
-    """As `make`, once for all tests that leave it as it is."""
-    key = cls, id(arguments)
-    if key not in MADE:
-        MADE[key] = make(cls, arguments, inputs, options)
-    return MADE[key]
+def rows(*kinds, but=(), variants=()):
+    params = [
+        pytest.param(entry, id=entry.cls.__name__ + entry.variant)
+        for entry in (*TABLE, *variants)
+        if issubclass(entry.cls, kinds) and not issubclass(entry.cls, but)
+    ]
+    return pytest.mark.parametrize("entry", params)
 
 
-def arguments_of(cls):
+EVERYTHING = rows(object)
+LAYERS = rows(keras.layers.Layer, variants=VARIANTS)
+PLAIN_LAYERS = rows(keras.layers.Layer, but=keras.Model)
+MODELS = rows(keras.Model)
+MODELS_AND_VARIANTS = rows(keras.Model, variants=VARIANTS)
+FUNCTIONS = rows(keras.losses.Loss, keras.metrics.Metric)
+
+
+def arguments_of(entry):
     return {
         name: parameter.default
-        for name, parameter in inspect.signature(cls).parameters.items()
+        for name, parameter in inspect.signature(entry.cls).parameters.items()
         if name not in ("kwargs", "name")
     }
 
@@ -256,33 +342,41 @@ def assert_same(values, expected, rtol=1e-5, atol=1e-5):
         )
 
 
-def classes_of(module, base):
-    return {
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, base)
-        and value.__module__.startswith("keras_edram")
-        and not value.__name__.startswith("_")
+def classes_of_the_package():
+    """Its layers, models, losses and metrics, wherever they are defined."""
+    judges = (keras.losses.Loss, keras.metrics.Metric)
+    for module in pkgutil.walk_packages(keras_edram.__path__, "keras_edram."):
+        if module.name.endswith("__main__"):  # that is the command
+            continue
+        try:
+            content = vars(importlib.import_module(module.name))
+        except ModuleNotFoundError as error:  # of an extra: the server's
+            assert error.name.partition(".")[0] != "keras_edram"
+            continue
+        for value in content.values():
+            if not isinstance(value, type) or value.__module__ != module.name:
+                continue
+            is_judge = issubclass(value, judges)
+            if issubclass(value, keras.layers.Layer) or (
+                is_judge and not value.__name__.startswith("_")
+            ):
+                yield value
+
+
+def test_the_table_has_each_class_of_the_package_once():
+    listed = [entry.cls for entry in TABLE]
+    assert len(set(listed)) == len(listed)
+    found = {
+        cls for cls in classes_of_the_package() if cls.__name__ not in ABSTRACT
     }
-
-
-def test_the_table_has_each_public_class_once():
-    public = [
-        *classes_of(layers, keras.layers.Layer),
-        *classes_of(models, keras.Model),
-        *classes_of(losses, keras.losses.Loss),
-        *classes_of(metrics, keras.metrics.Metric),
-    ]
-    listed = [row[0] for row in TABLE]
-    assert sorted(cls.__name__ for cls in public) == sorted(
-        cls.__name__ for cls in listed
-    )
+    assert {Rectified, EDRAM, WindowIoU} <= found
+    missing = {cls.__name__ for cls in found - set(listed)}
+    assert not missing, f"Without an entry in TABLE: {sorted(missing)}"
 
 
 @EVERYTHING
-def test_the_table_has_no_default(cls, arguments, inputs, options):
-    defaults = arguments_of(cls)
+def test_the_table_has_no_default(entry):
+    arguments, defaults = entry.arguments(), arguments_of(entry)
     assert set(defaults) <= set(arguments)
     for name in defaults:
         assert as_lists(arguments[name]) != defaults[name]
@@ -291,119 +385,118 @@ def test_the_table_has_no_default(cls, arguments, inputs, options):
 
 
 @EVERYTHING
-def test_the_configuration_has_every_argument(cls, arguments, inputs, options):
-    config = make(cls, arguments).get_config()
+def test_the_configuration_has_every_argument(entry):
+    arguments, config = entry.arguments(), entry.make().get_config()
     for name in arguments:
         assert as_lists(config[name]) == as_lists(arguments[name])
 
 
 @EVERYTHING
-def test_an_attribute_is_called_like_its_argument(
-    cls, arguments, inputs, options
-):
-    made = make(cls, arguments)
-    for name in arguments_of(cls):
+def test_an_attribute_is_called_like_its_argument(entry):
+    made, arguments = entry.make(), entry.arguments()
+    for name in arguments_of(entry):
         assert as_lists(getattr(made, name)) == as_lists(arguments[name])
 
 
 @EVERYTHING
-def test_the_object_comes_back_from_its_configuration(
-    cls, arguments, inputs, options
-):
-    made = make(cls, arguments, name="some_name")
-    revived = cls.from_config(made.get_config())
+def test_the_object_comes_back_from_its_configuration(entry):
+    made, arguments = entry.make(name="some_name"), entry.arguments()
+    revived = entry.cls.from_config(made.get_config())
     assert revived.name == "some_name"
     assert revived.get_config() == made.get_config()
-    for name in arguments_of(cls):
+    for name in arguments_of(entry):
         assert as_lists(getattr(revived, name)) == as_lists(arguments[name])
 
 
 @EVERYTHING
-def test_the_object_comes_back_from_json(cls, arguments, inputs, options):
-    made = make(cls, arguments)
+def test_the_object_comes_back_from_json(entry):
+    made = entry.make()
     text = json.dumps(keras.saving.serialize_keras_object(made))
     revived = keras.saving.deserialize_keras_object(json.loads(text))
-    assert type(revived) is cls
+    assert type(revived) is entry.cls
     assert as_lists(revived.get_config()) == as_lists(made.get_config())
 
 
-@LAYERS
-def test_a_saved_layer_gives_the_same(
-    cls, arguments, inputs, options, tmp_path
-):
-    made = shared(cls, arguments, inputs, options)
-    model = made
-    if not isinstance(made, keras.Model):
-        symbols = symbols_of(inputs)
-        model = keras.Model(symbols, made(*symbols, **options))
-    expected = made(*inputs, **options)
+@MODELS_AND_VARIANTS
+def test_a_saved_model_gives_the_same(entry, tmp_path):
+    model = entry.shared()
+    expected = model(*entry.inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    if isinstance(made, keras.Model):
-        assert_same(loaded(*inputs), expected)
-    else:
-        # A tuple comes back from JSON as a list.
-        assert_same(tree.flatten(loaded(list(inputs))), tree.flatten(expected))
+    assert_same(loaded(*entry.inputs), expected)
+
+
+@PLAIN_LAYERS
+def test_a_saved_layer_gives_the_same(entry, tmp_path):
+    made = entry.shared()
+    expected = made(*entry.inputs, **entry.options)
+    symbols = symbols_of(entry.inputs)
+    model = keras.Model(symbols, made(*symbols, **entry.options))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    # A tuple comes back from JSON as a list.
+    assert_same(
+        tree.flatten(loaded(list(entry.inputs))), tree.flatten(expected)
+    )
 
 
 @LAYERS
-def test_symbolic_eager_and_graph_calls_agree(cls, arguments, inputs, options):
-    made = shared(cls, arguments, inputs, options)
-    expected = made(*inputs, **options)
+def test_symbolic_eager_and_graph_calls_agree(entry):
+    made = entry.shared()
+    expected = made(*entry.inputs, **entry.options)
     symbols = tree.map_structure(
         lambda values: keras.Input(
             batch_shape=values.shape, dtype=values.dtype
         ),
-        list(inputs),
+        list(entry.inputs),
     )
-    outputs = made(*symbols, **options)
+    outputs = made(*symbols, **entry.options)
     tree.assert_same_structure(outputs, expected)
     for symbol, value in zip(
         tree.flatten(outputs), tree.flatten(expected), strict=True
     ):
         assert tuple(symbol.shape) == tuple(value.shape)
         assert symbol.dtype == value.dtype
-    assert_same(keras.Model(symbols, outputs)(list(inputs)), expected)
-    assert_same(tf.function(made)(*inputs, **options), expected)
+    assert_same(keras.Model(symbols, outputs)(list(entry.inputs)), expected)
+    assert_same(tf.function(made)(*entry.inputs, **entry.options), expected)
 
 
 @LAYERS
-def test_the_size_of_the_batch_is_free(cls, arguments, inputs, options):
-    made = shared(cls, arguments, inputs, options)
+def test_the_size_of_the_batch_is_free(entry):
+    made = entry.shared()
     call = tf.function(
-        lambda *inputs: made(*inputs, **options),
+        lambda *inputs: made(*inputs, **entry.options),
         input_signature=tree.map_structure(
             lambda values: tf.TensorSpec((None, *values.shape[1:])),
-            list(inputs),
+            list(entry.inputs),
         ),
     )
-    assert_same(call(*inputs), made(*inputs, **options))
-    one = tree.map_structure(lambda values: values[:1], inputs)
-    assert_same(call(*one), made(*one, **options))
+    assert_same(call(*entry.inputs), made(*entry.inputs, **entry.options))
+    one = tree.map_structure(lambda values: values[:1], entry.inputs)
+    assert_same(call(*one), made(*one, **entry.options))
 
 
 @FUNCTIONS
-def test_a_loss_or_metric_gives_the_same_in_a_graph(
-    cls, arguments, inputs, options
-):
-    eager, graph = make(cls, arguments), make(cls, arguments)
-    expected = eager(*inputs)
+def test_a_loss_or_metric_gives_the_same_in_a_graph(entry):
+    eager, graph = entry.make(), entry.make()
+    expected = eager(*entry.inputs)
     assert expected.shape == ()
     assert expected > 0
-    assert_same(tf.function(lambda *args: graph(*args))(*inputs), expected)
+    assert_same(
+        tf.function(lambda *args: graph(*args))(*entry.inputs), expected
+    )
 
 
 @LAYERS
 @pytest.mark.parametrize("training", [False, True])
-def test_the_gradient_reaches_every_weight(
-    cls, arguments, inputs, options, training
-):
+def test_the_gradient_reaches_every_weight(entry, training):
     # Training changes means and variances.
-    made = (make if training else shared)(cls, arguments, inputs, options)
+    made = entry.make_called() if training else entry.shared()
+    options = entry.options
     if training and "training" in inspect.signature(made.call).parameters:
         options = {**options, "training": True}
     with tf.GradientTape() as tape:
-        outputs = made(*inputs, **options)
+        outputs = made(*entry.inputs, **options)
         loss = sum(
             tf.reduce_sum(values * numbers(*values.shape))
             for values in tree.flatten(outputs)
@@ -411,8 +504,7 @@ def test_the_gradient_reaches_every_weight(
     weights = [
         weight
         for weight in made.trainable_variables
-        # What the policy learns from is no part of the answer.
-        if cls is not RAM or not any(name in weight.path for name in POLICY)
+        if not any(part in weight.path for part in entry.untaught)
     ]
     assert_all_reached(tape.gradient(loss, weights), weights)
 
@@ -423,15 +515,9 @@ def test_the_gradient_of_both_losses_reaches_every_weight_of_edram(
     detach_transforms, initial_transform
 ):
     images = numbers(B, 40, 30, 2, scale=255)
-    model = make(
-        EDRAM,
-        {
-            **EDRAM_SIZES,
-            "detach_transforms": detach_transforms,
-            "initial_transform": initial_transform,
-        },
-        (images,),
-        {},
+    edram = next(entry for entry in TABLE if entry.cls is EDRAM)
+    model = edram.make_called(
+        detach_transforms=detach_transforms, initial_transform=initial_transform
     )
     weights = model.trainable_variables
     with tf.GradientTape() as tape:
@@ -453,31 +539,25 @@ def assert_all_reached(gradients, weights):
 
 @LAYERS
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_weights_in_float32(
-    cls, arguments, inputs, options, policy
-):
-    made = make(cls, arguments, inputs, options, dtype=policy)
+def test_mixed_precision_keeps_weights_in_float32(entry, policy):
+    made = entry.make_called(dtype=policy)
     assert {weight.dtype for weight in made.weights} <= {"float32"}
-    dtype = (
-        "float32" if cls in ALWAYS_FLOAT32 else policy.removeprefix("mixed_")
-    )
-    outputs = made(*inputs, **options)
+    dtype = "float32" if entry.float32 else policy.removeprefix("mixed_")
+    outputs = made(*entry.inputs, **entry.options)
     assert {value.dtype.name for value in tree.flatten(outputs)} == {dtype}
-    symbols = symbols_of(inputs)
-    outputs = made(*symbols, **options)
+    symbols = symbols_of(entry.inputs)
+    outputs = made(*symbols, **entry.options)
     assert {value.dtype for value in tree.flatten(outputs)} == {dtype}
 
 
 @LAYERS
-def test_mixed_precision_is_near_to_full_precision(
-    cls, arguments, inputs, options
-):
-    full = shared(cls, arguments, inputs, options)
-    mixed = make(cls, arguments, inputs, options, dtype="mixed_bfloat16")
+def test_mixed_precision_is_near_to_full_precision(entry):
+    full = entry.shared()
+    mixed = entry.make_called(dtype="mixed_bfloat16")
     mixed.set_weights(full.get_weights())
     for value, other in zip(
-        tree.flatten(mixed(*inputs, **options)),
-        tree.flatten(full(*inputs, **options)),
+        tree.flatten(mixed(*entry.inputs, **entry.options)),
+        tree.flatten(full(*entry.inputs, **entry.options)),
         strict=True,
     ):
         # bfloat16 has seven bits: 2**-8 at each of the products.
@@ -533,13 +613,16 @@ def as_numpy(value):
 
 
 @EVERYTHING
-def test_integers_of_numpy_are_taken(cls, arguments, inputs, options):
-    changed = {name: as_numpy(value) for name, value in arguments.items()}
-    made = make(cls, changed)
-    expected = json.dumps(as_lists(make(cls, arguments, name="x").get_config()))
-    found = make(cls, changed, name="x").get_config()
+def test_integers_of_numpy_are_taken(entry):
+    changed = {
+        name: as_numpy(value) for name, value in entry.arguments().items()
+    }
+    made = entry.make(**changed)
+    expected = json.dumps(as_lists(entry.make(name="x").get_config()))
+    found = entry.make(**changed, name="x").get_config()
     assert json.dumps(found, default=serialized) == expected
-    assert cls.from_config(made.get_config()).get_config() == made.get_config()
+    revived = entry.cls.from_config(made.get_config())
+    assert revived.get_config() == made.get_config()
 
 
 def serialized(value):
@@ -549,15 +632,15 @@ def serialized(value):
 
 
 @LAYERS
-def test_a_truth_value_is_no_size(cls, arguments, inputs, options):
+def test_a_truth_value_is_no_size(entry):
     sizes = [
         name
-        for name, value in arguments.items()
+        for name, value in entry.arguments().items()
         if isinstance(value, int) and not isinstance(value, bool)
     ]
     for name in sizes:
         with pytest.raises(ValueError, match=f"Received: {name}=True"):
-            make(cls, {**arguments, name: True})
+            entry.make(**{name: True})
 
 
 WRONG_IMAGES = {
@@ -570,10 +653,8 @@ WRONG_IMAGES = {
 
 @MODELS
 @pytest.mark.parametrize("change", WRONG_IMAGES.values(), ids=WRONG_IMAGES)
-def test_other_images_are_refused_by_whoever_gets_them(
-    cls, arguments, inputs, options, change
-):
-    model, images = make(cls, arguments), change(*inputs)
+def test_other_images_are_refused_by_whoever_gets_them(entry, change):
+    model, images = entry.make(), change(*entry.inputs)
     model.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
     labels = np.zeros((len(images), S), "int32")
     for ask in (
@@ -593,29 +674,25 @@ def test_other_images_are_refused_by_whoever_gets_them(
 
 
 @LAYERS
-def test_a_frozen_layer_does_in_training_what_it_does_without(
-    cls, arguments, inputs, options
-):
-    made = make(cls, arguments, inputs, options)
+def test_a_frozen_layer_does_in_training_what_it_does_without(entry):
+    made = entry.make_called()
     if "training" not in inspect.signature(made.call).parameters:
         return
-    expected = made(*inputs, **options)
+    expected = made(*entry.inputs, **entry.options)
     made.trainable = False
     before = [weight.numpy() for weight in made.weights]
-    assert_same(made(*inputs, **options, training=True), expected)
+    assert_same(made(*entry.inputs, **entry.options, training=True), expected)
     for old, weight in zip(before, made.weights, strict=True):
         np.testing.assert_array_equal(weight, old)
 
 
 @MODELS
-def test_a_call_in_training_returns_what_it_says(
-    cls, arguments, inputs, options
-):
-    made = make(cls, arguments)
+def test_a_call_in_training_returns_what_it_says(entry):
+    made = entry.make()
     expected = made.compute_output_spec(
-        keras.KerasTensor(inputs[0].shape), training=True
+        keras.KerasTensor(entry.inputs[0].shape), training=True
     )
-    outputs = made(*inputs, training=True)
+    outputs = made(*entry.inputs, training=True)
     tree.assert_same_structure(outputs, expected)
     for name, value in outputs.items():
         assert value.shape == expected[name].shape
@@ -623,10 +700,10 @@ def test_a_call_in_training_returns_what_it_says(
 
 
 @MODELS
-def test_no_image_has_no_answer(cls, arguments, inputs, options):
-    model = make(cls, arguments)
-    images = inputs[0][:0]
-    like = model.glimpses(*inputs)
+def test_no_image_has_no_answer(entry):
+    model = entry.make()
+    images = entry.inputs[0][:0]
+    like = model.glimpses(*entry.inputs)
     for found in (model(images), model.predict(images), model.glimpses(images)):
         for name, value in found.items():
             assert value.shape == (0, *like[name].shape[1:])
@@ -638,10 +715,10 @@ def test_no_image_has_no_answer(cls, arguments, inputs, options):
 
 
 @FUNCTIONS
-def test_no_image_is_no_error(cls, arguments, inputs, options):
-    none = [values[:0] for values in inputs]
-    assert make(cls, arguments)(*none) == 0
-    graph = make(cls, arguments)
+def test_no_image_is_no_error(entry):
+    none = [values[:0] for values in entry.inputs]
+    assert entry.make()(*none) == 0
+    graph = entry.make()
     call = tf.function(
         lambda *args: graph(*args),
         input_signature=[
@@ -654,17 +731,13 @@ def test_no_image_is_no_error(cls, arguments, inputs, options):
 
 @MODELS
 @pytest.mark.parametrize("scale, notes", [(1 / 255, 1), (1, 0)])
-def test_images_between_0_and_1_are_noted_once(
-    cls, arguments, inputs, options, scale, notes
-):
-    model = make(cls, arguments)
+def test_images_between_0_and_1_are_noted_once(entry, scale, notes):
+    model = entry.make()
     model.compile("sgd", {"labels": LabelLoss()}, run_eagerly=True)
-    images = scale * inputs[0]
-    labels = np.zeros((len(images), S), "int32")
-    if cls in (RAM, Baseline):
-        labels = labels[:, 0]
+    images = scale * entry.inputs[0]
+    labels = np.zeros((len(images), model.num_targets), "int32")
     asked = [model.predict, model.read, model.glimpses]
-    if cls is not Ensemble:
+    if not model.members:  # which are trained apart
         asked.append(lambda images: model.evaluate(images, labels, verbose=0))
         asked.append(lambda images: model.fit(images, labels, verbose=0))
     if model.looks_step_by_step:
@@ -679,11 +752,9 @@ def test_images_between_0_and_1_are_noted_once(
 
 @MODELS
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_that_are_no_numbers_are_refused(
-    cls, arguments, inputs, options, value
-):
-    model = make(cls, arguments)
-    images = inputs[0].copy()
+def test_pixels_that_are_no_numbers_are_refused(entry, value):
+    model = entry.make()
+    images = entry.inputs[0].copy()
     images[1, 2, 3, 0] = value
     for ask in (model.read, model.glimpses, model.predict):
         with pytest.raises(ValueError, match="finite numbers"):
@@ -693,20 +764,18 @@ def test_pixels_that_are_no_numbers_are_refused(
 @MODELS
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_every_precision_answers_in_float32(
-    cls, arguments, inputs, options, dtype, everywhere
-):
+def test_every_precision_answers_in_float32(entry, dtype, everywhere):
     policy = {} if everywhere else {"dtype": dtype}
     if everywhere:
         keras.config.set_floatx(dtype)
         keras.config.set_dtype_policy(dtype)
     try:
-        model = make(cls, arguments, **policy)
+        model = entry.make(**policy)
         for training in (True, False):
-            outputs = model(*inputs, training=training)
+            outputs = model(*entry.inputs, training=training)
             dtypes = {value.dtype.name for value in outputs.values()}
             assert dtypes == {"float32"}
-        assert len(model.read(*inputs)) == B
+        assert len(model.read(*entry.inputs)) == B
     finally:
         keras.config.set_floatx("float32")
 
@@ -717,39 +786,36 @@ def test_weights_of_few_digits_are_refused():
 
 
 @LAYERS
-def test_channels_come_last_whatever_keras_is_told(
-    cls, arguments, inputs, options
-):
-    made = shared(cls, arguments, inputs, options)
-    expected = made(*inputs, **options)
+def test_channels_come_last_whatever_keras_is_told(entry):
+    made = entry.shared()
+    expected = made(*entry.inputs, **entry.options)
     keras.config.set_image_data_format("channels_first")
     try:
-        again = make(cls, arguments, inputs, options)
+        again = entry.make_called()
         again.set_weights(made.get_weights())
-        assert_same(again(*inputs, **options), expected)
+        assert_same(again(*entry.inputs, **entry.options), expected)
     finally:
         keras.config.set_image_data_format("channels_last")
 
 
 @LAYERS
-def test_batches_of_two_sizes_are_refused(cls, arguments, inputs, options):
-    made = shared(cls, arguments, inputs, options)
-    for index in range(1, len(inputs)):
+def test_batches_of_two_sizes_are_refused(entry):
+    made = entry.shared()
+    for index in range(1, len(entry.inputs)):
         for size in (1, 2):
-            fewer = list(inputs)
+            fewer = list(entry.inputs)
             fewer[index] = tree.map_structure(
-                lambda values, size=size: values[:size], inputs[index]
+                lambda values, size=size: values[:size],
+                entry.inputs[index],
             )
             with pytest.raises(ValueError, match="The shapes must be"):
-                made(*fewer, **options)
+                made(*fewer, **entry.options)
 
 
 @FUNCTIONS
-def test_targets_and_weights_of_another_batch_are_refused(
-    cls, arguments, inputs, options
-):
-    made = make(cls, arguments)
-    true, predicted = inputs
+def test_targets_and_weights_of_another_batch_are_refused(entry):
+    made = entry.make()
+    true, predicted = entry.inputs
     for size in (1, 2):
         with pytest.raises(ValueError, match="Received: "):
             made(true[:size], predicted)
@@ -759,22 +825,22 @@ def test_targets_and_weights_of_another_batch_are_refused(
 
 
 @FUNCTIONS
-def test_an_image_of_no_weight_does_not_count(cls, arguments, inputs, options):
+def test_an_image_of_no_weight_does_not_count(entry):
     weights = np.array([0, 2, 1], "float32")
-    expected = make(cls, arguments)(
-        *(values[[1, 1, 2]] for values in inputs),
+    expected = entry.make()(
+        *(values[[1, 1, 2]] for values in entry.inputs),
         sample_weight=np.ones(B),
     )
     for shape in ((B,), (B, 1)):
-        found = make(cls, arguments)(
-            *inputs, sample_weight=weights.reshape(shape)
+        found = entry.make()(
+            *entry.inputs, sample_weight=weights.reshape(shape)
         )
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @MODELS
-def test_all_layers_are_built(cls, arguments, inputs, options):
-    model = make(cls, arguments)
+def test_all_layers_are_built(entry):
+    model = entry.make()
     unbuilt = [
         layer.path for layer in model._flatten_layers() if not layer.built
     ]
@@ -787,17 +853,17 @@ def test_all_layers_are_built(cls, arguments, inputs, options):
 @MODELS
 @pytest.mark.filterwarnings("ignore")  # of layers without weights
 def test_weights_in_8_bits_answer_nearly_the_same_and_are_saved(
-    cls, arguments, inputs, options, tmp_path
+    entry, tmp_path
 ):
-    model = make(cls, arguments, inputs, options)
-    full = model(*inputs)
+    model = entry.make_called()
+    full = model(*entry.inputs)
     model.quantize("int8")
-    expected = model(*inputs)
+    expected = model(*entry.inputs)
     assert_same(expected, full, rtol=0.2, atol=0.3)
     assert np.any(expected["labels"] != full["labels"])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert_same(loaded(*inputs), expected)
-    clone = cls.from_config({**loaded.get_config(), "name": "other"})
+    assert_same(loaded(*entry.inputs), expected)
+    clone = entry.cls.from_config({**loaded.get_config(), "name": "other"})
     clone.set_weights(model.get_weights())
-    assert_same(clone(*inputs), expected)
+    assert_same(clone(*entry.inputs), expected)

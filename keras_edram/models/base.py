@@ -1,6 +1,9 @@
-"""The contract that all models keep: what they are asked, what they answer."""
+"""The contract that all models keep: what they are asked, what they answer.
 
-import warnings
+Letters in shapes: B batch, H W C image, g glimpse side, S targets, N glimpses
+a target, A answers a target, K classes, M members, Z scales.
+"""
+
 from typing import Any, NamedTuple
 
 import keras
@@ -14,7 +17,8 @@ from keras_edram.checks import (
     check_integers,
     seen_images,
 )
-from keras_edram.models import targets
+from keras_edram.models.glimpse_loop import take_steps
+from keras_edram.models.keras_model import KerasModel
 
 
 class Glimpse(NamedTuple):
@@ -44,56 +48,67 @@ class _ClassProperty:
         return self.method(owner)
 
 
-class BaseModel(keras.Model):
+class BaseModel(KerasModel):
     """A model that looks at images and reads what is in them.
 
     The contract: everything that takes a model, from `model.read` to the
     server, asks it for what stands here, and never for its class.
 
-    - A call takes images and returns a dictionary, all of B images: `labels`,
-      logits of shape `(B, S, A, K)`, A answers to each of S targets, and
-      `transforms`, `(B, S, N, 2, 3)`, the windows of N glimpses at each. An
-      ensemble's have an axis of members after the first. `decode` turns them
-      into the answer, `read` says it in plain Python values.
-    - `glimpses(images, glimpses_per_target=None)` gives the same as NumPy
-      arrays, and `patches`, `(B, S, N, g, g, C)`, what was seen;
-      `patch_picture` makes a picture of one.
-    - A model that `looks_step_by_step` has `start`, `step` and `next_windows`
-      and a state of named tensors: looking is
-      `seen, state = model.start(images)` and then, glimpse by glimpse,
-      `glimpse, state = model.step(seen, state)`.
-    - A model that `has_policy` draws where it looks, in training, and at test
-      along `num_rollouts` paths if that is not 0.
+    A model of another paper says S, N and how it looks, and need not say more:
 
-    It is compiled and fitted as any Keras model, but for two things. An array
-    of labels as `y` is that of the output `labels`, and so are a loss and
-    metrics that are not named by their output. And losses and metrics are
-    those of this package or a user's own, which know that an output has an
-    axis of glimpses that its targets have not; Keras' own would broadcast
-    them. `"accuracy"` is `keras_edram.metrics.Accuracy`.
+    - One that `looks_step_by_step` has `start`, `step` and `next_windows`, and
+      a state of named tensors between its steps. Looking is
 
-    Attributes:
-        num_targets: Integer S, the terminal one among them.
-        glimpses_per_target: Integer N.
-        answers_per_target: Integer A: N, or 1 for a model that answers after
-            the last glimpse.
-        num_glimpses: T = S N, the glimpses at an image.
-        reading_order: `"forward"`, or `"backward"` if its targets are the
-            objects from last to first.
-        looks_step_by_step: Boolean.
-        has_policy: Boolean.
-        members: The models that an ensemble asks; none of any other.
+          pyramid, state = model.start(images)
+          glimpse, state = model.step(pyramid, state)  # T times
+
+      which `look` does, so that budgets, exports by the step and the loop in
+      a graph come by themselves.
+    - Any other has `look` alone.
+
+    It makes its layers in `__init__`, which ends with `self.build((None,
+    *self.image_shape))`, builds them in `build`, and gives its own arguments
+    in `get_config`.
 
     Args:
         image_shape: `(height, width, channels)` of the images.
         num_classes: Integer, K.
         class_names: Strings, the names of the classes but the terminal label;
             by default their numbers.
-        terminal: Boolean, whether the last class ends a sequence.
+        terminal: Boolean, whether the last class ends a sequence. Defaults to
+            `False`.
         **kwargs: Arguments of `keras.Model`.
+
+    Attributes:
+        num_targets: Integer S, the terminal one among them.
+        glimpses_per_target: Integer N.
+        answers_once: Boolean, whether it answers after the last glimpse alone.
+        answers_per_target: Integer A: 1 if it answers once, else N.
+        num_glimpses: T = S N, the glimpses at an image.
+        reading_order: `"forward"`, or `"backward"` if its targets are the
+            objects from last to first.
+        looks_step_by_step: Boolean.
+        has_policy: Boolean, whether it draws where it looks: in training, and
+            at test along `num_rollouts` paths if that is not 0.
+        members: The models that an ensemble asks; none of any other.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+        training: Boolean.
+
+    Returns:
+        A dictionary of float32 tensors: `labels`, logits of shape
+        `(B, S, A, K)`, and `transforms`, `(B, S, N, 2, 3)`, the windows that
+        were looked at. An ensemble's have an axis of members after the first.
+        `decode` turns them into the answer, `read` says it in plain Python
+        values.
+
+    Raises:
+        ValueError: For a shape or classes that are none.
     """
 
-    num_targets = glimpses_per_target = answers_per_target = 1
+    num_targets = glimpses_per_target = 1
+    answers_once = False
     reading_order = "forward"
     looks_step_by_step = False
     has_policy = False
@@ -109,18 +124,11 @@ class BaseModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if self.dtype_policy.variable_dtype == "bfloat16":
-            raise ValueError(
-                "Weights must have more digits than bfloat16, which computes "
-                'with them as `dtype="mixed_bfloat16"`. Received: dtype='
-                f"{self.dtype_policy.name!r}"
-            )
         self.image_shape = check_integers(image_shape, 3, "image_shape")
         # Of any size, for models that look at windows.
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: self.image_shape[-1]}
         )
-        self._traced_shape = None
         num_classes = check_integer(num_classes, "num_classes", 1 + terminal)
         self.num_classes = num_classes
         self.terminal = bool(terminal)
@@ -129,50 +137,189 @@ class BaseModel(keras.Model):
         )
 
     @property
+    def answers_per_target(self):
+        return 1 if self.answers_once else self.glimpses_per_target
+
+    @property
     def num_glimpses(self):
         return self.num_targets * self.glimpses_per_target
 
-    def label_name(self, label):
-        """The name of a class; the terminal label is called "end".
+    # How it looks
+
+    def start(self, images, training=False):
+        """What is done once an image: its pyramid and the first state.
 
         Args:
-            label: Integer.
+            images: Tensor of shape `(B, H, W, C)`, in [0, 255].
+            training: Boolean.
 
         Returns:
-            String.
+            The `ImagePyramid` that all steps read from, and the state before
+            the first: a named tuple of tensors, `step` among them, an integer
+            that counts the glimpses, and all others of B rows.
 
-        Example:
-
-        >>> RAM.from_preset("ram_mnist").label_name(7)
-        '7'
+        Raises:
+            NotImplementedError: By a model that does not look step by step.
         """
-        if self.terminal and label == self.num_classes - 1:
-            return "end"
-        return self.class_names[label] if self.class_names else str(label)
+        raise self._no_steps()
 
-    def patch_picture(self, patch):
-        """A patch as a picture, several scales of it side by side.
+    def step(self, pyramid, state, training=False):
+        """One glimpse.
 
         Args:
-            patch: Array of shape `(g, g, Z C)`, of Z scales, from `glimpses`.
+            pyramid: `ImagePyramid` of the images, from `start`.
+            state: The state before this glimpse.
+            training: Boolean.
 
         Returns:
-            uint8 array of shape `(g, Z g, C)`.
+            The `Glimpse` and the next state.
 
-        Example:
-
-        >>> model = RAM.from_preset("ram_mnist")
-        >>> patches = model.glimpses(np.zeros((1, 28, 28, 1)))["patches"]
-        >>> model.patch_picture(patches[0, 0, 0]).shape
-        (8, 8, 1)
+        Raises:
+            NotImplementedError: By a model that does not look step by step.
         """
-        scales = np.split(
-            np.asarray(patch) * 255,
-            patch.shape[-1] // self.image_shape[-1],
-            axis=-1,
+        raise self._no_steps()
+
+    def next_windows(self, pyramid, state):
+        """The windows that the next glimpse will read, the sharpest of several.
+
+        Args:
+            pyramid: `ImagePyramid` of the images, from `start`.
+            state: The state before that glimpse.
+
+        Returns:
+            Tensor of shape `(B, 2, 3)`.
+
+        Raises:
+            NotImplementedError: By a model that does not look step by step.
+        """
+        raise self._no_steps()
+
+    def _no_steps(self):
+        return NotImplementedError(
+            f"{type(self).__name__} does not look step by step"
         )
-        picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
-        return np.clip(picture, 0, 255).astype("uint8")
+
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        """All glimpses at images: what a call returns, and the patches.
+
+        Args:
+            images: Tensor of shape `(B, H, W, C)`, in [0, 255].
+            glimpses_per_target: Integer N, which need not be that of training.
+            training: Boolean.
+            with_patches: Boolean, whether to return what was seen, too.
+
+        Returns:
+            A dictionary of tensors, `labels`, `transforms` and `patches`, see
+            `glimpses`.
+        """
+        looks = self._take_glimpses(
+            images,
+            self.num_targets * glimpses_per_target,
+            with_patches,
+            training=training,
+        )
+        return self._by_target(looks)
+
+    def _take_glimpses(
+        self, images, number, with_patches, training=False, **options
+    ):
+        """T glimpses of a model that looks step by step: each `(B, T, ...)`."""
+        pyramid, state = self.start(images, training)
+
+        def take(state):
+            glimpse, state = self.step(
+                pyramid, state, training=training, **options
+            )
+            seen = dict(labels=glimpse.logits, transforms=glimpse.transforms)
+            if with_patches:
+                seen["patches"] = glimpse.patches
+            if self.has_policy:
+                seen.update(glimpse.decision._asdict())
+            return seen, state
+
+        # A study traces nothing.
+        looks, _ = take_steps(take, state, number, write_out=with_patches)
+        return looks
+
+    def _by_target(self, looks):
+        """Glimpses as outputs: each `(B, T, ...)` -> `(B, S, N, ...)`."""
+        looks = {
+            name: ops.reshape(
+                values,
+                (
+                    -1,
+                    self.num_targets,
+                    values.shape[1] // self.num_targets,
+                    *values.shape[2:],
+                ),
+            )
+            for name, values in looks.items()
+        }  # each (B, S, N, ...)
+        if self.answers_once:
+            looks["labels"] = looks["labels"][:, :, -1:]  # (B, S, 1, K)
+        return looks
+
+    def call(self, images, training=False):
+        if images.shape[0] == 0:  # Keras' layers cannot do with none
+            shapes = self.compute_output_shape(images.shape)
+            return {
+                name: ops.zeros(shape, "float32")
+                for name, shape in shapes.items()
+            }
+        return self.look(images, self.glimpses_per_target, training)
+
+    def compute_output_shape(self, images_shape):
+        targets = (images_shape[0], self.num_targets)
+        return {
+            "labels": (*targets, self.answers_per_target, self.num_classes),
+            "transforms": (*targets, self.glimpses_per_target, 2, 3),
+        }
+
+    # What it is asked
+
+    def glimpses(self, images, glimpses_per_target=None):
+        """What the model looked at, for pictures and for study.
+
+        Args:
+            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+            glimpses_per_target: Integer N, to look more or less often than in
+                training. Defaults to as often.
+
+        Returns:
+            A dictionary of NumPy arrays: `labels` and `transforms` as from a
+            call, and `patches` `(B, S, N, g, g, Z C)`, what was seen, with Z
+            scales as channels; in [0, 1], but of a model that standardises
+            images. An ensemble's have an axis of members after the first. With
+            rollouts, windows and patches are those of the first path.
+
+        Raises:
+            ValueError: For a number below 1, images of another shape, or with
+                pixels that are no numbers.
+
+        Example:
+
+        >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+        >>> model.glimpses(np.zeros((2, 100, 100, 1)), 4)["patches"].shape
+        (2, 1, 4, 26, 26, 1)
+        """
+        if glimpses_per_target is None:
+            glimpses_per_target = self.glimpses_per_target
+        check_integer(glimpses_per_target, "glimpses_per_target")
+        images = seen_images(images, self.image_shape[-1])
+        number = len(images)
+        if not number:  # Keras' layers cannot do with none
+            images = np.zeros((1, *images.shape[1:]), "float32")
+        looks = self.look(
+            ops.convert_to_tensor(images),
+            glimpses_per_target,
+            with_patches=True,
+        )
+        return {
+            name: ops.convert_to_numpy(value)[:number]
+            for name, value in looks.items()
+        }
 
     def decode(self, outputs):
         """The answer: `keras_edram.decoding.decode`, as this model needs it.
@@ -236,124 +383,53 @@ class BaseModel(keras.Model):
             crops=crops,
         )
 
-    def _study(self, images, look):
-        """What `look` gives for images, as NumPy arrays by name."""
-        images = seen_images(images, self.image_shape[-1])
-        number = len(images)
-        if not number:  # Keras' layers cannot do with none
-            images = np.zeros((1, *images.shape[1:]), "float32")
-        looks = look(ops.convert_to_tensor(images))
-        return {
-            name: ops.convert_to_numpy(value)[:number]
-            for name, value in looks.items()
-        }
+    def label_name(self, label):
+        """The name of a class; the terminal label is called "end".
 
-    def _no_answers(self, images):
-        """The answers to no image: Keras' layers cannot do with none."""
-        shapes = self.compute_output_shape(images.shape)
-        return {
-            name: ops.zeros(shape, "float32") for name, shape in shapes.items()
-        }
+        Args:
+            label: Integer.
 
-    def predict(self, x, *args, **kwargs):
-        if isinstance(x, np.ndarray) and not len(x):
-            return self.predict_on_batch(x)
-        self._check_first_batch(x, None, **kwargs)
-        return super().predict(x, *args, **kwargs)
+        Returns:
+            String.
 
-    def predict_on_batch(self, x):
-        if isinstance(x, np.ndarray) and not len(x):
-            # Not in a graph: one of batches of any size cannot do with none.
-            return {
-                name: ops.convert_to_numpy(value)
-                for name, value in self(x).items()
-            }
-        return super().predict_on_batch(x)
+        Example:
 
-    def fit(self, x=None, y=None, *args, class_weight=None, **kwargs):
-        if class_weight is not None:
-            # Keras would not take them for a dictionary of targets.
-            if y is None or kwargs.get("sample_weight") is not None:
-                kwargs["class_weight"] = class_weight
-            else:
-                kwargs["sample_weight"] = targets.class_weights(y, class_weight)
-        self._check_first_batch(x, y, **kwargs)
-        return super().fit(x, y, *args, **kwargs)
+        >>> RAM.from_preset("ram_mnist").label_name(7)
+        '7'
+        """
+        if self.terminal and label == self.num_classes - 1:
+            return "end"
+        return self.class_names[label] if self.class_names else str(label)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_first_batch(x, y, **kwargs)
-        return super().evaluate(x, y, *args, **kwargs)
+    def patch_picture(self, patch):
+        """A patch as a picture, several scales of it side by side.
 
-    def _check_first_batch(self, x, y, **kwargs):
-        shape = targets.check_first_batch(self, x, y, **kwargs)
-        if shape is None or shape[1:] == self._traced_shape:
-            return
-        # Keras would make one graph for several sizes, that is for unknown
-        # ones, and an image is looked at by its size.
-        self.train_function = self.test_function = self.predict_function = None
-        self._traced_shape = shape[1:]
+        Args:
+            patch: Array of shape `(g, g, Z C)`, of Z scales, from `glimpses`.
 
-    def compile(
-        self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        **kwargs,
-    ):
-        metrics = targets.by_output(metrics, "metrics")
-        weighted_metrics = targets.by_output(
-            weighted_metrics, "weighted_metrics"
+        Returns:
+            uint8 array of shape `(g, Z g, C)`.
+
+        Example:
+
+        >>> model = RAM.from_preset("ram_mnist")
+        >>> patches = model.glimpses(np.zeros((1, 28, 28, 1)))["patches"]
+        >>> model.patch_picture(patches[0, 0, 0]).shape
+        (8, 8, 1)
+        """
+        scales = np.split(
+            np.asarray(patch) * 255,
+            patch.shape[-1] // self.image_shape[-1],
+            axis=-1,
         )
-        super().compile(
-            optimizer,
-            targets.by_output(loss, "loss"),
-            loss_weights,
-            metrics,
-            weighted_metrics,
-            **kwargs,
-        )
-        self._measured = tuple({**(metrics or {}), **(weighted_metrics or {})})
-
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        try:
-            self.compile(**config)
-        except ValueError as error:  # of another version of this package
-            warnings.warn(
-                f"The model is not compiled as it was saved: {error}",
-                UserWarning,
-                stacklevel=2,
-            )
-            return
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        y = targets.name_targets(y)
-        targets.check_judged(y, self.loss or (), "a loss")
-        weights = targets.name_weights(sample_weight)
-        return super().compute_loss(x, y, y_pred, weights, training)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        y = targets.name_targets(y)
-        targets.check_judged(y, self._measured, "a metric")
-        weights = targets.name_weights(sample_weight)
-        # Outputs without a target have no metrics, but Keras asks for them.
-        y = {name: y.get(name) for name in y_pred}
-        return super().compute_metrics(x, y, y_pred, weights)
+        picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
+        return np.clip(picture, 0, 255).astype("uint8")
 
     def quantize(self, *args, **kwargs):
         self.compiled_step = None  # which has the weights of before
         return super().quantize(*args, **kwargs)
 
-    def export(self, filepath, *args, **kwargs):
-        # Keras exports only what it has seen called.
-        self(ops.zeros((1, *self.image_shape)))
-        return super().export(filepath, *args, **kwargs)
+    # Where it comes from
 
     def get_config(self):
         config = super().get_config()
@@ -364,26 +440,7 @@ class BaseModel(keras.Model):
             class_names=None if names is None else list(names),
             terminal=self.terminal,
         )
-        quantized = {
-            _path(layer): layer.dtype_policy.quantization_mode
-            for layer in self._flatten_layers(include_self=False)
-            if isinstance(
-                layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy
-            )
-        }
-        if quantized:  # or its weights would not fit when it is loaded
-            config["quantized"] = quantized
         return config
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        quantized = config.pop("quantized", {})
-        model = super().from_config(config)
-        for layer in model._flatten_layers(include_self=False):
-            if _path(layer) in quantized:
-                layer.quantize(quantized[_path(layer)])
-        return model
 
     @classmethod
     def from_preset(cls, name, **changes):
@@ -420,15 +477,3 @@ class BaseModel(keras.Model):
         from keras_edram import presets
 
         return presets.names(cls)
-
-    def compute_output_spec(self, images, training=False):
-        # float32 under every precision policy, which Keras does not assume.
-        return {
-            name: keras.KerasTensor(shape, "float32")
-            for name, shape in self.compute_output_shape(images.shape).items()
-        }
-
-
-def _path(layer):
-    """The path of a layer below its model, whose name may be another."""
-    return (layer.path or "").partition("/")[2]

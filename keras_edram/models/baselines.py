@@ -8,10 +8,8 @@ import keras
 from keras import layers, ops
 
 from keras_edram import geometry
-from keras_edram.checks import (
-    check_choice,
-    check_integer,
-)
+from keras_edram.checks import check_choice, check_integer
+from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel
 
 NETWORKS = ("dense", "convolution")
@@ -46,7 +44,8 @@ class Baseline(BaseModel):
         `(B, 1, 1, 2, 3)`, one window, the whole image.
 
     Raises:
-        ValueError: For an unknown network or a shape that is not one.
+        ValueError: For an unknown network, a shape that is not one, or another
+            number of glimpses than one.
 
     Example:
 
@@ -97,27 +96,18 @@ class Baseline(BaseModel):
                 dtype=policy,
             )
 
-        first = [
-            layers.Flatten(
-                data_format="channels_last", name="flatten", dtype=policy
-            ),
-            dense("dense_0"),
-        ]
+        first = [blocks.flatten(policy), dense("dense_0")]
         if network == "convolution":
-            first = [
-                layers.Conv2D(
-                    self.filters,
-                    self.kernel_size,
-                    data_format="channels_last",
-                    activation="relu",
-                    kernel_initializer="he_normal",
-                    name="convolution",
-                    dtype=policy,
-                ),
-                layers.Flatten(
-                    data_format="channels_last", name="flatten", dtype=policy
-                ),
-            ]
+            convolution = layers.Conv2D(
+                self.filters,
+                self.kernel_size,
+                data_format="channels_last",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name="convolution",
+                dtype=policy,
+            )
+            first = [convolution, blocks.flatten(policy)]
         self.layers_in_order = keras.Sequential(
             [
                 layers.Rescaling(1 / 255, dtype="float32", name="rescaling"),
@@ -134,31 +124,23 @@ class Baseline(BaseModel):
             self.layers_in_order.build(images_shape)
             self.built = True
 
-    def call(self, images, training=False):
-        if images.shape[0] == 0:
-            return self._no_answers(images)
-        labels = self.layers_in_order(images, training=training)
-        labels = labels[:, None, None]  # (B, 1, 1, K)
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        if glimpses_per_target != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes one glimpse, the whole image. "
+                f"Received: glimpses_per_target={glimpses_per_target}"
+            )
+        logits = self.layers_in_order(images, training=training)  # (B, K)
+        labels = logits[:, None, None]  # (B, 1, 1, K)
         zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
         whole = ops.convert_to_tensor(geometry.IDENTITY)
-        return {"labels": labels, "transforms": zeros + whole}
-
-    def glimpses(self, images, glimpses_per_target=None):
-        """The one glimpse that it takes, see `RAM.glimpses`."""
-        return self._study(
-            images,
-            lambda images: {
-                **self(images),
-                "patches": ops.cast(images, "float32")[:, None, None] / 255,
-            },
-        )
-
-    def compute_output_shape(self, images_shape):
-        batch = images_shape[0]
-        return {
-            "labels": (batch, 1, 1, self.num_classes),
-            "transforms": (batch, 1, 1, 2, 3),
-        }
+        looks = {"labels": labels, "transforms": zeros + whole}
+        if with_patches:
+            patches = ops.cast(images, "float32")[:, None, None] / 255
+            looks["patches"] = patches  # (B, 1, 1, H, W, C)
+        return looks
 
     def get_config(self):
         config = super().get_config()

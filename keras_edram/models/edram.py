@@ -6,8 +6,9 @@ Multiple Object Recognition", WACV 2017. The file follows section 3.
     symbol           here                     what it is
     A_θ,t            state.transforms         the window read at glimpse t
     x_t              patches                  what is seen there
-    r_t^(1)          state.what_hidden        LSTM 1, feeds "what"
-    r_t^(2)          state.where_hidden       LSTM 2, feeds "where"
+    g_t              glimpse                  what was seen, and where, in one
+    r_t^(1)          state.what_hidden        of LSTM 1, says what it is
+    r_t^(2)          state.where_hidden       of LSTM 2, says where to look
     y_t              logits                   the label read at glimpse t
     S, N, T = S N    num_targets, glimpses_per_target, num_glimpses
 
@@ -27,7 +28,8 @@ Where we depart from the paper, and why:
 A_θ,t is in section 3.1: so the answer of a glimpse and its window belong
 together, and what is emitted after the last glimpse is never read.
 
-Letters in shapes: B batch, H W C image, g glimpse side, U units, K classes.
+Letters in shapes: B batch, H W C image, g glimpse side, U units, D hidden
+units, S targets, N glimpses a target, K classes.
 """
 
 from typing import Any, NamedTuple
@@ -37,33 +39,38 @@ import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
-from keras_edram.checks import (
-    check_choice,
-    check_integer,
-    check_integers,
-)
+from keras_edram.checks import check_choice, check_integer, check_integers
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     image_pyramid,
     num_pyramid_levels,
 )
+from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
-from keras_edram.models.glimpse_loop import take_steps
-from keras_edram.models.rectified import Rectified
 from keras_edram.reading_order import READING_ORDERS
 
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
-# Two "valid" 3x3 convolutions and two poolings need this much to leave 1x1.
-MIN_GLIMPSE_SIZE = 14
-# "valid" convolutions of 5x5, 3x3 and 3x3 need this much to leave 1x1.
-MIN_CONTEXT_SIZE = 9
+# The paper's networks, section 4.1; filters can be others.
+CONTEXT_NETWORK = (
+    blocks.Convolution(16, 5, "valid"),
+    blocks.Convolution(16, 3, "valid"),
+    blocks.Convolution(32, 3, "valid"),
+)
+GLIMPSE_NETWORK = (
+    blocks.Convolution(64, 3, "same"),
+    blocks.Convolution(64, 3, "valid", pooled=True),
+    blocks.Convolution(128, 3, "same"),
+    blocks.Convolution(128, 3, "same", pooled=True),
+    blocks.Convolution(160, 3, "same"),
+    blocks.Convolution(192, 3, "valid"),
+)
+CONTEXT_FILTERS = blocks.filters_of(CONTEXT_NETWORK)
+GLIMPSE_FILTERS = blocks.filters_of(GLIMPSE_NETWORK)
+MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
+MIN_GLIMPSE_SIZE = blocks.smallest_input(GLIMPSE_NETWORK)  # 14
 # Of values in [0, 255]: against a division by 0, in images of one grey.
 STANDARD_EPSILON = 1.0
-
-
-# The convolutions of the glimpse network that a pooling follows.
-POOLED = (1, 3)
 
 
 class EDRAMState(NamedTuple):
@@ -136,8 +143,10 @@ class EDRAM(BaseModel):
         context_filters: Three integers, filters of its convolutions, of size
             5, 3 and 3. Their output is LSTM 2's first state, so that
             `context_filters[-1] * (context_size - 8)**2` must be `units`.
+            Defaults to `(16, 16, 32)`.
         glimpse_filters: Six integers, filters of the 3x3 convolutions of the
             glimpse network, with pooling after the second and the fourth.
+            Defaults to `(64, 64, 128, 128, 160, 192)`.
         units: Integer, units of each LSTM. Defaults to 512.
         hidden_units: Integer, units of each fully connected layer. Defaults
             to 1024.
@@ -193,8 +202,8 @@ class EDRAM(BaseModel):
         glimpses_per_target=6,
         glimpse_size=26,
         context_size=12,
-        context_filters=(16, 16, 32),
-        glimpse_filters=(64, 64, 128, 128, 160, 192),
+        context_filters=CONTEXT_FILTERS,
+        glimpse_filters=GLIMPSE_FILTERS,
         units=512,
         hidden_units=1024,
         initial_transform="identity",
@@ -208,86 +217,58 @@ class EDRAM(BaseModel):
             image_shape, num_classes, class_names, terminal, **kwargs
         )
         self.num_targets = check_integer(num_targets, "num_targets")
-        self.glimpses_per_target = self.answers_per_target = check_integer(
+        self.glimpses_per_target = check_integer(
             glimpses_per_target, "glimpses_per_target"
         )
-        self.units = units = check_integer(units, "units")
+        self.units = check_integer(units, "units")
         self.hidden_units = check_integer(hidden_units, "hidden_units")
-        self.context_size = context_size = check_integer(
+        self.context_size = check_integer(
             context_size, "context_size", MIN_CONTEXT_SIZE
         )
-        self.context_filters = context_filters = check_integers(
-            context_filters, 3, "context_filters"
+        self.context_filters = check_integers(
+            context_filters, len(CONTEXT_NETWORK), "context_filters"
         )
         self.glimpse_filters = check_integers(
-            glimpse_filters, 6, "glimpse_filters"
+            glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
         )
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")
-        if context_filters[-1] * (context_size - 8) ** 2 != units:
-            raise ValueError(
-                "`context_filters[-1] * (context_size - 8)**2` must be "
-                "`units`: the context network makes the first state of LSTM "
-                f"2. Received: context_filters={context_filters}, "
-                f"context_size={context_size}, units={units}"
-            )
         self.reading_order = reading_order
         self.initial_transform = initial_transform
         self.detach_transforms = detach_transforms
         self.antialias = antialias
         self.standardize = standardize
         self.initialization = initialization
-
-        uniform, gaussian = "he_normal", "he_normal"
-        recurrent = {}
-        if initialization == "paper":
-            uniform = keras.initializers.RandomUniform(-0.01, 0.01)
-            gaussian = keras.initializers.RandomNormal(stddev=0.001**0.5)
-            recurrent = dict(
-                kernel_initializer=uniform, recurrent_initializer=uniform
+        side = self.context_size - MIN_CONTEXT_SIZE + 1
+        if self.context_filters[-1] * side**2 != self.units:
+            raise ValueError(
+                "`context_filters[-1] * (context_size - 8)**2` must be "
+                "`units`: the context network makes the first state of LSTM "
+                f"2. Received: context_filters={self.context_filters}, "
+                f"context_size={self.context_size}, units={self.units}"
             )
+        convolution, dense, output, lstm = _initializers(initialization)
+        self._make_attention(glimpse_size)
+        self._make_context_network(convolution)
+        self._make_glimpse_network(convolution, dense)
+        self._make_recurrent_networks(lstm)
+        self._make_output_networks(dense, output)
+        self.build((None, *self.image_shape))
 
-        policy = self.dtype_policy  # which need not be the global one
+    # All layers have names of their own: automatic ones count up with every
+    # model that is made, and the order in which TensorFlow adds up gradients,
+    # so their last digit, depends on names.
 
-        # All layers have names of their own: automatic ones count up with
-        # every model that is made, and the order in which TensorFlow adds up
-        # gradients, so their last digit, depends on names.
-        def convolution(name, filters, size, padding="valid"):
-            return layers.Conv2D(
-                filters,
-                size,
-                padding=padding,
-                data_format="channels_last",
-                use_bias=False,  # a batch normalisation follows, with β
-                kernel_initializer=uniform,
-                name=name,
-                dtype=policy,
-            )
-
-        def dense(name):
-            return layers.Dense(
-                self.hidden_units,
-                use_bias=False,
-                kernel_initializer=gaussian,
-                name=name,
-                dtype=policy,
-            )
-
-        def rectified(layer, **kwargs):
-            return Rectified(
-                layer,
-                self.num_glimpses,
-                name=layer.name,
-                dtype=policy,
-                **kwargs,
-            )
-
+    def _make_attention(self, glimpse_size):
         self.rescaling = layers.Rescaling(
-            1 / 255, name="rescaling", dtype=policy
+            1 / 255, name="rescaling", dtype=self.dtype_policy
         )
         self.attention = SpatialTransformerAttention(
-            glimpse_size, antialias=antialias, name="attention", dtype=policy
+            glimpse_size,
+            antialias=self.antialias,
+            name="attention",
+            dtype=self.dtype_policy,
         )
         self.glimpse_size = self.attention.glimpse_size
         if min(self.glimpse_size) < MIN_GLIMPSE_SIZE:
@@ -295,56 +276,53 @@ class EDRAM(BaseModel):
                 f"`glimpse_size` must be at least {MIN_GLIMPSE_SIZE}. "
                 f"Received: glimpse_size={glimpse_size!r}"
             )
-        # Context network
+
+    def _make_context_network(self, initializer):
+        policy = self.dtype_policy
         self.downsampling = SpatialTransformerAttention(
-            context_size, name="downsampling", dtype=policy
+            self.context_size, name="downsampling", dtype=policy
         )
-        self.context_layers = keras.Sequential(name="context")
-        for i, (filters, size) in enumerate(
-            zip(context_filters, (5, 3, 3), strict=True)
-        ):
-            self.context_layers.add(convolution(f"context_{i}", filters, size))
-            self.context_layers.add(
-                layers.BatchNormalization(
-                    name=f"context_{i}_normalization", dtype=policy
-                )
-            )
-        # Glimpse network
-        paddings = ("same", "valid", "same", "same", "same", "valid")
-        self.glimpse_convolutions = [
-            rectified(convolution(f"glimpse_{i}", filters, 3, padding))
-            for i, (filters, padding) in enumerate(
-                zip(self.glimpse_filters, paddings, strict=True)
-            )
-        ]
-        self.pooling = layers.MaxPooling2D(
-            2, data_format="channels_last", name="pooling", dtype=policy
+        rows = blocks.with_filters(CONTEXT_NETWORK, self.context_filters)
+        self.context_layers = blocks.normalized_convolutions(
+            "context", rows, initializer, policy
         )
-        self.flatten = layers.Flatten(
-            data_format="channels_last", name="flatten", dtype=policy
+
+    def _make_glimpse_network(self, convolution, dense):
+        policy = self.dtype_policy
+        rows = blocks.with_filters(GLIMPSE_NETWORK, self.glimpse_filters)
+        self.glimpse_convolutions = blocks.rectified_convolutions(
+            "glimpse", rows, self.num_glimpses, convolution, policy
         )
-        self.what = rectified(dense("what"))
+        self.pooling = blocks.pooling("pooling", dtype=policy)
+        self.flatten = blocks.flatten(policy)
+        self.what = self._dense("what", dense)
         # At the start all windows are equal, so they normalise to 0: with a β
         # of 0 their product with "what" would pass no gradient to either.
-        self.where = rectified(dense("where"), beta_initializer="ones")
-        # Recurrent network
-        self.what_lstm, self.where_lstm = (
-            layers.LSTMCell(units, **recurrent, name=name, dtype=policy)
-            for name in ("what_lstm", "where_lstm")
+        self.where = self._dense("where", dense, beta_initializer="ones")
+
+    def _dense(self, name, initializer, **kwargs):
+        sizes = self.hidden_units, self.num_glimpses
+        return blocks.rectified_dense(
+            name, *sizes, initializer, self.dtype_policy, **kwargs
         )
-        # Classification network
+
+    def _make_recurrent_networks(self, initializers):
+        shared = dict(**initializers, dtype=self.dtype_policy)
+        self.what_lstm = layers.LSTMCell(self.units, name="what_lstm", **shared)
+        self.where_lstm = layers.LSTMCell(
+            self.units, name="where_lstm", **shared
+        )
+
+    def _make_output_networks(self, dense, output):
         self.classification_layers = [
-            rectified(dense(f"classification_{i}")) for i in range(2)
+            self._dense(f"classification_{index}", dense) for index in range(2)
         ]
         self.classification_output = layers.Dense(
             self.num_classes,
-            kernel_initializer="glorot_uniform"
-            if initialization == "he"
-            else gaussian,
+            kernel_initializer=output,
             dtype="float32",
             name="classification_output",
         )
-        # Emission network: starts with a window of three quarters
         self.emission = layers.Dense(
             6,
             kernel_initializer="zeros",
@@ -352,7 +330,6 @@ class EDRAM(BaseModel):
             dtype="float32",
             name="emission",
         )
-        self.build((None, *self.image_shape))
 
     def build(self, images_shape):
         if self.built:
@@ -365,24 +342,23 @@ class EDRAM(BaseModel):
         )
         shape = (None, *self.glimpse_size, channels)
         self.rescaling.build(shape)
-        self.pooling.build(shape)
+        shape = blocks.build_stack(self._glimpse_stack(), shape)
         self.flatten.build(shape)
-        for index, convolution in enumerate(self.glimpse_convolutions):
-            convolution.build(shape)
-            shape = convolution.compute_output_shape(shape)
-            if index in POOLED:
-                shape = self.pooling.compute_output_shape(shape)
         self.what.build(self.flatten.compute_output_shape(shape))
         self.where.build((None, 6))
         self.what_lstm.build((None, self.hidden_units))
         self.where_lstm.build((None, self.units))
-        shape = (None, self.units)
-        for dense in self.classification_layers:
-            dense.build(shape)
-            shape = (None, self.hidden_units)
-        self.classification_output.build(shape)
+        first, second = self.classification_layers
+        first.build((None, self.units))
+        second.build((None, self.hidden_units))
+        self.classification_output.build((None, self.hidden_units))
         self.emission.build((None, self.units))
         self.built = True
+
+    def _glimpse_stack(self):
+        return blocks.stack(
+            GLIMPSE_NETWORK, self.glimpse_convolutions, self.pooling
+        )
 
     def pyramid(self, images):
         """The `ImagePyramid` that all reads of `(B, H, W, C)` share."""
@@ -404,29 +380,28 @@ class EDRAM(BaseModel):
 
     def patch_picture(self, patch):
         if self.standardize:  # any values, not [0, 1]
-            low, high = patch.min(), patch.max()
-            patch = (patch - low) / max(high - low, 1e-6)
+            patch = (patch - patch.min()) / max(np.ptp(patch), 1e-6)
         return super().patch_picture(patch)
 
     def context_network(self, pyramid, training=False):
         """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""
         whole = _repeat_identity(pyramid.parts[0])
         context = self.see(self.downsampling, pyramid, whole)
-        context = self.context_layers(context, training=training)
-        return self.flatten(context)  # (B, U)
+        return self.flatten(self.context_layers(context, training=training))
 
-    def glimpse_network(self, patches, transforms, step, training=False):
-        """What times where: `(B, g, g, C)`, `(B, 2, 3)` -> `(B, hidden)`."""
-        features = patches
-        for index, convolution in enumerate(self.glimpse_convolutions):
-            features = convolution(features, step=step, training=training)
-            if index in POOLED:
-                features = self.pooling(features)
-        what = self.what(self.flatten(features), step=step, training=training)
-        where = self.where(
-            self.flatten(transforms), step=step, training=training
-        )
-        return what * where
+    def glimpse_features(self, patches, transforms, step, training=False):
+        """All that the glimpse network computes, by name.
+
+        Windows `(B, 2, 3)` and what they show, `(B, g, g, C)`, give "what" and
+        "where", and "glimpse", g_t, all `(B, D)`.
+        """
+        steps = dict(step=step, training=training)
+        stack = self._glimpse_stack()
+        maps, features = blocks.call_stack(stack, patches, **steps)
+        features["what"] = self.what(self.flatten(maps), **steps)
+        features["where"] = self.where(self.flatten(transforms), **steps)
+        features["glimpse"] = features["what"] * features["where"]
+        return features
 
     def classification_network(self, features, step, training=False):
         """Logits of the labels: `(B, U)` -> `(B, K)`."""
@@ -438,23 +413,14 @@ class EDRAM(BaseModel):
         """The next window A_{t+1}: `(B, U)` -> `(B, 2, 3)`, float32."""
         zoom_x, skew_x, x, skew_y, zoom_y, y = ops.unstack(
             self.emission(features), axis=-1
-        )
+        )  # each (B,)
         rows = [
             ops.stack([ops.sigmoid(zoom_x), ops.tanh(skew_x), ops.tanh(x)], -1),
             ops.stack([ops.tanh(skew_y), ops.sigmoid(zoom_y), ops.tanh(y)], -1),
-        ]
+        ]  # each (B, 3)
         return ops.stack(rows, axis=1)  # (B, 2, 3)
 
     def start(self, images, training=False):
-        """What is done once an image: its pyramid and the first state.
-
-        Args:
-            images: Tensor of shape `(B, H, W, C)`, in [0, 255].
-            training: Boolean.
-
-        Returns:
-            The `ImagePyramid` to read from, and an `EDRAMState`.
-        """
         pyramid = self.pyramid(images)
         context = self.context_network(pyramid, training)
         zeros = ops.zeros_like(context)
@@ -469,107 +435,26 @@ class EDRAM(BaseModel):
         return pyramid, state
 
     def step(self, pyramid, state, training=False):
-        """One glimpse.
-
-        Args:
-            pyramid: `ImagePyramid` of the images, from `start`.
-            state: `EDRAMState`.
-            training: Boolean.
-
-        Returns:
-            The `Glimpse` and the next `EDRAMState`.
-        """
         step, transforms = state.step, state.transforms
         if self.detach_transforms:
             transforms = ops.stop_gradient(transforms)
         patches = self.see(self.attention, pyramid, transforms)
-        features = self.glimpse_network(patches, transforms, step, training)
-        what, what_states = self.what_lstm(
-            features, [state.what_hidden, state.what_cell]
+        features = self.glimpse_features(patches, transforms, step, training)
+        what_hidden, what_states = self.what_lstm(
+            features["glimpse"], [state.what_hidden, state.what_cell]
         )
-        where, where_states = self.where_lstm(
-            what, [state.where_hidden, state.where_cell]
+        where_hidden, where_states = self.where_lstm(
+            what_hidden, [state.where_hidden, state.where_cell]
         )
-        logits = self.classification_network(what, step, training)
+        logits = self.classification_network(what_hidden, step, training)
+        emitted = self.emission_network(where_hidden)
         return (
             Glimpse(logits, state.transforms, patches),
-            EDRAMState(
-                step + 1,
-                self.emission_network(where),
-                *what_states,
-                *where_states,
-            ),
+            EDRAMState(step + 1, emitted, *what_states, *where_states),
         )
 
     def next_windows(self, pyramid, state):
-        """The windows that the next glimpse will read: `(B, 2, 3)`.
-
-        Args:
-            pyramid: `ImagePyramid` of the images.
-            state: `EDRAMState`.
-        """
         return state.transforms
-
-    def call(self, images, training=False):
-        if images.shape[0] == 0:
-            return self._no_answers(images)
-        return self._look(images, self.glimpses_per_target, training)
-
-    def glimpses(self, images, glimpses_per_target=None):
-        """What the model looked at, for pictures and for study.
-
-        Args:
-            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
-            glimpses_per_target: Integer N, to look more or less often than in
-                training. Defaults to as often.
-
-        Returns:
-            A dictionary of NumPy arrays: `labels` `(B, S, N, K)` and
-            `transforms` `(B, S, N, 2, 3)` as from a call, and `patches`
-            `(B, S, N, g, g, C)` in [0, 1].
-
-        Raises:
-            ValueError: For a number below 1, images of another shape, or with
-                pixels that are no numbers.
-        """
-        number = self.glimpses_per_target
-        if glimpses_per_target is not None:
-            number = check_integer(glimpses_per_target, "glimpses_per_target")
-        return self._study(
-            images,
-            lambda images: self._look(images, number, with_patches=True),
-        )
-
-    def _look(
-        self, images, glimpses_per_target, training=False, with_patches=False
-    ):
-        pyramid, state = self.start(images, training)
-
-        def look(state):
-            glimpse, state = self.step(pyramid, state, training)
-            seen = [glimpse.logits, glimpse.transforms]
-            return seen + [glimpse.patches] * with_patches, state
-
-        seen, _ = take_steps(
-            look,
-            state,
-            self.num_targets * glimpses_per_target,
-            write_out=with_patches,  # for a study, which traces nothing
-        )
-        targets = (-1, self.num_targets, glimpses_per_target)
-        return {
-            name: ops.reshape(values, (*targets, *values.shape[2:]))
-            for name, values in zip(
-                ("labels", "transforms", "patches"), seen, strict=False
-            )
-        }  # (B, T, ...) -> (B, S, N, ...)
-
-    def compute_output_shape(self, images_shape):
-        targets = (images_shape[0], self.num_targets, self.glimpses_per_target)
-        return {
-            "labels": (*targets, self.num_classes),
-            "transforms": (*targets, 2, 3),
-        }
 
     def get_config(self):
         config = super().get_config()
@@ -590,6 +475,16 @@ class EDRAM(BaseModel):
             initialization=self.initialization,
         )
         return config
+
+
+def _initializers(initialization):
+    """Of convolutions, dense layers, the output, and arguments of LSTMs."""
+    if initialization == "he":
+        return "he_normal", "he_normal", "glorot_uniform", {}
+    uniform = keras.initializers.RandomUniform(-0.01, 0.01)
+    gaussian = keras.initializers.RandomNormal(stddev=0.001**0.5)
+    lstm = dict(kernel_initializer=uniform, recurrent_initializer=uniform)
+    return uniform, gaussian, gaussian, lstm
 
 
 def _repeat_identity(batch):

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from keras_edram import decoding
-from keras_edram.checks import check_integer
 from keras_edram.models.base import BaseModel
 from keras_edram.reading_order import READING_ORDERS
 
@@ -18,6 +17,14 @@ SHARED = (
     "glimpses_per_target",
     "glimpse_size",
     "standardize",
+)
+# What the configurations of the members say.
+OF_MEMBERS = (
+    "image_shape",
+    "num_classes",
+    "class_names",
+    "terminal",
+    "quantized",
 )
 
 
@@ -70,6 +77,15 @@ class Ensemble(BaseModel):
                 "`members` must have at least one model. "
                 f"Received: members={members!r}"
             )
+        if any(
+            not isinstance(member, BaseModel) or member.members
+            for member in members
+        ):
+            kinds = [type(member).__name__ for member in members]
+            raise ValueError(
+                "`members` must be models of this package, none of them an "
+                f"ensemble. Received: {kinds}"
+            )
         for name in SHARED:
             values = [getattr(member, name, None) for member in members]
             if any(value != values[0] for value in values):
@@ -87,7 +103,7 @@ class Ensemble(BaseModel):
         )
         self.num_targets = first.num_targets
         self.glimpses_per_target = first.glimpses_per_target
-        self.answers_per_target = first.answers_per_target
+        self.answers_once = first.answers_once
         # Those that read forward come first, else in the order given.
         self.members = sorted(
             members,
@@ -101,35 +117,17 @@ class Ensemble(BaseModel):
     def patch_picture(self, patch):
         return self.members[0].patch_picture(patch)
 
-    def call(self, images, training=False):
-        if images.shape[0] == 0:
-            return self._no_answers(images)
-        outputs = [member(images, training=training) for member in self.members]
-        return _together(outputs)
-
-    def glimpses(self, images, glimpses_per_target=None):
-        """What the members looked at, see `EDRAM.glimpses`.
-
-        Args:
-            images: Array of shape `(B, H, W, C)`, in [0, 255].
-            glimpses_per_target: Integer N. Defaults to as in training.
-
-        Returns:
-            A dictionary of NumPy arrays, `labels`, `transforms` and
-            `patches`, with an axis of members after the first.
-        """
-        number = self.glimpses_per_target
-        if glimpses_per_target is not None:
-            number = check_integer(glimpses_per_target, "glimpses_per_target")
-        return self._study(
-            images,
-            lambda images: _together(
-                [
-                    member._look(images, number, with_patches=True)
-                    for member in self.members
-                ]
-            ),
-        )
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        looks = [
+            member.look(images, glimpses_per_target, training, with_patches)
+            for member in self.members
+        ]
+        return {
+            name: ops.stack([look[name] for look in looks], axis=1)
+            for name in looks[0]
+        }  # each (B, M, ...)
 
     def decode(self, outputs):
         orders = [member.reading_order for member in self.members]
@@ -147,8 +145,9 @@ class Ensemble(BaseModel):
         }
 
     def get_config(self):
-        # Classes and names are those of the members.
-        config = keras.Model.get_config(self)
+        config = super().get_config()
+        for name in OF_MEMBERS:
+            config.pop(name, None)
         config["members"] = [
             keras.saving.serialize_keras_object(member)
             for member in self.members
@@ -161,12 +160,4 @@ class Ensemble(BaseModel):
             keras.saving.deserialize_keras_object(member)
             for member in config["members"]
         ]
-        return cls(**{**config, "members": members})
-
-
-def _together(outputs):
-    """Those of each member as one: `(B, ...)` -> `(B, M, ...)`."""
-    return {
-        name: ops.stack([output[name] for output in outputs], axis=1)
-        for name in outputs[0]
-    }
+        return super().from_config({**config, "members": members})

@@ -21,19 +21,19 @@ def take_steps(step, state, number, *, write_out=False):
     no sums over devices, and PyTorch traces nothing.
 
     Args:
-        step: Function of a state that returns a list of tensors of shape
-            `(B, ...)`, and the next state, of the same shapes.
+        step: Function of a state that returns a dictionary of tensors of
+            shape `(B, ...)`, and the next state, of the same shapes.
         state: Structure of tensors, the first state.
         number: Positive integer T.
         write_out: Boolean, whether to take a Python loop in any case.
 
     Returns:
-        The list of tensors, of all steps: `(B, T, ...)`; and the last state.
+        The dictionary of all steps, `(B, T, ...)`, and the last state.
 
     Example:
 
-    >>> take_steps(lambda n: ([n], 2 * n), ops.ones((1,)), 4)[0]
-    [[[1.0, 2.0, 4.0, 8.0]]]
+    >>> take_steps(lambda n: ({"n": n}, 2 * n), ops.ones((1,)), 4)[0]["n"]
+    [[1.0, 2.0, 4.0, 8.0]]
     """
     if (
         not write_out
@@ -46,9 +46,10 @@ def take_steps(step, state, number, *, write_out=False):
     for _ in range(number):
         outputs, state = step(state)
         collected.append(outputs)
-    return [
-        ops.stack(values, axis=1) for values in zip(*collected, strict=True)
-    ], state
+    return {
+        name: ops.stack([outputs[name] for outputs in collected], axis=1)
+        for name in collected[0]
+    }, state  # each (B, T, ...)
 
 
 def _on_several_devices():
@@ -65,22 +66,22 @@ def _loop(step, state, number):
         """`value` at place t of `(B, T, ...)`, which all exports can do so."""
         is_there = ops.reshape(
             position == t, (1, number, *[1] * (len(value.shape) - 1))
-        )
+        )  # (1, T, 1, ...)
         return ops.where(is_there, ops.expand_dims(value, 1), values)
 
     def take(t, state, collected):
         outputs, state = step(state)
-        collected = [
-            write(values, value, t)
-            for values, value in zip(collected, outputs, strict=True)
-        ]
+        collected = {
+            name: write(collected[name], value, t)
+            for name, value in outputs.items()
+        }
         return t + 1, state, collected
 
     outputs, state = step(state)
-    collected = [
-        ops.repeat(ops.expand_dims(value, 1), number, axis=1)
-        for value in outputs
-    ]
+    collected = {
+        name: ops.repeat(ops.expand_dims(value, 1), number, axis=1)
+        for name, value in outputs.items()
+    }  # each (B, T, ...)
     _, state, collected = ops.while_loop(
         lambda t, *_: t < number,
         take,

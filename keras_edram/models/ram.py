@@ -7,11 +7,12 @@ The file follows section 4 of the report.
     symbol           here                     what it is
     l_t              state.locations          where glimpse t looks
     ρ(x, l_t)        patches                  what the retina shows there
-    g_t              glimpse_network          patch and location in one
-    h_t              outputs of the core      what is remembered
+    g_t              features of `glimpse`    patch and location in one
+    h_t              output of `core_cell`    what is remembered
+    μ_t              means                    what the location network says
     π(u | h_t)       Normal(means, σ²)        the policy; u is l_{t+1}
     b_t              baselines                the reward that h_t expects
-    R                reward                   1 if the last answer is right
+    R                rewards                  1 if the last answer is right
 
 Where we depart from the report, and why:
 
@@ -22,8 +23,8 @@ Where we depart from the report, and why:
 - Means are bounded by tanh, so that they stay on the image.
 - The convolutional networks are batch-normalised, by step.
 
-Letters in shapes: B batch, N glimpses, H W C image, g glimpse side, U units,
-F maps, K classes, M rollouts.
+Letters in shapes: B batch, N glimpses, H W C image, g glimpse side, Z scales,
+U units, F maps, K classes, M rollouts.
 """
 
 import math
@@ -45,12 +46,9 @@ from keras_edram.checks import (
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.losses import batch_mean
+from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
-from keras_edram.models.glimpse_loop import take_steps
-from keras_edram.models.glimpse_networks import (
-    InceptionGlimpse,
-    VectorGlimpse,
-)
+from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
 
@@ -110,7 +108,7 @@ class RAM(BaseModel):
             numbers.
         num_glimpses: Integer, N. Defaults to 6.
         glimpse_size: Integer g, side of a patch in pixels. Defaults to 8.
-        num_scales: Integer, patches of a glimpse, see `RetinaGlimpse`.
+        num_scales: Integer Z, patches of a glimpse, see `RetinaGlimpse`.
             Defaults to 1.
         scale_factor: Float, see `RetinaGlimpse`. Defaults to 2.
         glimpse_network: `"dense"`, fully connected; `"convolution"`, a small
@@ -168,6 +166,7 @@ class RAM(BaseModel):
           connectionist reinforcement learning", 1992.
     """
 
+    answers_once = True
     looks_step_by_step = True
     has_policy = True
 
@@ -219,6 +218,7 @@ class RAM(BaseModel):
                 '`core="conv_lstm"` needs the maps of `glimpse_network='
                 f'"inception"`. Received: glimpse_network={glimpse_network!r}'
             )
+        self.glimpse_network = glimpse_network
         self.core = core
         self.location_deviation = check_number(
             location_deviation, "location_deviation", above=True
@@ -230,11 +230,15 @@ class RAM(BaseModel):
         self.baseline_weight = check_number(baseline_weight, "baseline_weight")
         self.seed = seed if seed is None else check_integer(seed, "seed", 0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self.glimpse_network = glimpse_network
         # What the latest call in training decided, until its loss is computed;
         # of each thread, as each device of several has one.
         self._latest = threading.local()
+        self._make_glimpse_network(glimpse_size, num_scales, scale_factor)
+        self._make_core()
+        self._make_output_networks()
+        self.build((None, *self.image_shape))
 
+    def _make_glimpse_network(self, glimpse_size, num_scales, scale_factor):
         policy = self.dtype_policy  # which need not be the global one
         self.rescaling = layers.Rescaling(
             1 / 255, name="rescaling", dtype=policy
@@ -249,38 +253,33 @@ class RAM(BaseModel):
         self.glimpse_size = self.glimpse_sensor.glimpse_size
         self.num_scales = self.glimpse_sensor.num_scales
         self.scale_factor = self.glimpse_sensor.scale_factor
-        glimpse = dict(
-            num_steps=self.num_glimpses, name="glimpse", dtype=policy
-        )
-        if glimpse_network == "inception":
-            self.glimpse = InceptionGlimpse(self.inception_filters, **glimpse)
+        shared = dict(num_steps=self.num_glimpses, name="glimpse", dtype=policy)
+        if self.glimpse_network == "inception":
+            self.glimpse = InceptionGlimpse(self.inception_filters, **shared)
         else:
+            convolves = self.glimpse_network == "convolution"
             self.glimpse = VectorGlimpse(
-                self.convolution_filters
-                if glimpse_network == "convolution"
-                else (),
+                self.convolution_filters if convolves else (),
                 self.hidden_units,
                 self.units,
-                **glimpse,
+                **shared,
             )
-        if core == "lstm":
-            self.core_cell = layers.LSTMCell(
-                self.units, name="core", dtype=policy
-            )
-        elif core == "rnn":
+
+    def _make_core(self):
+        shared = dict(name="core", dtype=self.dtype_policy)
+        if self.core == "lstm":
+            self.core_cell = layers.LSTMCell(self.units, **shared)
+        elif self.core == "rnn":
             self.core_cell = layers.SimpleRNNCell(
-                self.units, activation="relu", name="core", dtype=policy
+                self.units, activation="relu", **shared
             )
         else:
             self.core_cell = ConvLSTMCore(
-                self.core_filters,
-                self.core_kernel_size,
-                name="core",
-                dtype=policy,
+                self.core_filters, self.core_kernel_size, **shared
             )
-        self.flatten = layers.Flatten(
-            data_format="channels_last", name="flatten", dtype=policy
-        )
+
+    def _make_output_networks(self):
+        self.flatten = blocks.flatten(self.dtype_policy)
         self.action = layers.Dense(
             self.num_classes, name="action", dtype="float32"
         )
@@ -295,7 +294,6 @@ class RAM(BaseModel):
         self.baseline = layers.Dense(
             1, kernel_initializer="zeros", name="baseline", dtype="float32"
         )
-        self.build((None, *self.image_shape))
 
     def build(self, images_shape):
         if self.built:
@@ -319,53 +317,52 @@ class RAM(BaseModel):
         self.built = True
 
     def start(self, images, training=False):
-        """What is done once an image: its pyramid and the first state.
-
-        Args:
-            images: Tensor of shape `(B, H, W, C)`, in [0, 255].
-            training: Boolean.
-
-        Returns:
-            The `ImagePyramid` to read from, and a `RAMState` that looks at
-            the middle of the image.
-        """
         images = ops.convert_to_tensor(images)
         core = self.core_cell.get_initial_state(batch_size=ops.shape(images)[0])
         core = tuple(core) if isinstance(core, (list, tuple)) else (core,)
+        # At first it looks at the middle.
         locations = ops.zeros((ops.shape(images)[0], 2), "float32")
         # Made from a tensor, as in EDRAM, so that TFLite does not fold it.
         step = ops.cast(ops.sum(locations), "int32")
         state = RAMState(step, locations, core)
         return self.glimpse_sensor.pyramid(images), state
 
-    def step(self, pyramid, state, sample=False, training=False):
-        """One glimpse.
+    def step(self, pyramid, state, training=False, sample=False):
+        """One glimpse, see `BaseModel.step`.
 
         Args:
             pyramid: `ImagePyramid` of the images, from `start`.
             state: `RAMState`.
-            sample: Boolean, whether to draw the next location.
             training: Boolean.
+            sample: Boolean, whether to draw the next location.
 
         Returns:
             The `Glimpse` with its `Decision`, and the next `RAMState`.
         """
+        patches = self.glimpse_sensor.read(pyramid, state.locations)
         # Not the image: that takes long if it is large.
-        patches = self.rescaling(
-            self.glimpse_sensor.read(pyramid, state.locations)
-        )
+        patches = self.rescaling(patches)
         features = self.glimpse(
             patches, state.locations, step=state.step, training=training
         )
         if self.core != "conv_lstm":
-            features = self.flatten(features)
+            features = self.flatten(features)  # (B, U)
         output, core = self.core_cell(features, list(state.core))
-        output = self.flatten(output)
+        output = self.flatten(output)  # (B, U), or of maps (B, g g F)
         logits = self.action(output)
+        decision = self._decide(output, sample)
+        locations = ops.clip(decision.samples, -1, 1)
+        windows = self.next_windows(pyramid, state)
+        return (
+            Glimpse(logits, windows, patches, decision),
+            RAMState(state.step + 1, locations, tuple(core)),
+        )
+
+    def _decide(self, output, sample):
+        """Where to look next, by h_t: `(B, U)` -> `Decision`."""
         if self.detach_policy:
             output = ops.stop_gradient(output)
-        means = self.location(output)
-        samples = means
+        means = samples = self.location(output)  # (B, 2)
         if sample:
             # Not in place: that would change the means.
             samples = samples + self.location_deviation * keras.random.normal(
@@ -373,36 +370,46 @@ class RAM(BaseModel):
             )
         # The mean learns by REINFORCE, never through what it drew.
         samples = ops.stop_gradient(samples)
-        baselines = self.baseline(output)[:, 0]
-        decision = Decision(means, samples, baselines)
-        return (
-            Glimpse(
-                logits, self.next_windows(pyramid, state), patches, decision
-            ),
-            RAMState(state.step + 1, ops.clip(samples, -1, 1), tuple(core)),
-        )
+        return Decision(means, samples, self.baseline(output)[:, 0])
 
     def next_windows(self, pyramid, state):
-        """The sharpest windows of the next glimpse: `(B, 2, 3)`.
-
-        Args:
-            pyramid: `ImagePyramid` of the images, whose size counts.
-            state: `RAMState`.
-        """
         return self.glimpse_sensor.windows(state.locations, pyramid.sizes[0])
 
-    def call(self, images, training=False):
-        if images.shape[0] == 0:
-            return self._no_answers(images)
-        if training and self.trainable:
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        """As of `BaseModel.look`: by drawn locations in training, else by the
+        mean policy, or by the average of several drawn paths.
+        """
+        training = training and self.trainable
+        rollouts = 0 if training else self.num_rollouts
+        if rollouts:
+            images = ops.repeat(images, rollouts, axis=0)  # (B M, H, W, C)
+        sample = training or bool(rollouts)
+        path = self._take_glimpses(
+            images, glimpses_per_target, with_patches, training, sample=sample
+        )
+        decided = {name: path.pop(name) for name in Decision._fields}
+        path = self._by_target(path)
+        if training:
             self._warn_if_inside_another_model()
-            path, decisions = self._follow(
-                images, self.num_glimpses, sample=True, training=True
-            )
-            # Not a part of the answer, which a model around this one asks for.
-            self._latest.call = path["labels"], decisions
-            return path
-        return self._look(images, self.num_glimpses)
+            # What is decided after the last glimpse is never looked at.
+            # No part of the answer, which a model around this one asks for.
+            decisions = {name: one[:, :-1] for name, one in decided.items()}
+            self._latest.call = path["labels"], Decision(**decisions)
+        return self._average(path, rollouts) if rollouts else path
+
+    def _average(self, drawn, rollouts):
+        """The answer of M paths and the windows of the first."""
+        drawn = {
+            name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
+            for name, value in drawn.items()
+        }  # each (B, M, ...)
+        # log 1/M Σ p, finite where a path is sure.
+        log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
+        labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
+        first = {name: value[:, 0] for name, value in drawn.items()}
+        return {"labels": labels, **first}
 
     def _warn_if_inside_another_model(self):
         context = global_state.get_global_attribute("current_call_ctx")
@@ -429,8 +436,6 @@ class RAM(BaseModel):
                 "latest call with `training=True` returned. Received: y_pred "
                 "of another call"
             )
-        if decisions is None:
-            return loss
         labels = name_targets(y)["labels"]
         weights = name_weights(sample_weight)
         if isinstance(weights, dict):
@@ -445,101 +450,6 @@ class RAM(BaseModel):
             + self.reinforce_weight * batch_mean(policy, weights)
             + self.baseline_weight * batch_mean(baseline, weights)
         )
-
-    def glimpses(self, images, glimpses_per_target=None):
-        """What the model looked at, for pictures and for study.
-
-        Args:
-            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
-            glimpses_per_target: Integer N, to look more or less often than in
-                training. Defaults to as often.
-
-        Returns:
-            A dictionary of NumPy arrays: `labels` `(B, 1, 1, K)` and
-            `transforms` `(B, 1, N, 2, 3)` as from a call, and `patches`
-            `(B, 1, N, g, g, scales C)` in [0, 1]. With rollouts, windows and
-            patches are those of the first path.
-
-        Raises:
-            ValueError: For a number below 1, images of another shape, or with
-                pixels that are no numbers.
-        """
-        number = self.num_glimpses
-        if glimpses_per_target is not None:
-            number = check_integer(glimpses_per_target, "glimpses_per_target")
-        return self._study(
-            images,
-            lambda images: self._look(images, number, with_patches=True),
-        )
-
-    def _look(self, images, num_glimpses, with_patches=False):
-        """By the mean policy, or the average of several drawn paths."""
-        rollouts = self.num_rollouts
-        if rollouts:
-            images = ops.repeat(images, rollouts, axis=0)
-        path, _ = self._follow(
-            images, num_glimpses, bool(rollouts), with_patches=with_patches
-        )
-        if not rollouts:
-            return path
-        drawn = {
-            name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
-            for name, value in path.items()
-        }  # (B, M, ...)
-        # log 1/M Σ p, finite where a path is sure.
-        log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
-        labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
-        first = {name: value[:, 0] for name, value in drawn.items()}
-        return {"labels": labels, **first}
-
-    def _follow(
-        self,
-        images,
-        num_glimpses,
-        sample=False,
-        training=False,
-        with_patches=False,
-    ):
-        """One path of glimpses."""
-        pyramid, state = self.start(images)
-
-        def seen(glimpse):
-            return [glimpse.transforms, *[glimpse.patches] * with_patches]
-
-        def look(state):
-            glimpse, state = self.step(pyramid, state, sample, training)
-            return [*glimpse.decision, *seen(glimpse)], state
-
-        before, state = take_steps(
-            look,
-            state,
-            num_glimpses - 1,
-            write_out=with_patches,  # for a study, which traces nothing
-        )
-        # The last glimpse answers. What is decided after it is never looked at.
-        last, _ = self.step(pyramid, state, sample, training)
-        paths = [values[:, None] for values in seen(last)]  # (B, 1, ...)
-        decisions = None
-        if before:
-            means, samples, baselines, *before = before  # (B, N - 1, ...)
-            decisions = Decision(means, samples, baselines)
-            paths = [
-                ops.concatenate(parts, axis=1)
-                for parts in zip(before, paths, strict=True)
-            ]  # (B, N, ...)
-        paths = [values[:, None] for values in paths]  # (B, 1, N, ...)
-        path = {
-            "labels": last.logits[:, None, None],  # (B, 1, 1, K)
-            **dict(zip(("transforms", "patches"), paths, strict=False)),
-        }
-        return path, decisions
-
-    def compute_output_shape(self, images_shape):
-        batch = images_shape[0]
-        return {
-            "labels": (batch, 1, 1, self.num_classes),
-            "transforms": (batch, 1, self.num_glimpses, 2, 3),
-        }
 
     def get_config(self):
         config = super().get_config()

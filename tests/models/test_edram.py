@@ -198,6 +198,11 @@ def random_state(model, images):
     )
 
 
+def glimpse_of(model, patches, transforms, step):
+    """g_t of the docstring."""
+    return model.glimpse_features(patches, transforms, step)["glimpse"]
+
+
 def slow_lstm(cell, inputs, hidden, carry):
     """Gates in Keras' order: input, forget, cell, output."""
     kernel, recurrent, bias = cell.get_weights()
@@ -217,7 +222,7 @@ def test_a_step_is_the_equations_of_the_docstring(images):
     np.testing.assert_allclose(
         patches, model.attention(images, state.transforms) / 255, atol=1e-6
     )
-    g = model.glimpse_network(patches, state.transforms, state.step).numpy()
+    g = glimpse_of(model, patches, state.transforms, state.step).numpy()
     what, what_cell = slow_lstm(
         model.what_lstm, g, state.what_hidden.numpy(), state.what_cell.numpy()
     )
@@ -320,12 +325,12 @@ def test_what_is_seen_is_multiplied_by_where_it_was_seen(images):
     model = shake(make_model())
     pyramid, state = random_state(model, images)
     patches = model.attention.read(pyramid, state.transforms)
-    both = model.glimpse_network(patches, state.transforms, 0)
-    assert differ(both, model.glimpse_network(patches * 0, state.transforms, 0))
-    assert differ(both, model.glimpse_network(patches, state.transforms * 2, 0))
+    both = glimpse_of(model, patches, state.transforms, 0)
+    assert differ(both, glimpse_of(model, patches * 0, state.transforms, 0))
+    assert differ(both, glimpse_of(model, patches, state.transforms * 2, 0))
     model.where.normalization.gamma.assign(np.zeros(12))
     model.where.normalization.beta.assign(np.zeros(12))
-    none = model.glimpse_network(patches, state.transforms, 0)
+    none = glimpse_of(model, patches, state.transforms, 0)
     np.testing.assert_array_equal(none, np.zeros((B, 12)))
 
 

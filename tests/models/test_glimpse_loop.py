@@ -28,18 +28,21 @@ def test_steps_are_taken_in_order_and_collected(monkeypatch, most):
 
     def step(state):  # a fake core: each state has values of its own
         count, double = state
-        return [count, double[:, None]], (count + 1, 2 * double)
+        outputs = {"count": count, "double": double[:, None]}
+        return outputs, (count + 1, 2 * double)
 
     @tf.function
     def take(count, double):
         return take_steps(step, (count, double), 4)
 
-    (counts, doubles), (count, double) = take(
+    taken, (count, double) = take(
         tf.constant([0.0, 10.0]), tf.constant([1.0, 3.0])
     )
-    np.testing.assert_array_equal(counts, [[0, 1, 2, 3], [10, 11, 12, 13]])
     np.testing.assert_array_equal(
-        doubles[..., 0], [[1, 2, 4, 8], [3, 6, 12, 24]]
+        taken["count"], [[0, 1, 2, 3], [10, 11, 12, 13]]
+    )
+    np.testing.assert_array_equal(
+        taken["double"][..., 0], [[1, 2, 4, 8], [3, 6, 12, 24]]
     )
     np.testing.assert_array_equal(count, [4, 14])
     np.testing.assert_array_equal(double, [16, 48])

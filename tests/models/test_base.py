@@ -1,0 +1,76 @@
+"""The contract of models: what each answers, and what it refuses."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_edram.models import Baseline, Ensemble, blocks, edram
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return Baseline((40, 50, 1), num_classes=3, units=4)
+
+
+def test_a_model_that_does_not_look_step_by_step_says_so(baseline, images):
+    assert not baseline.looks_step_by_step
+    for ask in (
+        lambda: baseline.start(images),
+        lambda: baseline.step(None, None),
+        lambda: baseline.next_windows(None, None),
+    ):
+        with pytest.raises(NotImplementedError, match="Baseline does not look"):
+            ask()
+
+
+@pytest.mark.parametrize("number", [0, 2, 1.0, True])
+def test_a_model_of_one_glimpse_takes_no_other_number(baseline, images, number):
+    with pytest.raises(ValueError, match="Received: glimpses_per_target="):
+        baseline.glimpses(images, number)
+
+
+def test_how_often_a_model_answers():
+    model = tiny.reader(num_targets=2, glimpses_per_target=2)
+    assert (model.num_glimpses, model.answers_per_target) == (4, 2)
+    policy = tiny.ram()
+    assert (policy.num_glimpses, policy.answers_per_target) == (3, 1)
+
+
+def test_members_must_be_models_that_are_no_ensembles(baseline):
+    for members in ([Ensemble([baseline])], ["edram_small"], [None]):
+        with pytest.raises(ValueError, match="none of them an ensemble"):
+            Ensemble(members)
+
+
+def test_the_smallest_inputs_follow_from_the_tables():
+    # 1 -> 3 by a "valid" 3x3, 6 by a pooling, 12 by another, 14 by a "valid".
+    assert edram.MIN_GLIMPSE_SIZE == 14
+    # 1 + 2 + 2 + 4, of kernels of 3, 3 and 5.
+    assert edram.MIN_CONTEXT_SIZE == 9
+    assert blocks.smallest_input([]) == 1
+
+
+def test_all_features_of_a_glimpse_can_be_read_by_name(images):
+    model = tiny.reader()
+    pyramid, state = model.start(images)
+    patches = model.attention.read(pyramid, state.transforms)
+    features = model.glimpse_features(patches, state.transforms, 0)
+    assert list(features) == [
+        "glimpse_0",
+        "glimpse_1",
+        "glimpse_1_pooled",
+        "glimpse_2",
+        "glimpse_3",
+        "glimpse_3_pooled",
+        "glimpse_4",
+        "glimpse_5",
+        "what",
+        "where",
+        "glimpse",
+    ]
+    # 14 pixels -> 14 -> 12 -> pool 6 -> 6 -> 6 -> pool 3 -> 3 -> 1.
+    sides = [maps.shape[1] for maps in list(features.values())[:8]]
+    assert sides == [14, 12, 6, 6, 6, 3, 3, 1]
+    np.testing.assert_array_equal(
+        features["glimpse"], features["what"] * features["where"]
+    )
