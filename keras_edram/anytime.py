@@ -218,6 +218,10 @@ def stop_when_sure(model, glimpses, confidence):
 def looks_of(model, glimpses):
     """`Glimpses`, which may have ended early, as `model.glimpses` gives them.
 
+    Args:
+        model: The model that took them.
+        glimpses: `Glimpses`.
+
     Returns:
         Dictionary of NumPy arrays, see `look_until_sure`.
     """

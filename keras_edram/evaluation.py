@@ -170,7 +170,8 @@ def figures(model, looks, targets):
 
     Example:
 
-    >>> figures(model, look(model, images), targets)["images"]
+    >>> looks = reading.look(model, images)
+    >>> figures(model, looks, targets)["images"]
     5
     """
     answers, labels, windows = _forward(model, looks, targets)
@@ -219,9 +220,8 @@ def sure_and_wrong(model, looks, targets):
 
     Example:
 
-    >>> probability, wrong = sure_and_wrong(
-    ...     model, look(model, images), targets
-    ... )
+    >>> looks = reading.look(model, images)
+    >>> probability, wrong = sure_and_wrong(model, looks, targets)
     >>> wrong.shape
     (5,)
     """

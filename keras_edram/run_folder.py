@@ -56,8 +56,8 @@ def read_history(path):
 
     Example:
 
-    >>> [row["error"] for row in read_history("run/history.csv")]
-    [0.5]
+    >>> [row["loss"] for row in read_history("run/history.csv")]
+    [2.0]
     """
     path = pathlib.Path(path)
     if not path.exists():

@@ -193,8 +193,8 @@ def train(
     >>> recipe = recipes.load("mnist_dense").with_settings(
     ...     dict(epochs=1, steps_per_epoch=1, test_images=20)
     ... )
-    >>> train(recipe, "runs/dense", verbose=0)["epochs"]
-    1
+    >>> train(recipe, "runs/dense", verbose=0)["images_seen"]
+    128
     """
     out = pathlib.Path(out)
     _check_recipe(recipe)

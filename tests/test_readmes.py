@@ -5,7 +5,7 @@ Stood in for are
 
 - `fit`, which takes one step with two images; its arguments are those of Keras;
 - compiled graphs: all is done eagerly;
-- presets, which are loaded once for all pages;
+- presets and SavedModels, which are loaded once for all pages;
 - exports, which lie in `EXPORTS`, and whose images are smaller;
 - servers: TensorFlow Serving by `stand_in`, our own by what it calls.
 
@@ -26,6 +26,7 @@ import shlex
 import sys
 
 import pytest
+from test_docstrings import eagerly, link_to
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [
@@ -37,14 +38,16 @@ PAGES = [
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # The fixtures that have made them.
 EXPORTS = {
-    "NAME": "served",
+    "NAME/1": "served",
     "model.onnx": "onnx_file",
     "model.tflite": "tflite_file",
-    "models/edram": "served",
+    "models/edram/1": "served",
 }
 # What blocks need that is not installed with the package: tests/extras.
 EXTRAS = ("apache_beam", "onnxruntime")
 TF_SERVING = "http://localhost:8501/v1/models/edram"
+# What a page writes for any, and one of them.
+GENERIC = {"FORMAT": "saved_model"}
 PICTURES = ("digit_0.png", "photo.png", "photos/1.png")
 
 
@@ -64,12 +67,20 @@ pages_with_python = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def presets_are_loaded_once():
+def loaded_once():
+    import tensorflow as tf
+
     from keras_edram import presets
 
+    load = functools.cache(tf.saved_model.load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "load", functools.cache(presets.load))
+        patch.setattr(tf.saved_model, "load", lambda path: load(real(path)))
         yield
+
+
+def real(path):
+    return str(pathlib.Path(path).resolve())
 
 
 @pytest.fixture(autouse=True)
@@ -96,16 +107,6 @@ def onnx_file(tmp_path_factory):
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     return serving.export_onnx(tiny.reader(), path)
-
-
-@contextlib.contextmanager
-def eagerly():
-    """Nothing is compiled, which takes longer than it saves."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def own_server(model):
@@ -157,10 +158,8 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, request):
                 continue
             for name, fixture in EXPORTS.items():
                 path = pathlib.Path(name)
-                if f'"{name}' in block and not path.exists():
-                    made = request.getfixturevalue(fixture)
-                    path.parent.mkdir(exist_ok=True)
-                    path.symlink_to(made[0] if fixture == "served" else made)
+                if f'"{name}"' in block and not path.exists():
+                    link_to(request.getfixturevalue(fixture), path)
             block = block.replace("(1, 100, 100, 1)", "(1, 40, 50, 1)")
             if TF_SERVING in block:
                 block = block.replace(TF_SERVING, url)
@@ -233,6 +232,7 @@ def check_options(page, words):
     from keras_edram import presets, recipes
     from keras_edram.cli import arguments, commands
 
+    words = [GENERIC.get(word, word) for word in words]
     options = arguments.parser().parse_args(words)
     recipe = getattr(options, "recipe", None)
     if recipe is not None:

@@ -63,9 +63,9 @@ class Ensemble(BaseModel):
     >>> sizes = dict(num_classes=11, terminal=True, num_targets=3)
     >>> backward = EDRAM(reading_order="backward", **sizes)
     >>> ensemble = Ensemble([EDRAM(**sizes), backward])
-    >>> answers = ensemble.decode(ensemble(np.zeros((2, 100, 100, 1))))
+    >>> answers = ensemble.decode(ensemble(np.zeros((1, 100, 100, 1))))
     >>> answers["labels"].shape
-    (2, 3)
+    (1, 3)
 
     Reference:
         - Ablavatski et al., 2017, section 4.2: "forward and backward models".

@@ -57,7 +57,7 @@ def run_steps(path, images, num_glimpses):
     Example:
 
     >>> images = np.zeros((3, 40, 50, 1))
-    >>> run_steps("reader.tflite", images, 2)["step_boxes"].shape
+    >>> run_steps("edram.tflite", images, 2)["step_boxes"].shape
     (3, 2, 4)
     """
     run, _ = open_export(path)

@@ -165,9 +165,9 @@ def run_saved_model(path, images):
 
     Example:
 
-    >>> path = export_saved_model(model, "serving/edram")
-    >>> run_saved_model(path, images)["labels"].shape
-    (5, 1)
+    >>> images = np.zeros((3, 40, 50, 1))
+    >>> run_saved_model("models/edram/1", images)["labels"].shape
+    (3, 2)
     """
     return formats.answers(open_saved_model, path, images)
 

@@ -69,7 +69,7 @@ def export_tflite(
 
     Example:
 
-    >>> export_tflite(model, "edram.tflite", quantize="float16")
+    >>> path = export_tflite(model, "small.tflite", quantize="float16")
     """
     check_choice(quantize, QUANTIZATIONS, "quantize")
     if (quantize == "static_int8") != (images is not None):
@@ -142,9 +142,9 @@ def run_tflite(path, images):
 
     Example:
 
-    >>> path = export_tflite(model, "edram.tflite")
-    >>> run_tflite(path, images)["labels"].shape
-    (5, 1)
+    >>> images = np.zeros((3, 40, 50, 1))
+    >>> run_tflite("edram.tflite", images)["labels"].shape
+    (3, 2)
     """
     return formats.answers(open_tflite, path, images)
 
