@@ -67,7 +67,7 @@ def made_once(tmp_path_factory):
         path = folder / name
         with open(f"{path}.made", "a+") as made:
             fcntl.flock(made, fcntl.LOCK_EX)  # the others wait here
-            if not made.tell():
+            if not made.seek(0, os.SEEK_END):  # which tells where it is
                 make(path)
                 made.write("yes")
         return path

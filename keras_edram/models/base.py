@@ -263,11 +263,7 @@ class BaseModel(KerasModel):
 
     def call(self, images, training=False):
         if images.shape[0] == 0:  # Keras' layers cannot do with none
-            shapes = self.compute_output_shape(images.shape)
-            return {
-                name: ops.zeros(shape, "float32")
-                for name, shape in shapes.items()
-            }
+            return self._zero_answers(images.shape)
         return self.look(images, self.glimpses_per_target, training)
 
     def compute_output_shape(self, images_shape):

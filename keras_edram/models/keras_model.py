@@ -61,7 +61,7 @@ class KerasModel(keras.Model):
                 kwargs["class_weight"] = class_weight
             else:
                 kwargs["sample_weight"] = targets.class_weights(y, class_weight)
-        self._check_first_batch(x, y, **kwargs)
+        self._make_variables(self._check_first_batch(x, y, **kwargs))
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -69,13 +69,41 @@ class KerasModel(keras.Model):
         return super().evaluate(x, y, *args, **kwargs)
 
     def _check_first_batch(self, x, y, **kwargs):
-        shape = targets.check_first_batch(self, x, y, **kwargs)
-        if shape is None or shape[1:] == self._traced_shape:
+        """Checks what comes first and returns its targets, if they are seen."""
+        images, y = targets.check_first_batch(self, x, y, **kwargs)
+        if images is not None and images.shape[1:] != self._traced_shape:
+            # Keras would make one graph for several sizes, that is for unknown
+            # ones, and an image is looked at by its size.
+            self.train_function = None
+            self.test_function = self.predict_function = None
+            self._traced_shape = tuple(images.shape[1:])
+        return y
+
+    def _make_variables(self, y):
+        """Those of optimizer, loss and metrics, before a step is traced.
+
+        TensorFlow traces a step that makes variables a second time, which
+        doubles the time until training starts.
+        """
+        if y is None or self.optimizer is None or self.optimizer.built:
             return
-        # Keras would make one graph for several sizes, that is for unknown
-        # ones, and an image is looked at by its size.
-        self.train_function = self.test_function = self.predict_function = None
-        self._traced_shape = shape[1:]
+        if keras.config.backend() != "tensorflow":  # Keras does it for others
+            return
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            return
+        self.optimizer.build(self.trainable_variables)
+        one = keras.tree.map_structure(lambda values: values[:1], y)
+        outputs = self._zero_answers((1, *self.image_shape))
+        self.compute_loss(None, one, outputs, training=False)
+        self.compute_metrics(None, one, outputs)
+        self.reset_metrics()
+
+    def _zero_answers(self, images_shape):
+        """Outputs that say nothing, in the shapes of a call's."""
+        shapes = self.compute_output_shape(images_shape)
+        return {
+            name: ops.zeros(shape, "float32") for name, shape in shapes.items()
+        }
 
     def compile(
         self,

@@ -141,7 +141,7 @@ def check_first_batch(model, x, y=None, *, batch_size=None, **kwargs):
         **kwargs: Further arguments of `fit`, which do not matter.
 
     Returns:
-        The shape of the images, `None` if they cannot be seen.
+        The images and what `y` is with them, `None` if they cannot be seen.
 
     Raises:
         ValueError: For images of another shape, pixels that are no numbers,
@@ -161,11 +161,11 @@ def check_first_batch(model, x, y=None, *, batch_size=None, **kwargs):
             f"Received: a {type(x).__name__} of {len(x)}"
         )
     if not hasattr(x, "shape"):
-        return None
+        return None, None
     check_images(x, model.image_shape[-1])
     number = batch_size or DEFAULT_BATCH_SIZE
     check_pixels(x[:number])
     labels = name_targets(y).get("labels")
     if labels is not None:
         check_labels(labels[:number], model.num_classes)
-    return tuple(x.shape)
+    return x, y

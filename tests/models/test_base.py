@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_edram.losses import LabelLoss
 from keras_edram.models import Baseline, Ensemble, blocks, edram
 
 
@@ -74,3 +75,18 @@ def test_all_features_of_a_glimpse_can_be_read_by_name(images):
     np.testing.assert_array_equal(
         features["glimpse"], features["what"] * features["where"]
     )
+
+
+def test_a_step_of_training_is_traced_once(images):
+    calls = []
+
+    class Counted(Baseline):
+        def look(self, *args, **kwargs):
+            calls.append(1)
+            return super().look(*args, **kwargs)
+
+    model = Counted((40, 50, 1), num_classes=3, units=4)
+    model.compile("adam", {"labels": LabelLoss()}, metrics=["accuracy"])
+    history = model.fit(images, np.zeros((3, 1)), batch_size=1, verbose=0)
+    assert len(calls) == 1
+    assert set(history.history) == {"labels_accuracy", "loss"}
