@@ -189,6 +189,7 @@ SECTIONS = (
 )
 ORDER = [name for names in SECTIONS for name in names]
 HEADING = re.compile(rf"^({'|'.join(ORDER)}):$", re.M)
+ARGUMENT = re.compile(r"^    (\*{0,2}\w[\w, *]*):", re.M)
 RECORDS = ("NamedTuple", "Enum", "Error", "Exception", "Warning")
 
 
@@ -258,11 +259,6 @@ EXAMPLES = [
     pytest.param(module, lines, id=f"{module.partition('.')[2]}.{name}")
     for module, name, _, text in WALKED
     if (lines := doctest.DocTestParser().get_examples(text))
-]
-SECTIONED = [
-    pytest.param(node, text, id=f"{module.partition('.')[2]}.{name}")
-    for module, name, node, text in WALKED
-    if HEADING.search(text)
 ]
 
 
@@ -481,29 +477,35 @@ def test_nothing_stands_ready_that_no_example_names():
     assert not [n for n in ready if not re.search(rf"\b{n}\b", sources)]
 
 
-@pytest.mark.parametrize("node, text", SECTIONED)
-def test_sections_are_in_order_and_complete(node, text):
+def test_sections_are_in_order_and_complete():
+    wrong = {
+        f"{module}.{name}": faults
+        for module, name, node, text in WALKED
+        if (faults := [*faults_of(node, text)])
+    }
+    assert not wrong, "\n".join(f"{k}: {v}" for k, v in wrong.items())
+
+
+def faults_of(node, text):
+    """What is wrong with the sections of a docstring."""
     found = HEADING.findall(text)
-    assert len(set(found)) == len(found)
-    assert found == sorted(found, key=ORDER.index)
-    arguments = arguments_of(node)
-    if arguments and ({*found} - {"Example", "Reference", "Attributes"}):
-        args = text.partition("Args:\n")[2]
-        assert not [
-            name
-            for name in arguments
-            if not re.search(
-                rf"^    .*\*{{0,2}}{re.escape(name)}\b.*:", args, re.M
-            )
-        ]
+    if found != sorted(set(found), key=ORDER.index):
+        yield f"sections are {found}"
+    if {*found} - {"Attributes", "Example", "Reference"}:
+        args = HEADING.split(text.partition("Args:\n")[2])[0]
+        told = set(re.findall(r"\w+", " ".join(ARGUMENT.findall(args))))
+        if missing := [n for n in arguments_of(node) if n not in told]:
+            yield f"arguments {missing} are not told"
     if isinstance(node, ast.FunctionDef):
-        assert ("Yields" in found) <= is_generator(node)
+        if "Yields" in found and not is_generator(node):
+            yield "it yields nothing"
         is_abstract = isinstance(node.body[-1], ast.Raise)
-        assert ("Returns" in found) <= (returns(node) or is_abstract)
+        if "Returns" in found and not (returns(node) or is_abstract):
+            yield "it returns nothing"
 
 
 def arguments_of(node):
-    """Names of the arguments of a function, or of the call of a class."""
+    """Names of the arguments of a function, or to make one of a class."""
     if isinstance(node, ast.ClassDef):
         if is_record(node):
             return []

@@ -133,8 +133,8 @@ def server(reader, hosts, limits, at_end=None):
 
     >>> reader = Reader(model, "model")
     >>> running = server(reader, Hosts("127.0.0.1"), Limits())
-    >>> listener = socket.create_server(("127.0.0.1", 0))
-    >>> running.run([listener])
+    >>> with socket.create_server(("127.0.0.1", 0)) as listener:
+    ...     running.run([listener])
     """
     # KServe's way to write JSON; nothing that a user could change.
     warnings.filterwarnings("ignore", "ORJSONResponse is deprecated")

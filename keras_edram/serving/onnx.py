@@ -35,9 +35,9 @@ def export_onnx(model, path, *, overwrite=False):
 
     >>> import onnxruntime
     >>> path = export_onnx(model, "edram.onnx")
-    >>> images = images.astype("float32")
     >>> session = onnxruntime.InferenceSession("edram.onnx")
-    >>> session.run(["labels", "boxes"], {"images": images})
+    >>> inputs = {"images": images.astype("float32")}
+    >>> labels, boxes = session.run(["labels", "boxes"], inputs)
     """
     path = files.with_suffix(path, [ONNX.suffix])
     # onnxruntime runs the file when it is compared.

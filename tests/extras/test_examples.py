@@ -8,7 +8,8 @@ import test_readmes
 from test_docstrings import stand_ins  # noqa: F401
 from test_readmes import one_step, onnx_file  # noqa: F401
 
-MODULES = ("keras_edram.server.", "keras_edram.serving.")
+MODULES = ("keras_edram.server.", "keras_edram.serving.onnx")
+MODULES += ("keras_edram.serving.report",)
 
 
 @pytest.mark.parametrize(
