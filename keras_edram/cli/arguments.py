@@ -275,8 +275,9 @@ def _of_check_data(added):
     added.add_argument("directory", type=pathlib.Path, metavar="DIR")
     added.add_argument(
         "--format",
-        choices=("coco", "yolo", "voc", "cvat", "csv"),
-        help="found out by itself if there is only one",
+        metavar="NAME",
+        help="of the annotations: coco, yolo and so on; found out by itself if "
+        "there is only one",
     )
     _add_written(
         added,

@@ -17,11 +17,8 @@ from keras_edram.datasets.annotated.annotations import (
 )
 from keras_edram.datasets.annotated.formats import (
     FORMATS,
-    coco,
     find_format,
     formats_in,
-    voc,
-    yolo,
 )
 from keras_edram.datasets.annotated.formats.entries import (
     ANNOTATION_SUFFIXES,
@@ -198,10 +195,10 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
 def _found_parts(directory, annotation_format, order):
     """The splits that have folders or files of their own; or all as train."""
     options = dict(annotation_format=annotation_format, order=order)
-    if annotation_format in (None, "coco"):
-        paths = coco.split_files(directory)
-        if paths:
-            return _parts_of_files(directory, paths, order)
+    for name in FORMATS if annotation_format is None else [annotation_format]:
+        sources = name in FORMATS and FORMATS[name].split_sources(directory)
+        if sources:
+            return _parts_of_files(directory, sources, order)
     folders = _split_folders(directory)
     if any(_has(path, annotation_format) for path in folders.values()):
         return {
@@ -218,10 +215,8 @@ def _found_parts(directory, annotation_format, order):
     folders = folders or _split_folders(directory / "images")
     if folders:
         return _parts_in(folders, whole)
-    lists = voc.image_sets(directory)
-    if not lists and (annotation_format or find_format(directory)) == "yolo":
-        lists = yolo.image_sets(directory)
-    return _parts_of_lists(lists, whole)
+    known = FORMATS[annotation_format or find_format(directory)]
+    return _parts_of_lists(known.image_sets(directory), whole)
 
 
 def _has(directory, annotation_format):
@@ -233,11 +228,8 @@ def _has(directory, annotation_format):
     return bool(FORMATS[annotation_format].find(directory))
 
 
-def _parts_of_files(directory, paths, order):
-    """The splits of files of COCO."""
-    sources = {
-        split: coco.read_file(path, directory) for split, path in paths.items()
-    }
+def _parts_of_files(directory, sources, order):
+    """The splits that have a file of annotations each."""
     first = sources[min(sources, key=SPLITS.index)]
     every = [entry for part in sources.values() for entry in part.entries]
     first.problems.extend(without_entry(directory, every))

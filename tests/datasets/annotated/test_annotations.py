@@ -9,8 +9,16 @@ import pytest
 from annotated_folders import CLASSES, PICTURES, WRITERS
 from PIL import Image
 
+from keras_edram import cli
 from keras_edram.datasets import check_pictures, read_annotations
-from keras_edram.datasets.annotated.formats.entries import sorted_names
+from keras_edram.datasets.annotated.formats import FORMATS
+from keras_edram.datasets.annotated.formats.entries import (
+    Format,
+    Source,
+    add_object,
+    sorted_names,
+)
+from keras_edram.datasets.annotated.formats.lookup import Pictures
 
 HEADER = "file,label,xmin,ymin,xmax,ymax\n"
 
@@ -746,3 +754,36 @@ def test_names_are_sorted_as_people_do():
     names = ["10", "9", "b2", "b10", "B", "-1", "", "9", "ä1b"]
     assert sorted_names(names) == ["", "9", "10", "-1", "B", "b2", "b10", "ä1b"]
     assert sorted_names("0123456789") == list("0123456789")
+
+
+def test_a_further_format_is_a_module_and_a_line_of_the_table(
+    tmp_path, monkeypatch, capsys
+):
+    def find(directory):
+        return sorted(directory.glob("*.boxes"))
+
+    def read(directory):
+        pictures = Pictures(directory)
+        for line in find(directory)[0].read_text("utf-8").splitlines():
+            name, label, *box = line.split()
+            add_object(
+                pictures.entry(name), "a line", label, [*map(float, box)]
+            )
+        return Source(pictures.entries(), None, [])
+
+    monkeypatch.setitem(FORMATS, "boxes", Format("a *.boxes in it", find, read))
+    for name in "ab":
+        write_picture(tmp_path, f"{name}.png")
+    lines = "a.png nut 1 2 9 19\na.png bolt 12 2 29 19\nb.png nut 0 0 30 20\n"
+    write(tmp_path, "all.boxes", lines)
+    annotations = read_annotations(tmp_path)
+    assert [picture.labels for picture in annotations.pictures] == [
+        ("nut", "bolt"),
+        ("nut",),
+    ]
+    assert annotations.class_names == ("bolt", "nut")
+    for arguments in ([], ["--format", "boxes"]):
+        assert cli.main(["check-data", str(tmp_path), *arguments]) == 0
+        assert "bolt" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="must be one of .*'boxes'"):
+        read_annotations(tmp_path, annotation_format="none")

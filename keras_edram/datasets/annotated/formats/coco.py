@@ -39,8 +39,8 @@ def is_coco(path):
     return re.search(rb'"images"\s*:\s*\[', path.read_bytes()) is not None
 
 
-def split_files(directory):
-    """The files of the splits, if there is one for each: split -> path."""
+def _split_sources(directory):
+    """The `Source` of each split, if there is one file for each."""
     found = {}
     for path in _find(directory):
         named = SPLIT_IN_NAME.search(path.stem)
@@ -49,7 +49,9 @@ def split_files(directory):
                 found.setdefault(split, []).append(path)
     if len(found) < 2 or any(len(paths) > 1 for paths in found.values()):
         return {}
-    return {split: path for split, (path,) in found.items()}
+    return {
+        split: _read_file(path, directory) for split, (path,) in found.items()
+    }
 
 
 def _jsons(directory):
@@ -68,12 +70,12 @@ def _find(directory):
 
 def _read(directory):
     paths = _find(directory) or _jsons(directory)
-    source = read_file(only(paths, directory, "JSON"), directory)
+    source = _read_file(only(paths, directory, "JSON"), directory)
     lost = without_entry(directory, source.entries)
     return source._replace(problems=source.problems + lost)
 
 
-def read_file(path, directory):
+def _read_file(path, directory):
     """Reads one file of the annotations in a folder.
 
     Args:
@@ -220,4 +222,10 @@ def _merge_same_files(entries):
     return list(merged.values())
 
 
-FORMAT = Format("a *.json in it or in annotations/", _find, _read, _jsons)
+FORMAT = Format(
+    "a *.json in it or in annotations/",
+    _find,
+    _read,
+    _jsons,
+    split_sources=_split_sources,
+)

@@ -97,6 +97,21 @@ class Source(NamedTuple):
     problems: list
 
 
+def image_sets(directory):
+    """The names of pictures that VOC's lists give to splits, if any.
+
+    Whatever the format is now that the pictures are annotated in.
+    """
+    lists = sorted(directory.glob("**/ImageSets/Main"))
+    found = {}
+    for split, names in SPLIT_FOLDERS.items() if len(lists) == 1 else ():
+        for path in [lists[0] / f"{name}.txt" for name in names]:
+            if path.is_file():
+                lines = map(str.split, read_text(path).split("\n"))
+                found[split] = {line[0] for line in lines if line}
+    return found if "train" in found and len(found) > 1 else {}
+
+
 class Format(NamedTuple):
     """How annotations of one format are found and read.
 
@@ -106,12 +121,18 @@ class Format(NamedTuple):
         read: Function of the folder, returns `Source`.
         files: Function of the folder, returns files that may be meant so, of
             which reading says what they lack.
+        split_sources: Function of the folder, returns split -> `Source` where
+            each split has a file of its own.
+        image_sets: Function of the folder, returns split -> names of pictures
+            where lists give them to splits.
     """
 
     looks_like: str
     find: collections.abc.Callable
     read: collections.abc.Callable
     files: collections.abc.Callable = lambda directory: []
+    split_sources: collections.abc.Callable = lambda directory: {}
+    image_sets: collections.abc.Callable = image_sets
 
 
 def new_entry(path, fractions=False):

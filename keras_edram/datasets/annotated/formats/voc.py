@@ -4,7 +4,6 @@ from xml.etree import ElementTree
 
 from keras_edram.datasets.annotated.formats import cvat
 from keras_edram.datasets.annotated.formats.entries import (
-    SPLIT_FOLDERS,
     Format,
     Source,
     add_object,
@@ -12,7 +11,6 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     finite,
     new_entry,
-    read_text,
     without_entry,
 )
 from keras_edram.datasets.annotated.formats.paired_files import (
@@ -25,18 +23,6 @@ from keras_edram.datasets.annotated.formats.paired_files import (
 PICTURES = ("JPEGImages", "images")
 TEXTS = ("Annotations", "annotations", "xmls")
 VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
-
-
-def image_sets(directory):
-    """The names of pictures that VOC's lists give to each split, if any."""
-    lists = sorted(directory.glob("**/ImageSets/Main"))
-    found = {}
-    for split, names in SPLIT_FOLDERS.items() if len(lists) == 1 else ():
-        for path in [lists[0] / f"{name}.txt" for name in names]:
-            if path.is_file():
-                lines = map(str.split, read_text(path).split("\n"))
-                found[split] = {line[0] for line in lines if line}
-    return found if "train" in found and len(found) > 1 else {}
 
 
 def _folders(directory):

@@ -11,6 +11,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     clean_label,
     find_files,
     finite,
+    image_sets,
     listed,
     new_entry,
     read_text,
@@ -33,7 +34,7 @@ NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
 ROUNDING = 1e-3
 
 
-def image_sets(directory):
+def _image_sets(directory):
     """The files of pictures that data.yaml or lists give to splits, if any.
 
     The one says for each split where its pictures are, a folder or a list; the
@@ -228,5 +229,10 @@ def _yaml_names(path):
 
 
 FORMAT = Format(
-    "a *.txt for each picture, beside it or in labels/", _find, _read
+    "a *.txt for each picture, beside it or in labels/",
+    _find,
+    _read,
+    image_sets=lambda directory: (
+        image_sets(directory) or _image_sets(directory)
+    ),
 )
