@@ -80,7 +80,7 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     Example:
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
-    >>> images, _ = cluttered_mnist("test").arrays(100)
+    >>> images, _ = cluttered_mnist("test").arrays(2)
     >>> looks = look_until_sure(model, images, confidence=0.99)
     >>> answers = model.decode(looks)
     """
@@ -217,6 +217,10 @@ def stop_when_sure(model, glimpses, confidence):
 
 def looks_of(model, glimpses):
     """`Glimpses`, which may have ended early, as `model.glimpses` gives them.
+
+    Args:
+        model: The model that took them.
+        glimpses: `Glimpses`.
 
     Returns:
         Dictionary of NumPy arrays, see `look_until_sure`.

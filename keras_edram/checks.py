@@ -35,6 +35,11 @@ def check_integer(value, name, minimum=1, maximum=None):
 
     Raises:
         ValueError: For what is no integer, or another one.
+
+    Example:
+
+    >>> check_integer(np.int64(3), "units")
+    3
     """
     try:
         integer = operator.index(value)
@@ -67,6 +72,11 @@ def check_number(value, name, minimum=0.0, maximum=None, *, above=False):
 
     Raises:
         ValueError: For what is no finite number, or another one.
+
+    Example:
+
+    >>> check_number(1, "momentum", maximum=1)
+    1
     """
     if (
         not isinstance(value, numbers.Real)
@@ -165,6 +175,10 @@ def check_images(images, channels=None):
 
     Raises:
         ValueError: For another shape, or unknown sides.
+
+    Example:
+
+    >>> check_images(np.zeros((2, 40, 50, 1)), channels=1)
     """
     shape = tuple(images.shape)
     if len(shape) != 4 or None in shape[1:] or channels not in (None, shape[3]):
@@ -269,6 +283,10 @@ def check_pixels(images):
 
     Raises:
         ValueError: For pixels that are not finite numbers.
+
+    Example:
+
+    >>> check_pixels(np.full((2, 40, 50, 1), 255))
     """
     images = np.asarray(images)
     if images.dtype.kind not in "biuf":  # bfloat16 is none of NumPy's own
@@ -306,6 +324,11 @@ def seen_images(images, channels):
 
     Raises:
         ValueError: For another shape, or pixels that are not finite numbers.
+
+    Example:
+
+    >>> seen_images(np.zeros((2, 40, 50, 1)), channels=1).shape
+    (2, 40, 50, 1)
     """
     if not hasattr(images, "shape"):
         images = np.asarray(images)
@@ -331,6 +354,10 @@ def check_labels(labels, num_classes):
 
     Raises:
         ValueError: For other labels.
+
+    Example:
+
+    >>> check_labels(np.array([[1, -1]]), num_classes=10)
     """
     labels = concrete(labels)
     if labels is None or not labels.size:
@@ -358,6 +385,10 @@ def check_weights(sample_weight, values):
 
     Raises:
         ValueError: For weights of another shape.
+
+    Example:
+
+    >>> check_weights(np.ones(2), np.zeros((2, 3)))
     """
     if sample_weight is None:
         return

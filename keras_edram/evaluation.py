@@ -167,6 +167,12 @@ def figures(model, looks, targets):
 
     Returns:
         Dictionary, see `evaluate`.
+
+    Example:
+
+    >>> looks = reading.look(model, images)
+    >>> figures(model, looks, targets)["images"]
+    5
     """
     answers, labels, windows = _forward(model, looks, targets)
     objects = labels != NO_LABEL  # (n, S)
@@ -211,6 +217,13 @@ def sure_and_wrong(model, looks, targets):
     Returns:
         Two arrays of shape `(n,)`: the probabilities of the answers, and 1
         where one is wrong, else 0.
+
+    Example:
+
+    >>> looks = reading.look(model, images)
+    >>> probability, wrong = sure_and_wrong(model, looks, targets)
+    >>> wrong.shape
+    (5,)
     """
     answers, labels, _ = _forward(model, looks, targets)
     return answers["probability"], (answers["labels"] != labels).any(axis=1)
@@ -279,6 +292,12 @@ def true_answers(model, targets):
 
     Returns:
         Labels `(n, S)`, -1 after the last object, and windows `(n, S, 2, 3)`.
+
+    Example:
+
+    >>> labels, windows = true_answers(model, targets)
+    >>> labels.shape, windows.shape
+    ((5, 1), (5, 1, 2, 3))
     """
     labels, windows = targets["labels"], targets["transforms"]
     last = model.num_classes - model.terminal

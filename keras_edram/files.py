@@ -85,8 +85,10 @@ def replacing_folder(path, strangers, *, overwrite=False):
 
     Example:
 
+    >>> def strangers(folder):
+    ...     return [path for path in folder.iterdir() if path.suffix != ".pb"]
     >>> with replacing_folder("serving/edram/1", strangers) as partial:
-    ...     write(partial)
+    ...     partial.mkdir()
     """
     path = pathlib.Path(path)
 
@@ -233,7 +235,7 @@ def alone_in(folder):
     Example:
 
     >>> with alone_in("runs/first"):
-    ...     train()
+    ...     write_json("runs/first/run.json", {})
     """
     folder = pathlib.Path(folder)
     _check_folder(folder)
@@ -260,8 +262,20 @@ def write_json(path, value):
 def read_json(path):
     """Reads JSON, in any of Unicode's encodings.
 
+    Args:
+        path: Path of the file.
+
+    Returns:
+        What is in it.
+
     Raises:
         ValueError: If it is broken; names the file.
+
+    Example:
+
+    >>> write_json("figures.json", {"error": 0.1})
+    >>> read_json("figures.json")
+    {'error': 0.1}
     """
     path = pathlib.Path(path)
     try:

@@ -53,6 +53,11 @@ def read_history(path):
     Returns:
         List of dictionaries, in the order of the epochs. A last row that was
         cut short is left out.
+
+    Example:
+
+    >>> [row["loss"] for row in read_history("run/history.csv")]
+    [2.0]
     """
     path = pathlib.Path(path)
     if not path.exists():

@@ -186,6 +186,15 @@ def train(
             TensorFlow, `jit` is asked for too, or the batch cannot be divided
             among the devices.
         RuntimeError: If the training diverged.
+
+    Example:
+
+    >>> from keras_edram import recipes
+    >>> recipe = recipes.load("mnist_dense").with_settings(
+    ...     dict(epochs=1, steps_per_epoch=1, test_images=20)
+    ... )
+    >>> train(recipe, "runs/dense", verbose=0)["images_seen"]
+    128
     """
     out = pathlib.Path(out)
     _check_recipe(recipe)
@@ -424,6 +433,12 @@ def default_source(recipe, run=None):
 
     Raises:
         ValueError: If the data are in a folder that is not known.
+
+    Example:
+
+    >>> from keras_edram import recipes
+    >>> default_source(recipes.load("quickstart"))
+    'bundled'
     """
     if recipe.sources:
         return recipe.sources[0]

@@ -215,6 +215,11 @@ def split_seed(split, seed):
 
     Raises:
         ValueError: For an unknown split.
+
+    Example:
+
+    >>> split_seed("train", 0), split_seed("test", 0)
+    (0, 2)
     """
     if split not in SPLITS:
         raise ValueError(

@@ -368,7 +368,7 @@ class BaseModel(KerasModel):
         >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
         >>> images, _ = cluttered_mnist("test").arrays(2)
         >>> [answer["sequence"] for answer in model.read(images)]
-        ['7', '2']
+        ['1', '1']
         """
         return reading.read_images(
             self,

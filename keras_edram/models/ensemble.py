@@ -60,12 +60,13 @@ class Ensemble(BaseModel):
 
     Example:
 
-    >>> sizes = dict(num_classes=11, terminal=True, num_targets=3)
-    >>> backward = EDRAM(reading_order="backward", **sizes)
-    >>> ensemble = Ensemble([EDRAM(**sizes), backward])
-    >>> answers = ensemble.decode(ensemble(np.zeros((2, 100, 100, 1))))
+    >>> forward = EDRAM.from_preset("edram_small_house_numbers")
+    >>> backward = EDRAM.from_preset("edram_small_house_numbers_backward")
+    >>> ensemble = Ensemble([forward, backward])
+    >>> images = np.zeros((1, *forward.image_shape))
+    >>> answers = ensemble.decode(ensemble(images))
     >>> answers["labels"].shape
-    (2, 3)
+    (1, 5)
 
     Reference:
         - Ablavatski et al., 2017, section 4.2: "forward and backward models".

@@ -154,7 +154,7 @@ class RAM(BaseModel):
     Example:
 
     >>> model = RAM(image_shape=(28, 28, 1), num_glimpses=6, glimpse_size=8)
-    >>> model.compile("adam", loss={"labels": LabelLoss()})
+    >>> model.compile("adam", loss={"labels": losses.LabelLoss()})
     >>> model.predict(np.zeros((2, 28, 28, 1), "uint8"))["labels"].shape
     (2, 1, 1, 10)
 

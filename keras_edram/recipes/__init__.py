@@ -38,7 +38,13 @@ __all__ = [
 
 
 def names():
-    """Names of all recipes, sorted."""
+    """Names of all recipes, sorted.
+
+    Example:
+
+    >>> "quickstart" in names()
+    True
+    """
     return sorted(_recipes())
 
 

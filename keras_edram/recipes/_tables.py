@@ -59,7 +59,9 @@ class Table:
 
     Example:
 
-    >>> TABLE = Table(PAPER, "Table 1: MNIST", {"mnist_dense": Row(recipe)})
+    >>> paper = Paper("mine", "A. Author, A Title, 2026", {"error": minutes})
+    >>> Table(paper, "Table 1", {"both": Row(None, "1.2 %")}).title
+    'Table 1'
     """
 
     paper: Paper
@@ -109,13 +111,25 @@ def results(name, variant=None):
 
 
 def images_seen(run):
-    """A column: how many images the training took; an ensemble has none."""
+    """A column: how many images the training took; an ensemble has none.
+
+    Example:
+
+    >>> images_seen(Run("mine", Row(None), {"images_seen": 96000}))
+    '96,000'
+    """
     seen = run.figures.get("images_seen")
     return None if seen is None else f"{seen:,}"
 
 
 def minutes(run):
-    """A column: how long the training took; an ensemble has none."""
+    """A column: how long the training took; an ensemble has none.
+
+    Example:
+
+    >>> minutes(Run("mine", Row(None), {"minutes": 3.9}))
+    '4'
+    """
     taken = run.figures.get("minutes")
     return None if taken is None else f"{taken:.0f}"
 

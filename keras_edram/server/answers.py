@@ -48,8 +48,9 @@ def read(model, question):
 
     Example:
 
-    >>> read(model, Question(images, confidence=0.99))[0]["num_glimpses"]
-    3
+    >>> from keras_edram.server.requests import Question
+    >>> read(model, Question(images, max_glimpses=1))[0]["num_glimpses"]
+    1
     """
     looks = reading.look(
         model,

@@ -131,7 +131,10 @@ def server(reader, hosts, limits, at_end=None):
 
     Example:
 
-    >>> server(reader, Hosts("127.0.0.1"), Limits()).run([listener])
+    >>> reader = Reader(model, "model")
+    >>> running = server(reader, Hosts("127.0.0.1"), Limits())
+    >>> with socket.create_server(("127.0.0.1", 0)) as listener:
+    ...     running.run([listener])
     """
     # KServe's way to write JSON; nothing that a user could change.
     warnings.filterwarnings("ignore", "ORJSONResponse is deprecated")
@@ -163,7 +166,8 @@ def application(reader):
 
     Example:
 
-    >>> Guard(application(reader), Hosts("127.0.0.1"), Limits())
+    >>> reader = Reader(model, "model")
+    >>> app = Guard(application(reader), Hosts("127.0.0.1"), Limits())
     """
     app = fastapi.FastAPI(openapi_url=None)
     models = kserve.ModelRepository()
@@ -213,9 +217,10 @@ class Reader(kserve.Model):
 
     Example:
 
+    >>> from keras_edram.server.requests import Question
     >>> reader = Reader(model, "model")
-    >>> reader.answer(Question(images))
-    {'predictions': [{'sequence': '7', ...}]}
+    >>> len(reader.answer(Question(images))["predictions"])
+    5
     """
 
     def __init__(

@@ -59,7 +59,11 @@ class Checkers:
 
     Example:
 
-    >>> question = Checkers(facts, seconds=15).check(body)
+    >>> body = json.dumps({"instances": images.tolist()}).encode()
+    >>> checkers = Checkers(facts, seconds=15)
+    >>> checkers.check(body).images.shape
+    (5, 100, 100, 1)
+    >>> checkers.close()
     """
 
     def __init__(self, facts, seconds):

@@ -68,6 +68,8 @@ class Hosts:
     Example:
 
     >>> Hosts("127.0.0.1").check([(b"host", b"evil.example")])
+    Traceback (most recent call last):
+        ...
     Refusal: The server does not go by the name 'evil.example': ...
     """
 

@@ -344,6 +344,12 @@ def compared_images(model, number=NUM_IMAGES):
 def run_apart(open_export, path, images):
     """What `run` gives, in a process that never saw the model.
 
+    Args:
+        open_export, path, images: As of `run`.
+
+    Returns:
+        What `run` returns.
+
     Raises:
         RuntimeError: If that process fails; with its last words.
     """
@@ -390,6 +396,11 @@ def _last_words(done):
 
 def run(open_export, path, images):
     """All that is compared, of an export opened once.
+
+    Args:
+        open_export: `formats.Format.open` of its format.
+        path: Path of the export.
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
 
     Returns:
         List of dictionaries of arrays, one for each of `_batches`.

@@ -13,6 +13,11 @@ def tflite_operators(path):
 
     Returns:
         Set of strings; those of TensorFlow's own begin with `Flex`.
+
+    Example:
+
+    >>> "CONV_2D" in tflite_operators("edram.tflite")
+    True
     """
     from tensorflow.lite.tools import flatbuffer_utils
 

@@ -33,9 +33,11 @@ def export_onnx(model, path, *, overwrite=False):
 
     Example:
 
-    >>> export_onnx(model, "edram.onnx")
+    >>> import onnxruntime
+    >>> path = export_onnx(model, "edram.onnx")
     >>> session = onnxruntime.InferenceSession("edram.onnx")
-    >>> session.run(["labels", "boxes"], {"images": images})
+    >>> inputs = {"images": images.astype("float32")}
+    >>> labels, boxes = session.run(["labels", "boxes"], inputs)
     """
     path = files.with_suffix(path, [ONNX.suffix])
     # onnxruntime runs the file when it is compared.
@@ -88,6 +90,12 @@ def run_onnx(path, images):
     Raises:
         ValueError: For images with values that are not finite.
         RuntimeError: If the extra `onnx` is missing.
+
+    Example:
+
+    >>> path = export_onnx(model, "edram.onnx")
+    >>> run_onnx(path, images)["labels"].shape
+    (5, 1)
     """
     return formats.answers(open_onnx, path, images)
 

@@ -53,6 +53,12 @@ def run_steps(path, images, num_glimpses):
     Raises:
         ValueError: For images with values that are not finite, or a path of
             no format.
+
+    Example:
+
+    >>> images = np.zeros((3, 40, 50, 1))
+    >>> run_steps("edram.tflite", images, 2)["step_boxes"].shape
+    (3, 2, 4)
     """
     run, _ = open_export(path)
     return formats.take_steps(run, images, num_glimpses)
@@ -66,6 +72,11 @@ def takers(flag):
 
     Returns:
         List of strings.
+
+    Example:
+
+    >>> takers("--quantize")
+    ['tflite']
     """
     return [
         format.name

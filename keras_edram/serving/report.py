@@ -59,7 +59,9 @@ def report_tflite(
 
     Example:
 
-    >>> report_tflite(model, "edram", images, targets, others)["error"]
+    >>> others, _ = cluttered_mnist("validation").arrays(5)
+    >>> report_tflite(model, "edram", images, targets, others)["images"]
+    5
     """
     return write_report(
         TFLITE,

@@ -162,6 +162,12 @@ def run_saved_model(path, images):
 
     Raises:
         ValueError: For images with values that are not finite.
+
+    Example:
+
+    >>> images = np.zeros((3, 40, 50, 1))
+    >>> run_saved_model("models/edram/1", images)["labels"].shape
+    (3, 2)
     """
     return formats.answers(open_saved_model, path, images)
 

@@ -4,7 +4,13 @@ STEP_SIGNATURES = ["start", "look"]
 
 
 def class_names(model):
-    """Names of the classes of a model, but the terminal label: strings."""
+    """Names of the classes of a model, but the terminal label: strings.
+
+    Example:
+
+    >>> class_names(model)[:3]
+    ('0', '1', '2')
+    """
     number = model.num_classes - model.terminal
     return model.class_names or tuple(str(label) for label in range(number))
 

@@ -69,7 +69,7 @@ def export_tflite(
 
     Example:
 
-    >>> export_tflite(model, "edram.tflite", quantize="float16")
+    >>> path = export_tflite(model, "small.tflite", quantize="float16")
     """
     check_choice(quantize, QUANTIZATIONS, "quantize")
     if (quantize == "static_int8") != (images is not None):
@@ -139,6 +139,12 @@ def run_tflite(path, images):
     Raises:
         ValueError: For images of another shape, or with values that are not
             finite.
+
+    Example:
+
+    >>> images = np.zeros((3, 40, 50, 1))
+    >>> run_tflite("edram.tflite", images)["labels"].shape
+    (3, 2)
     """
     return formats.answers(open_tflite, path, images)
 

@@ -15,6 +15,7 @@ def plot_history(history, path):
 
     Example:
 
+    >>> from keras_edram.run_folder import read_history
     >>> plot_history(read_history("run/history.csv"), "history.png")
     """
     panels = [
@@ -131,6 +132,7 @@ def plot_anytime(curve, path):
 
     Example:
 
+    >>> from keras_edram.evaluation import anytime_curve
     >>> plot_anytime(anytime_curve(model, images, targets), "anytime.png")
     """
     figure = new_figure(figsize=(7, 5))
@@ -162,6 +164,7 @@ def plot_error_per_glimpse(figures, path):
 
     Example:
 
+    >>> from keras_edram.evaluation import evaluate
     >>> figures = evaluate(model, images, targets, glimpses_per_target=8)
     >>> plot_error_per_glimpse(figures, "error_per_glimpse.png")
     """

@@ -1,15 +1,11 @@
 """The house numbers that models are measured on."""
 
 import csv
-import gzip
-import io
-import json
 import pathlib
-import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from svhn_files import write_house_numbers
 
 from keras_edram.datasets import house_numbers, read_folder
 
@@ -111,29 +107,9 @@ def test_the_folder_has_all_pictures_and_nothing_is_broken(tmp_path):
     assert max(counts) == house_numbers.MOST_DIGITS
 
 
-def write_files(folder):
-    """Files as SVHN's, of two pictures with a digit each."""
-    folder.mkdir()
-    box = {"label": 3, "left": 4, "top": 0, "width": 20, "height": 32}
-    entries = {name: {"boxes": [box]} for name in ("1.png", "3600.png")}
-    (folder / house_numbers.BOXES_FILE).write_text(json.dumps(entries))
-    content = io.BytesIO()
-    Image.new("RGB", (32, 32)).save(content, "PNG")
-    with zipfile.ZipFile(folder / house_numbers.PICTURES_FILE, "w") as archive:
-        for name in entries:
-            archive.writestr(name, content.getvalue())
-    np.savez(
-        folder / house_numbers.DIGITS_FILE,
-        x=np.full((2, 32, 32, 3), 9, "uint8"),
-        y=np.full(2, 3, "uint8"),
-    )
-    with gzip.open(folder / house_numbers.LAYOUTS_FILE, "wt") as file:
-        file.write("name;label;top;left;height;width\n1.png;3;0;4;32;20\n")
-
-
 def test_the_program_writes_a_folder_once(tmp_path, capsys):
     source, out = tmp_path / "svhn", tmp_path / "out"
-    write_files(source)
+    write_house_numbers(source)
     command = [str(source), str(out), "--composed", "2"]
     assert house_numbers.main(command) == 0
     pictures = read_folder(out).pictures
@@ -156,7 +132,7 @@ def test_files_that_cannot_be_read_are_named_in_a_line(
     name, content, tmp_path, capsys
 ):
     source, out = tmp_path / "svhn", tmp_path / "out"
-    write_files(source)
+    write_house_numbers(source)
     (source / name).unlink()
     if content is not None:
         (source / name).write_bytes(content)
@@ -167,7 +143,7 @@ def test_files_that_cannot_be_read_are_named_in_a_line(
 
 
 def test_digits_fewer_than_boxes_are_refused(tmp_path):
-    write_files(tmp_path / "svhn")
+    write_house_numbers(tmp_path / "svhn")
     with pytest.raises(ValueError, match="digits of shape .*for 5 boxes"):
         house_numbers.read_digits(
             tmp_path / "svhn" / house_numbers.DIGITS_FILE, 5

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from svhn_files import digit_struct, png, write_archive
 
 from keras_edram import geometry
 from keras_edram.datasets import svhn, svhn_numbers
@@ -58,62 +59,6 @@ def pixels(name, salt=0):
     number = int(name.removesuffix(".png"))
     generator = np.random.default_rng([number, salt])
     return generator.integers(0, 256, (12 + number, 20 + number, 3), "uint8")
-
-
-def png(picture):
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG")
-    return data.getvalue()
-
-
-def digit_struct(entries):
-    """The bytes of a digitStruct.mat, laid out as MATLAB 7.3 does."""
-    data = io.BytesIO()
-    with h5py.File(data, "w") as file:
-        store = file.create_group("#refs#")
-
-        def column(references):
-            values = np.empty((len(references), 1), h5py.ref_dtype)
-            values[:, 0] = references
-            return values
-
-        def stored(value):
-            return store.create_dataset(str(len(store)), data=value).ref
-
-        def bbox(digits):
-            group = store.create_group(str(len(store)))
-            fields = ("label", "left", "top", "width", "height")
-            for field, *values in zip(fields, *digits, strict=True):
-                values = [np.array([[value]], "float64") for value in values]
-                group[field] = (
-                    values[0]
-                    if len(values) == 1
-                    else column([stored(value) for value in values])
-                )
-            return group.ref
-
-        names = [
-            stored(np.array([[ord(letter)] for letter in name], "uint16"))
-            for name, _ in entries
-        ]
-        file["digitStruct/name"] = column(names)
-        file["digitStruct/bbox"] = column([bbox(boxes) for _, boxes in entries])
-    return data.getvalue()
-
-
-def write_archive(path, files):
-    """An archive like train.tar.gz of `files`, (name, bytes) in their order."""
-    folder = path.name.removesuffix(".tar.gz")
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w:gz") as tar:
-        directory = tarfile.TarInfo(folder)
-        directory.type = tarfile.DIRTYPE
-        tar.addfile(directory)
-        for name, data in files:
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return path
 
 
 def files_of(entries, salt=0):

@@ -86,6 +86,14 @@ def _read_file(path, directory):
 
     Returns:
         `Source`, without the pictures that nothing is said about.
+
+    Example:
+
+    >>> path = pathlib.Path("empty.json")
+    >>> content = '{"images": [], "annotations": [], "categories": []}'
+    >>> size = path.write_text(content)
+    >>> read_file(path, pathlib.Path()).entries
+    []
     """
     file = relative_name(path, directory)
     images, annotations, categories = _lists(path)
