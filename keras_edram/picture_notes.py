@@ -90,6 +90,7 @@ def with_notes(read, file, *arguments, **options):
 
     Example:
 
+    >>> from keras_edram.pictures import decode_picture
     >>> picture, notes = with_notes(decode_picture, "digit.png", colour=False)
     """
     with warnings.catch_warnings(record=True) as caught:
