@@ -200,6 +200,7 @@ def errors(model, digits):
     return int((np.asarray(labels) != targets["labels"]).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of layers without weights
 def test_weights_in_8_bits_read_as_well(digits):
     model = presets.load(NAME)

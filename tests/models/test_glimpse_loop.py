@@ -71,7 +71,9 @@ def learn(name, images, most, monkeypatch):
     return outputs, [np.array(g) for g in found if g is not None], moved
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param("edram", marks=pytest.mark.slow), "ram"]
+)
 def test_a_loop_in_the_graph_answers_and_learns_alike(
     name, images, monkeypatch
 ):
@@ -85,6 +87,7 @@ def test_a_loop_in_the_graph_answers_and_learns_alike(
             np.testing.assert_allclose(our, other, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_long_sequence_is_no_larger(monkeypatch):
     monkeypatch.setattr(glimpse_loop, "MOST_WRITTEN_OUT", 2)
 
