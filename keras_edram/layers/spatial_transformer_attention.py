@@ -133,7 +133,7 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
         Float32 tensor of shape `(B, height, width, C)`.
 
     Raises:
-        ValueError: For transforms of another shape.
+        ValueError: For transforms of another shape, or an unknown `fill_mode`.
 
     Example:
 
@@ -205,6 +205,9 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     Returns:
         Float32 tensor of shape `(B, L, P, C)`.
 
+    Raises:
+        ValueError: For an unknown `fill_mode`.
+
     Example:
 
     >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
@@ -212,6 +215,7 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     >>> read_points(pyramid, x, y, keras.ops.array([[0]])).shape
     (1, 1, 3, 1)
     """
+    check_choice(fill_mode, FILL_MODES, "fill_mode")
     parts, sizes = pyramid
     areas = [height * width for height, width in sizes]
     starts = np.cumsum([0] + areas[:-1])

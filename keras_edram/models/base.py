@@ -383,16 +383,20 @@ class BaseModel(KerasModel):
         """The name of a class; the terminal label is called "end".
 
         Args:
-            label: Integer.
+            label: Integer from 0 to K - 1.
 
         Returns:
             String.
+
+        Raises:
+            ValueError: For a label that is no class of the model.
 
         Example:
 
         >>> RAM.from_preset("ram_mnist").label_name(7)
         '7'
         """
+        label = check_integer(label, "label", 0, self.num_classes - 1)
         if self.terminal and label == self.num_classes - 1:
             return "end"
         return self.class_names[label] if self.class_names else str(label)
