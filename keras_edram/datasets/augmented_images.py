@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_edram.checks import check_size
+from keras_edram.checks import check_boolean, check_size
 from keras_edram.datasets.random_sequence import (
     RandomSequence,
     transform_rows,
@@ -110,7 +110,7 @@ class AugmentedImages(RandomSequence):
         self.images = images
         self.labels = labels.astype("int32")
         self.max_shift = max_shift
-        self.mirror = mirror
+        self.mirror = check_boolean(mirror, "mirror")
         # Where a picture may lie, its transform is known beforehand.
         self._x_rows, self._y_rows = transform_rows(
             size, self.image_size, max_shift

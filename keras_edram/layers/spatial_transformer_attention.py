@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_edram import geometry
 from keras_edram.checks import (
+    check_boolean,
     check_choice,
     check_images,
     check_integer,
@@ -319,7 +320,7 @@ class SpatialTransformerAttention(keras.layers.Layer):
 
     Raises:
         ValueError: For a size that is not positive, an unknown `fill_mode`,
-            or inputs of another shape.
+            what is no truth value, or inputs of another shape.
 
     Example:
 
@@ -342,7 +343,7 @@ class SpatialTransformerAttention(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.glimpse_size = check_size(glimpse_size, "glimpse_size")
         check_choice(fill_mode, FILL_MODES, "fill_mode")
-        self.antialias = antialias
+        self.antialias = check_boolean(antialias, "antialias")
         self.fill_mode = fill_mode
 
     def build(self, images_shape, transforms_shape=None):

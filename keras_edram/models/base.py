@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_edram import decoding, reading
 from keras_edram.checks import (
+    check_boolean,
     check_class_names,
     check_integer,
     check_integers,
@@ -104,7 +105,7 @@ class BaseModel(KerasModel):
         values.
 
     Raises:
-        ValueError: For a shape or classes that are none.
+        ValueError: For a shape, classes or a truth value that are none.
     """
 
     num_targets = glimpses_per_target = 1
@@ -129,11 +130,12 @@ class BaseModel(KerasModel):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: self.image_shape[-1]}
         )
-        num_classes = check_integer(num_classes, "num_classes", 1 + terminal)
-        self.num_classes = num_classes
-        self.terminal = bool(terminal)
+        self.terminal = check_boolean(terminal, "terminal")
+        self.num_classes = check_integer(
+            num_classes, "num_classes", 1 + self.terminal
+        )
         self.class_names = check_class_names(
-            class_names, num_classes - terminal
+            class_names, self.num_classes - self.terminal
         )
 
     @property

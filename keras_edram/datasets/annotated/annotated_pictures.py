@@ -9,7 +9,11 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.checks import check_integer, check_size
+from keras_edram.checks import (
+    check_boolean,
+    check_integer,
+    check_size,
+)
 from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
@@ -130,7 +134,7 @@ class AnnotatedPictures(RandomSequence):
             annotations = Annotations(annotations, (), (), None)
         self.class_names = tuple(class_names or annotations.class_names)
         self.image_size = check_size(image_size, "image_size")
-        self.colour = colour
+        self.colour = check_boolean(colour, "colour")
         if max_objects is None:
             max_objects = most_objects(annotations)
         self.max_objects = max_objects
@@ -139,10 +143,11 @@ class AnnotatedPictures(RandomSequence):
         self.base = base
         self.margin = margin
         self.crop_fraction = crop_fraction
-        self.random_crops = random_crops
+        self.random_crops = check_boolean(random_crops, "random_crops")
         self.jitter = jitter
-        self.invert = invert
+        self.invert = check_boolean(invert, "invert")
         self._check_options()
+        skip_broken = check_boolean(skip_broken, "skip_broken")
         self.pictures = self._load(annotations, skip_broken)
         super().__init__(
             num_pictures=len(self.pictures),
