@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
+from keras_edram.checks import check_integer
 from keras_edram.datasets.annotated.formats.entries import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
 
@@ -259,6 +260,7 @@ def anytime_curve(
     1.0
     """
     anytime.check_budget(model)
+    batch_size = check_integer(batch_size, "batch_size")
     parts = []
     for first in range(0, len(images), batch_size):
         batch = anytime.take_glimpses(model, images[first : first + batch_size])

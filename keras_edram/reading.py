@@ -98,6 +98,7 @@ def look(
     """
     images = images if hasattr(images, "shape") else np.asarray(images)
     check_images(images, model.image_shape[-1])
+    batch_size = check_integer(batch_size, "batch_size")
     if glimpses_per_target is not None:
         check_integer(glimpses_per_target, "glimpses_per_target")
     if (confidence, max_glimpses) != (None, None):
