@@ -90,7 +90,8 @@ class BaseModel(KerasModel):
             objects from last to first.
         looks_step_by_step: Boolean.
         has_policy: Boolean, whether it draws where it looks: in training, and
-            at test along `num_rollouts` paths if that is not 0.
+            at test along `num_rollouts` paths if that is not 0. An ensemble
+            does if a member does, along the paths of that member.
         members: The models that an ensemble asks; none of any other.
 
     Call arguments:

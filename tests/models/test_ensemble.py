@@ -93,6 +93,11 @@ def test_a_backward_reader_reads_the_same_from_the_other_end(images):
     assert max(lengths) > 1
 
 
+def test_an_ensemble_draws_if_a_member_does():
+    assert not Ensemble([make_member()]).has_policy
+    assert Ensemble([tiny.ram(name="one"), tiny.ram(name="two")]).has_policy
+
+
 def test_members_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"Received: members=\[\]"):
         Ensemble([])
