@@ -88,6 +88,9 @@ class BaseModel(KerasModel):
         num_glimpses: T = S N, the glimpses at an image.
         reading_order: `"forward"`, or `"backward"` if its targets are the
             objects from last to first.
+        glimpse_size: The side of a patch in pixels, or `(height, width)`;
+            `None` of a model that sees the whole image.
+        standardize: Boolean, whether what it sees is of standardised images.
         looks_step_by_step: Boolean.
         has_policy: Boolean, whether it draws where it looks: in training, and
             at test along `num_rollouts` paths if that is not 0. An ensemble
@@ -112,6 +115,8 @@ class BaseModel(KerasModel):
     num_targets = glimpses_per_target = 1
     answers_once = False
     reading_order = "forward"
+    glimpse_size = None
+    standardize = False
     looks_step_by_step = False
     has_policy = False
     members = ()

@@ -15,6 +15,7 @@ SHARED = (
     "terminal",
     "num_targets",
     "glimpses_per_target",
+    "answers_once",
     "glimpse_size",
     "standardize",
 )
@@ -74,9 +75,9 @@ class Ensemble(BaseModel):
     """
 
     def __init__(self, members, **kwargs):
-        if not members:
+        if not isinstance(members, (list, tuple)) or not members:
             raise ValueError(
-                "`members` must have at least one model. "
+                "`members` must be a list of at least one model. "
                 f"Received: members={members!r}"
             )
         if any(
@@ -89,7 +90,7 @@ class Ensemble(BaseModel):
                 f"ensemble. Received: {kinds}"
             )
         for name in SHARED:
-            values = [getattr(member, name, None) for member in members]
+            values = [getattr(member, name) for member in members]
             if any(value != values[0] for value in values):
                 raise ValueError(
                     f"The members must have the same `{name}`. "
