@@ -11,6 +11,7 @@ import numpy as np
 from keras_edram import geometry
 from keras_edram.checks import (
     check_boolean,
+    check_choice,
     check_integer,
     check_size,
 )
@@ -159,10 +160,7 @@ class AnnotatedPictures(RandomSequence):
         )
 
     def _check_options(self):
-        if self.base not in BASES:
-            raise ValueError(
-                f"`base` must be one of {BASES}. Received: base={self.base!r}"
-            )
+        check_choice(self.base, BASES, "base")
         if (
             self.margin < 0
             or not 0 < self.crop_fraction <= 1
