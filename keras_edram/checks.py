@@ -98,6 +98,32 @@ def check_number(value, name, minimum=0.0, maximum=None, *, above=False):
     return float(value)
 
 
+def check_boolean(value, name):
+    """The truth value as Python's own; 0 and 1 are taken for one.
+
+    Args:
+        value: What should be a truth value, Python's or NumPy's.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: For anything else, such as the string "no", which would be
+            true.
+
+    Example:
+
+    >>> check_boolean(np.bool_(True), "antialias")
+    True
+    """
+    if not isinstance(value, (numbers.Integral, np.bool_)) or value not in (
+        0,
+        1,
+    ):
+        raise ValueError(
+            f"`{name}` must be True or False. Received: {name}={value!r}"
+        )
+    return bool(value)
+
+
 def check_integers(values, length, name):
     """Positive integers as a tuple, `length` of them if given; or raises."""
     try:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
+from keras_edram.checks import check_integer, check_keys, check_shapes
 from keras_edram.datasets.annotated.formats.entries import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
 
@@ -48,7 +49,8 @@ def evaluate(
         `spread_by_glimpse`.
 
     Raises:
-        ValueError: As of `keras_edram.reading.look`.
+        ValueError: As of `keras_edram.reading.look`; also for targets that do
+            not fit the images or the model, or no image.
 
     Example:
 
@@ -168,6 +170,9 @@ def figures(model, looks, targets):
     Returns:
         Dictionary, see `evaluate`.
 
+    Raises:
+        ValueError: For targets that do not fit the looks, or no image.
+
     Example:
 
     >>> looks = reading.look(model, images)
@@ -218,6 +223,9 @@ def sure_and_wrong(model, looks, targets):
         Two arrays of shape `(n,)`: the probabilities of the answers, and 1
         where one is wrong, else 0.
 
+    Raises:
+        ValueError: As of `figures`.
+
     Example:
 
     >>> looks = reading.look(model, images)
@@ -249,7 +257,8 @@ def anytime_curve(
         image; `share` of all glimpses.
 
     Raises:
-        ValueError: For a model that can have none.
+        ValueError: For a model that can have none, targets that do not fit, or
+            no image.
 
     Example:
 
@@ -259,6 +268,8 @@ def anytime_curve(
     1.0
     """
     anytime.check_budget(model)
+    batch_size = check_integer(batch_size, "batch_size")
+    _check_any(images)
     parts = []
     for first in range(0, len(images), batch_size):
         batch = anytime.take_glimpses(model, images[first : first + batch_size])
@@ -293,13 +304,18 @@ def true_answers(model, targets):
     Returns:
         Labels `(n, S)`, -1 after the last object, and windows `(n, S, 2, 3)`.
 
+    Raises:
+        ValueError: If one of both is missing, or they do not fit each other.
+
     Example:
 
     >>> labels, windows = true_answers(model, targets)
     >>> labels.shape, windows.shape
     ((5, 1), (5, 1, 2, 3))
     """
+    check_keys(targets, ("labels", "transforms"), "targets")
     labels, windows = targets["labels"], targets["transforms"]
+    check_shapes("labels (B, S), transforms (B, S, 2, 3)", labels, windows)
     last = model.num_classes - model.terminal
     objects = (labels >= 0) & (labels < last)
     # Turned round if the model reads backward; the terminal is cut off again.
@@ -309,13 +325,29 @@ def true_answers(model, targets):
     return labels[:, :-1], windows[:, :-1]
 
 
+def _check_any(images):
+    if not len(images):
+        raise ValueError(
+            "There must be at least 1 image to judge a model by. "
+            "Received: 0 images"
+        )
+
+
 def _forward(model, looks, targets):
     """Answers, true labels and windows."""
+    true_labels, true_windows = true_answers(model, targets)
+    members = "M, " * bool(model.members)
+    check_shapes(
+        f"labels (B, S), looks (B, {members}S, N, 2, 3)",
+        true_labels,
+        looks["transforms"],
+    )
+    _check_any(true_labels)
     answers = {
         name: keras.ops.convert_to_numpy(value)
         for name, value in model.decode(looks).items()
     }
-    return answers, *true_answers(model, targets)
+    return answers, true_labels, true_windows
 
 
 def _mean(values):

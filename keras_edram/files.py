@@ -397,7 +397,7 @@ def _identity(path):
 
 
 def _check_overwrite(path, overwrite):
-    if not overwrite:
+    if overwrite not in (True,):  # the string "no" is true, too
         raise ValueError(
             "What is there is replaced only if you say so, by `overwrite=True` "
             f"or --overwrite. Received: {str(path)!r}, which exists"

@@ -19,7 +19,12 @@ arguments they must be the same, or one has none and serves all.
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_shapes
+from keras_edram.checks import (
+    check_choice,
+    check_integers,
+    check_number,
+    check_shapes,
+)
 
 BOX_FORMATS = ("rel_xyxy", "xyxy")
 
@@ -43,7 +48,8 @@ def boxes_to_transforms(boxes, *, box_format="rel_xyxy", image_size=None):
         Tensor of shape `(..., 2, 3)`, float32.
 
     Raises:
-        ValueError: If the last dimension is not 4, or for an unknown format.
+        ValueError: If the last dimension is not 4, or for an unknown format or
+            a size that is none.
 
     Example:
 
@@ -81,7 +87,7 @@ def transforms_to_boxes(transforms, *, box_format="rel_xyxy", image_size=None):
 
     Raises:
         ValueError: If the last dimensions are not (2, 3), or for an unknown
-            format.
+            format or a size that is none.
 
     Example:
 
@@ -112,7 +118,7 @@ def windows_around(points, window_size, image_size):
         Tensor of shape `(..., 2, 3)`, float32.
 
     Raises:
-        ValueError: If the last dimension is not 2.
+        ValueError: If the last dimension is not 2, or for sizes that are none.
 
     Example:
 
@@ -121,10 +127,10 @@ def windows_around(points, window_size, image_size):
     """
     points = _to_float32(points)
     check_shapes("points (..., 2)", points)
-    zooms = [w / i for w, i in zip(window_size, image_size, strict=True)][::-1]
-    zooms = ops.zeros_like(points)[..., None] + _constant(
-        np.diag(zooms)
-    )  # (..., 2, 2)
+    high, wide = _sides(window_size, "window_size")
+    height, width = _sides(image_size, "image_size")
+    zooms = _constant(np.diag([wide / width, high / height]))
+    zooms = ops.zeros_like(points)[..., None] + zooms  # (..., 2, 2)
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
 
 
@@ -168,7 +174,8 @@ def sampling_grid(transforms, glimpse_size):
         image's [-1, 1], one point for the centre of each glimpse pixel.
 
     Raises:
-        ValueError: If the last dimensions are not (2, 3).
+        ValueError: If the last dimensions are not (2, 3), or for sizes that are
+            none.
 
     Example:
 
@@ -177,7 +184,7 @@ def sampling_grid(transforms, glimpse_size):
     """
     transforms = _to_float32(transforms)
     check_shapes("transforms (..., 2, 3)", transforms)
-    height, width = glimpse_size
+    height, width = check_integers(glimpse_size, 2, "glimpse_size")
     y, x = np.meshgrid(
         pixel_centres(height), pixel_centres(width), indexing="ij"
     )  # (h, w)
@@ -264,7 +271,7 @@ def points_to_pixels(points, image_size):
         Tensor of shape `(..., 2)`, float32: X and Y.
 
     Raises:
-        ValueError: If the last dimension is not 2.
+        ValueError: If the last dimension is not 2, or for sizes that are none.
 
     Example:
 
@@ -273,7 +280,7 @@ def points_to_pixels(points, image_size):
     """
     points = _to_float32(points)
     check_shapes("points (..., 2)", points)
-    height, width = image_size
+    height, width = _sides(image_size, "image_size")
     return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
 
 
@@ -292,7 +299,8 @@ def window_corners(transforms, image_size=None):
         the centre of the first.
 
     Raises:
-        ValueError: If the last dimensions are not (2, 3).
+        ValueError: If the last dimensions are not (2, 3), or for sizes that are
+            none.
 
     Example:
 
@@ -325,7 +333,8 @@ def squared_pixel_step(transforms, glimpse_size, image_size):
         Tensor of shape `(...,)`, float32.
 
     Raises:
-        ValueError: If the last dimensions are not (2, 3).
+        ValueError: If the last dimensions are not (2, 3), or for sizes that are
+            none.
 
     Example:
 
@@ -335,8 +344,10 @@ def squared_pixel_step(transforms, glimpse_size, image_size):
     """
     transforms = _to_float32(transforms)
     check_shapes("transforms (..., 2, 3)", transforms)
-    image = np.array(image_size[::-1], "float32")[:, None]  # (W, H) a row
-    glimpse = np.array(glimpse_size[::-1], "float32")  # (w, h) a column
+    height, width = _sides(image_size, "image_size")
+    high, wide = _sides(glimpse_size, "glimpse_size")
+    image = np.array([[width], [height]], "float32")  # a row each
+    glimpse = np.array([wide, high], "float32")  # a column each
     steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
     return ops.max(ops.sum(ops.square(steps), axis=-2), axis=-1)
 
@@ -419,17 +430,20 @@ def _to_float32(values):
 
 
 def _box_scale(box_format, image_size):
-    if box_format not in BOX_FORMATS:
-        raise ValueError(
-            f"`box_format` must be one of {BOX_FORMATS}. "
-            f"Received: box_format={box_format!r}"
-        )
+    check_choice(box_format, BOX_FORMATS, "box_format")
     if box_format == "rel_xyxy":
         return 1.0
-    if image_size is None:
-        raise ValueError(
-            "`image_size` must be (height, width) for boxes in pixels. "
-            "Received: image_size=None"
-        )
-    height, width = image_size
+    height, width = _sides(image_size, "image_size")
     return _constant([width, height, width, height])
+
+
+def _sides(size, name):
+    """`(height, width)` in pixels, whole or not; or raises."""
+    try:
+        height, width = (check_number(side, name, above=True) for side in size)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be (height, width), two numbers above 0. "
+            f"Received: {name}={size!r}"
+        ) from None
+    return height, width

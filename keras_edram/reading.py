@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_edram import anytime, decoding
-from keras_edram.checks import check_images, check_integer
+from keras_edram.checks import check_boolean, check_images, check_integer
 from keras_edram.picture_notes import read_with_notes, why_unreadable
 
 BATCH_SIZE = 32
@@ -98,6 +98,7 @@ def look(
     """
     images = images if hasattr(images, "shape") else np.asarray(images)
     check_images(images, model.image_shape[-1])
+    batch_size = check_integer(batch_size, "batch_size")
     if glimpses_per_target is not None:
         check_integer(glimpses_per_target, "glimpses_per_target")
     if (confidence, max_glimpses) != (None, None):
@@ -213,6 +214,8 @@ def read_pictures(
     >>> [reading.error for reading in read_pictures(model, ["none.png"])]
     ['there is no such file']
     """
+    check_boolean(invert, "invert")
+    check_boolean(light_on_dark, "light_on_dark")
     height, width, channels = model.image_shape
     if crops is not None:
         height, width = round(height * CROPPED), round(width * CROPPED)

@@ -52,6 +52,19 @@ def test_what_is_not_known_in_a_graph_is_not_asked_for():
     np.testing.assert_array_equal(checks.concrete(tf.constant([3])), [3])
 
 
+@pytest.mark.parametrize("value", [True, False, 1, 0, np.bool_(1), np.int64(0)])
+def test_a_truth_value_becomes_pythons_own(value):
+    assert checks.check_boolean(value, "colour") is bool(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["no", "", None, 2, -1, 1.0, [True], np.ones(2)]
+)
+def test_what_is_no_truth_value_is_refused(value):
+    with pytest.raises(ValueError, match="`colour` must be True or False. Rec"):
+        checks.check_boolean(value, "colour")
+
+
 @pytest.mark.parametrize("label", [4, 9, 1.5, np.nan])
 def test_a_label_that_is_no_class_is_refused(label):
     checks.check_labels(np.array([[0, 3], [-1, 2]]), 4)

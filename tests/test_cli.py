@@ -23,10 +23,10 @@ from keras_edram import (
     recipes,
     visualization,
 )
-from keras_edram.cli import predicting, printing
+from keras_edram.cli import commands, predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.datasets.annotated import annotations as annotated_files
-from keras_edram.models import EDRAM
+from keras_edram.models import EDRAM, Ensemble
 from keras_edram.presets import opening
 
 PRESET = "edram_small_cluttered_mnist"
@@ -212,6 +212,14 @@ def test_a_file_is_evaluated_on_the_data_of_a_recipe(tmp_path, capsys):
     figures = json.loads(capsys.readouterr().out)
     assert figures["settings"]["num_distractors"] == 2
     assert figures["images"] == 20
+
+
+def test_rollouts_are_those_of_the_members_that_draw():
+    members = [tiny.ram(name="one"), tiny.ram(name="two")]
+    commands._draw_rollouts(Ensemble(members), 2)
+    assert [member.num_rollouts for member in members] == [2, 2]
+    with pytest.raises(ValueError, match="rollouts=2 of a Ensemble"):
+        commands._draw_rollouts(Ensemble([tiny.reader()]), 2)
 
 
 def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):

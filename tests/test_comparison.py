@@ -22,6 +22,10 @@ MAKERS = {
     "one target": lambda: sure(terminal=False, num_targets=1),
     "ensemble": lambda: Ensemble([sure(4), sure(7, reading_order="backward")]),
 }
+POLICIES = {
+    "RAM": tiny.sure_ram,
+    "ensemble of RAMs": lambda: Ensemble([tiny.sure_ram(), tiny.sure_ram()]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def answered():
 
     def answer(name):
         if name not in made:
-            model = {**MAKERS, "RAM": tiny.sure_ram}[name]()
+            model = {**MAKERS, **POLICIES}[name]()
             images = comparison.compared_images(model)
             looks = {
                 name: keras.ops.convert_to_numpy(value)
@@ -182,35 +186,36 @@ def test_a_backward_reader_says_its_objects_from_the_last(answered):
     }  # fmt: skip
 
 
-def test_only_the_paths_of_a_policy_may_part(answered):
-    model, _, expected = answered("RAM")
-    assert model.has_policy and expected["locations"].shape[2] == 3
+@pytest.mark.parametrize("name", POLICIES)
+def test_only_the_paths_of_a_policy_may_part(name, answered):
+    model, _, expected = answered(name)
+    assert model.has_policy and expected["locations"].shape[-2] == 3
 
     def parted(share, place=-1):
         def spoil(values):
             values = values.copy()
-            values[: int(share * len(values)), :, place] += 0.5
+            values[: int(share * len(values)), ..., place, :] += 0.5
             return values
 
         return spoil
 
     allowed = comparison.EXACT._replace(places=2)
-    check(answered, "RAM", allowed, locations=parted(0.5))
+    check(answered, name, allowed, locations=parted(0.5))
     for tolerance, spoil, words in (
         (allowed, parted(1), "on at least 20%"),
         (allowed, parted(0.1, 1), "first 2 places"),
         (comparison.EXACT, parted(0.1), "first 4 places"),
     ):
         with pytest.raises(RuntimeError, match=words):
-            check(answered, "RAM", tolerance, locations=spoil)
-    for name in ("probability", "transforms", "boxes", "probabilities"):
-        with pytest.raises(RuntimeError, match=f"Its {name} are off"):
-            check(answered, "RAM", **{name: lambda values: values + 0.02})
+            check(answered, name, tolerance, locations=spoil)
+    for output in ("probability", "transforms", "boxes", "probabilities"):
+        with pytest.raises(RuntimeError, match=f"Its {output} are off"):
+            check(answered, name, **{output: lambda values: values + 0.02})
     three = np.arange(32) < 3
-    check(answered, "RAM", labels=lambda y: (y + three[:, None]) % 10)
+    check(answered, name, labels=lambda y: (y + three[:, None]) % 10)
     four = np.arange(32) < 4
     with pytest.raises(RuntimeError, match="On 4 of 32 images"):
-        check(answered, "RAM", labels=lambda y: (y + four[:, None]) % 10)
+        check(answered, name, labels=lambda y: (y + four[:, None]) % 10)
 
 
 def test_fewer_bits_may_differ_on_a_share_of_the_images(answered):

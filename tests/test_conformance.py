@@ -608,14 +608,16 @@ def test_a_compiled_model_is_saved_with_its_losses_and_metrics(tmp_path):
 
 
 def as_numpy(value):
-    """The value with NumPy's integers in place of Python's."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """The value with NumPy's integers and truth values for Python's."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    if isinstance(value, int):
         return np.int64(value)
     return tuple(map(as_numpy, value)) if isinstance(value, tuple) else value
 
 
 @EVERYTHING
-def test_integers_of_numpy_are_taken(entry):
+def test_integers_and_truth_values_of_numpy_are_taken(entry):
     changed = {
         name: as_numpy(value) for name, value in entry.arguments().items()
     }
@@ -628,9 +630,19 @@ def test_integers_of_numpy_are_taken(entry):
 
 
 def serialized(value):
-    """Only what is an object: an integer of NumPy is none."""
+    """Only what is an object: a value of NumPy is none."""
     assert not isinstance(value, np.generic)
     return keras.saving.serialize_keras_object(value)
+
+
+@EVERYTHING
+def test_a_word_is_no_truth_value(entry):
+    for name, default in arguments_of(entry).items():
+        if not isinstance(default, bool):
+            continue
+        for value in ("no", None, 2):
+            with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+                entry.make(**{name: value})
 
 
 @LAYERS

@@ -45,6 +45,56 @@ def test_the_figures_of_an_evaluation_are_those_of_its_glimpses():
     assert figures["images"] == 2
 
 
+HALVES = {
+    "labels": np.array([[0], [1]]),
+    "transforms": np.array([[[[0.5, 0, 0], [0, 0.5, 0]]]] * 2),
+}
+
+
+@pytest.mark.parametrize(
+    "targets, received",
+    [
+        ({"labels": HALVES["labels"]}, "transforms is missing.* with labels"),
+        ({}, "labels, transforms is missing.* with nothing"),
+        (
+            {**HALVES, "transforms": HALVES["transforms"][:1]},
+            r"transforms of shape \(1, 1, 2, 3\)",
+        ),
+        (
+            {name: values[:1] for name, values in HALVES.items()},
+            r"labels of shape \(1, 1\), looks of shape \(2, 1, 2, 2, 3\)",
+        ),
+        (
+            {
+                name: values[[0, 1]].repeat(2, 1)
+                for name, values in HALVES.items()
+            },
+            r"labels of shape \(2, 2\), looks of shape \(2, 1, 2, 2, 3\)",
+        ),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(targets, received):
+    model = FixedAnswers()
+    looks = model.glimpses(None)
+    for judge in (evaluation.figures, evaluation.sure_and_wrong):
+        with pytest.raises(ValueError, match=received):
+            judge(model, looks, targets)
+
+
+def test_no_image_says_nothing_of_a_model():
+    looks, targets = (
+        {name: values[:0] for name, values in one.items()}
+        for one in (FixedAnswers().glimpses(None), HALVES)
+    )
+    model, images = tiny.reader(), np.zeros((0, 40, 50, 1))
+    for judge in (
+        lambda: evaluation.figures(FixedAnswers(), looks, targets),
+        lambda: evaluation.anytime_curve(model, images, targets),
+    ):
+        with pytest.raises(ValueError, match="at least 1 image.*: 0 images"):
+            judge()
+
+
 class FixedSequences:
     """A model whose answers are given: 4 images, 3 targets, 1 glimpse.
 

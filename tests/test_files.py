@@ -58,6 +58,8 @@ def test_what_was_there_stays_when_the_writing_fails(tmp_path, is_folder):
     assert read(path) == "old" and names(tmp_path) == ["thing"]
     with pytest.raises(ValueError, match="only if you say so"):
         replacing(path, is_folder, overwrite=False).__enter__()
+    with pytest.raises(ValueError, match="replaced only if you say so"):
+        replacing(path, is_folder, overwrite="no").__enter__()
     with replacing(path, is_folder, overwrite=True) as partial:
         write(partial, is_folder, "new")
     assert read(path) == "new" and names(tmp_path) == ["thing"]

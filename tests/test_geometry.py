@@ -5,6 +5,7 @@ axes and no two elements can be exchanged without a difference.
 """
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -344,6 +345,53 @@ def test_half_precision_is_widened_before_it_is_used():
 def test_a_wrong_shape_or_format_is_refused(call):
     with pytest.raises(ValueError, match="Received: "):
         call()
+
+
+@pytest.mark.parametrize(
+    "size", [(0, -3), (4, 0), (4,), (4, 5, 6), (4, np.nan), ("4", 5), 4, None]
+)
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        (
+            "window_size",
+            lambda size: geometry.windows_around(np.zeros(2), size, IMAGE),
+        ),
+        (
+            "image_size",
+            lambda size: geometry.windows_around(np.zeros(2), (3, 5), size),
+        ),
+        ("glimpse_size", lambda size: geometry.sampling_grid(IDENTITY, size)),
+        (
+            "glimpse_size",
+            lambda size: geometry.squared_pixel_step(IDENTITY, size, IMAGE),
+        ),
+        (
+            "image_size",
+            lambda size: geometry.squared_pixel_step(IDENTITY, GLIMPSE, size),
+        ),
+        (
+            "image_size",
+            lambda size: geometry.points_to_pixels(np.zeros(2), size),
+        ),
+        (
+            "image_size",
+            lambda size: geometry.boxes_to_transforms(
+                np.zeros(4), box_format="xyxy", image_size=size
+            ),
+        ),
+    ],
+)
+def test_a_size_that_is_none_is_refused(name, call, size):
+    with pytest.raises(
+        ValueError, match=re.escape(f"Received: {name}={size!r}")
+    ):
+        call(size)
+
+
+def test_half_a_pixel_of_a_glimpse_is_refused():
+    with pytest.raises(ValueError, match="Received: glimpse_size="):
+        geometry.sampling_grid(IDENTITY, (2.5, 3))
 
 
 POINTS = np.array(

@@ -277,6 +277,21 @@ def test_all_ways_lead_to_the_same_answers(
         assert found == pytest.approx([errors / 3] * len(found))
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, None])
+def test_a_batch_of_no_size_is_refused(batch_size, images):
+    model, words = model_of("RAM"), f"Received: batch_size={batch_size!r}"
+    with pytest.raises(ValueError, match=words):
+        reading.look(model, images, batch_size=batch_size)
+    with pytest.raises(ValueError, match=words):
+        evaluation.anytime_curve(model, images, None, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("name", ["invert", "light_on_dark"])
+def test_a_word_inverts_no_picture(name, pictures):
+    with pytest.raises(ValueError, match=f"Received: {name}='no'"):
+        list(reading.read_pictures(model_of("RAM"), pictures, **{name: "no"}))
+
+
 @pytest.mark.parametrize(
     "received, how",
     [

@@ -484,8 +484,10 @@ def test_warm_up_requests_say_what_they_lack(model, tmp_path, monkeypatch):
 
 
 def test_wrong_arguments_are_refused(model, images, tmp_path):
-    with pytest.raises(ValueError, match="Received: version=0"):
-        serving.export_saved_model(model, tmp_path, version=0)
+    # TensorFlow Serving passes over a folder of another name than an integer.
+    for version in (0, 1.5, "1", True, None):
+        with pytest.raises(ValueError, match=f"Received: version={version!r}"):
+            serving.export_saved_model(model, tmp_path, version=version)
     with pytest.raises(ValueError, match="Received: quantize='int4'"):
         serving.export_tflite(model, tmp_path / "m.tflite", quantize="int4")
     with pytest.raises(ValueError, match="`images` must be given"):

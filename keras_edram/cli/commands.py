@@ -213,7 +213,9 @@ def _draw_rollouts(model, number):
             "--rollouts must be positive, and the model a RAM, whose policy "
             f"draws. Received: rollouts={number} of a {type(model).__name__}"
         )
-    model.num_rollouts = number
+    for reader in model.members or (model,):
+        if reader.has_policy:
+            reader.num_rollouts = number
 
 
 def ensemble(options):

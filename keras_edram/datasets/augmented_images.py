@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_edram.checks import check_size
+from keras_edram.checks import check_boolean, check_integer, check_size
 from keras_edram.datasets.random_sequence import (
     RandomSequence,
     transform_rows,
@@ -90,12 +90,9 @@ class AugmentedImages(RandomSequence):
                 f"A picture of {size} pixels must fit the image. "
                 f"Received: image_size={image_size}"
             )
-        if not 0 <= max_shift < min(size):
-            raise ValueError(
-                "`max_shift` must be at least 0 and less than the sides of a "
-                f"picture, {size}. Received: max_shift={max_shift}"
-            )
-        if max_shift and self.image_size != size:
+        # So that something of the picture stays.
+        self.max_shift = check_integer(max_shift, "max_shift", 0, min(size) - 1)
+        if self.max_shift and self.image_size != size:
             raise ValueError(
                 "`max_shift` must be 0 with an `image_size` larger than the "
                 f"pictures' {size}, where they have random places anyway. "
@@ -109,11 +106,10 @@ class AugmentedImages(RandomSequence):
         )
         self.images = images
         self.labels = labels.astype("int32")
-        self.max_shift = max_shift
-        self.mirror = mirror
+        self.mirror = check_boolean(mirror, "mirror")
         # Where a picture may lie, its transform is known beforehand.
         self._x_rows, self._y_rows = transform_rows(
-            size, self.image_size, max_shift
+            size, self.image_size, self.max_shift
         )
 
     def _compose(self, start, stop):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_edram.checks import check_boolean
 from keras_edram.datasets.augmented_images import AugmentedImages
 from keras_edram.datasets.random_sequence import split_seed
 from keras_edram.datasets.tfds import part_of_split, read_tfds
@@ -61,6 +62,7 @@ def cifar10(split, *, colour=True, seed=0, **options):
           2009.
     """
     seed = split_seed(split, seed)
+    check_boolean(colour, "colour")
     images, labels = part_of_split(
         *read_tfds("cifar10", "test" if split == "test" else "train"),
         split,

@@ -1,10 +1,13 @@
 """Cluttered MNIST: digits somewhere on a canvas, among pieces of others."""
 
-import numbers
-
 import numpy as np
 
-from keras_edram.checks import check_size
+from keras_edram.checks import (
+    check_choice,
+    check_integer,
+    check_integers,
+    check_size,
+)
 from keras_edram.datasets.digits import DIGIT_NAMES, Digits, load_digits
 from keras_edram.datasets.random_sequence import (
     SPLITS,
@@ -57,7 +60,7 @@ class ClutteredMNIST(RandomSequence):
         seed: Non-negative integer.
 
     Raises:
-        ValueError: For counts that are negative, or sizes that do not fit.
+        ValueError: For counts that are none, or sizes that do not fit.
 
     Example:
 
@@ -86,25 +89,31 @@ class ClutteredMNIST(RandomSequence):
     ):
         self.digits = Digits(*digits)
         self.image_size = check_size(image_size, "image_size")
-        terminal = not isinstance(num_digits, numbers.Integral)
-        least, most = num_digits if terminal else (num_digits, num_digits)
+        terminal = np.ndim(num_digits) > 0  # `(least, most)`
+        if terminal:
+            least, most = check_integers(num_digits, 2, "num_digits")
+        else:
+            least = most = check_integer(num_digits, "num_digits")
+        if least > most:
+            raise ValueError(
+                "`num_digits` must be two integers in order. "
+                f"Received: num_digits={num_digits!r}"
+            )
         self.num_digits = (least, most)
         check_reading_order(reading_order)
         self.reading_order = reading_order
-        self.num_distractors = num_distractors
-        self.distractor_size = distractor_size
+        self.num_distractors = check_integer(
+            num_distractors, "num_distractors", 0
+        )
         side = self.digits.images.shape[1]
-        if not 1 <= least <= most or num_distractors < 0:
+        # A piece of a digit is no larger than the digit.
+        self.distractor_size = check_integer(
+            distractor_size, "distractor_size", 1, side
+        )
+        if min(self.image_size) < side:
             raise ValueError(
-                "`num_digits` must be at least 1, or two such numbers in "
-                "order, and `num_distractors` at least 0. Received: "
-                f"num_digits={num_digits}, num_distractors={num_distractors}"
-            )
-        if min(self.image_size) < side or not 0 < distractor_size <= side:
-            raise ValueError(
-                f"A digit of {side} pixels must fit the image, and a "
-                "distractor must fit the digit. Received: "
-                f"image_size={image_size}, distractor_size={distractor_size}"
+                f"A digit of {side} pixels must fit the image. "
+                f"Received: image_size={image_size}"
             )
         super().__init__(
             num_pictures=len(self.digits.images),
@@ -205,11 +214,7 @@ def cluttered_mnist(
     >>> test.arrays(1000)[0].shape
     (1000, 100, 100, 1)
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {PROTOCOLS}. "
-            f"Received: protocol={protocol!r}"
-        )
+    check_choice(protocol, PROTOCOLS, "protocol")
     seed = split_seed(split, seed)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
     return ClutteredMNIST(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.checks import check_integer
+from keras_edram.checks import check_choice, check_integer
 
 SPLITS = ("train", "validation", "test")
 PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
@@ -36,7 +36,8 @@ class RandomSequence(abc.ABC):
         seed: Non-negative integer.
 
     Raises:
-        ValueError: For a source without pictures, or a negative seed.
+        ValueError: For a source without pictures, or a seed that is negative or
+            no integer.
 
     Example:
 
@@ -63,18 +64,13 @@ class RandomSequence(abc.ABC):
         terminal=False,
         seed=0,
     ):
-        if num_pictures < 1 or seed < 0:
-            raise ValueError(
-                "There must be at least 1 picture, and `seed` must be at "
-                f"least 0. Received: num_pictures={num_pictures}, seed={seed}"
-            )
-        self.num_pictures = num_pictures
+        self.num_pictures = check_integer(num_pictures, "num_pictures")
         self.image_shape = tuple(image_shape)
         self.num_targets = num_targets
         self.pictures_per_image = pictures_per_image
         self.class_names = tuple(class_names)
         self.terminal = terminal
-        self.seed = seed
+        self.seed = check_integer(seed, "seed", 0)
 
     @property
     def num_classes(self):
@@ -95,14 +91,17 @@ class RandomSequence(abc.ABC):
             pictures.
 
         Raises:
-            ValueError: If `start` is negative or beyond `stop`.
+            ValueError: If `start` is negative or beyond `stop`, or one of both
+                no integer.
         """
+        stop = check_integer(stop, "stop", None)
+        start = check_integer(start, "start", None)
         if not 0 <= start <= stop:
             raise ValueError(
                 "`start` must be at least 0 and at most `stop`. "
                 f"Received: stop={stop}, start={start}"
             )
-        images, labels, transforms = self._compose(int(start), int(stop))
+        images, labels, transforms = self._compose(start, stop)
         return images, {"labels": labels, "transforms": transforms}
 
     @property
@@ -214,17 +213,16 @@ def split_seed(split, seed):
         Integer, another one for each split and seed.
 
     Raises:
-        ValueError: For an unknown split.
+        ValueError: For an unknown split, or a seed that is negative or no
+            integer.
 
     Example:
 
     >>> split_seed("train", 0), split_seed("test", 0)
     (0, 2)
     """
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {SPLITS}. Received: split={split!r}"
-        )
+    check_choice(split, SPLITS, "split")
+    seed = check_integer(seed, "seed", 0)
     return len(SPLITS) * seed + SPLITS.index(split)
 
 

@@ -6,7 +6,12 @@ Letters in shapes: B batch, T steps, H W C maps of the input, F maps of a state.
 import keras
 from keras import ops
 
-from keras_edram.checks import check_integer, check_shapes, check_size
+from keras_edram.checks import (
+    check_boolean,
+    check_integer,
+    check_shapes,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -55,8 +60,9 @@ class ConvLSTMCore(keras.layers.Layer):
         `[H_t, C_t]`, each of the same shape.
 
     Raises:
-        ValueError: For sizes that are not positive integers, inputs or states
-            of another shape, or an initial state before the size is known.
+        ValueError: For sizes that are not positive integers, what is no truth
+            value, inputs or states of another shape, or an initial state
+            before the size is known.
 
     Example:
 
@@ -92,13 +98,15 @@ class ConvLSTMCore(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = check_integer(filters, "filters")
         self.kernel_size = check_size(kernel_size, "kernel_size")
-        self.peepholes = peepholes
+        self.peepholes = check_boolean(peepholes, "peepholes")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(
             recurrent_initializer
         )
         self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.unit_forget_bias = unit_forget_bias
+        self.unit_forget_bias = check_boolean(
+            unit_forget_bias, "unit_forget_bias"
+        )
         self._map_size = (None, None)
 
     @property

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_edram import geometry
 from keras_edram.checks import (
+    check_boolean,
     check_images,
     check_integer,
     check_number,
@@ -61,7 +62,7 @@ class RetinaGlimpse(keras.layers.Layer):
 
     Raises:
         ValueError: For sizes that are not positive integers, a factor below 1,
-            or inputs of another shape.
+            what is no truth value, or inputs of another shape.
 
     Example:
 
@@ -90,7 +91,7 @@ class RetinaGlimpse(keras.layers.Layer):
         self.glimpse_size = check_integer(glimpse_size, "glimpse_size")
         self.num_scales = check_integer(num_scales, "num_scales")
         self.scale_factor = check_number(scale_factor, "scale_factor", 1)
-        self.flatten_scales = flatten_scales
+        self.flatten_scales = check_boolean(flatten_scales, "flatten_scales")
 
     def build(self, images_shape, locations_shape=None):
         """Has no weights, but is built as Keras asks of every layer."""

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_edram import geometry
 from keras_edram.checks import (
+    check_boolean,
     check_choice,
     check_images,
     check_integer,
@@ -133,7 +134,7 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
         Float32 tensor of shape `(B, height, width, C)`.
 
     Raises:
-        ValueError: For transforms of another shape.
+        ValueError: For transforms of another shape, or an unknown `fill_mode`.
 
     Example:
 
@@ -205,6 +206,9 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     Returns:
         Float32 tensor of shape `(B, L, P, C)`.
 
+    Raises:
+        ValueError: For an unknown `fill_mode`.
+
     Example:
 
     >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
@@ -212,6 +216,7 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     >>> read_points(pyramid, x, y, keras.ops.array([[0]])).shape
     (1, 1, 3, 1)
     """
+    check_choice(fill_mode, FILL_MODES, "fill_mode")
     parts, sizes = pyramid
     areas = [height * width for height, width in sizes]
     starts = np.cumsum([0] + areas[:-1])
@@ -315,7 +320,7 @@ class SpatialTransformerAttention(keras.layers.Layer):
 
     Raises:
         ValueError: For a size that is not positive, an unknown `fill_mode`,
-            or inputs of another shape.
+            what is no truth value, or inputs of another shape.
 
     Example:
 
@@ -338,7 +343,7 @@ class SpatialTransformerAttention(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.glimpse_size = check_size(glimpse_size, "glimpse_size")
         check_choice(fill_mode, FILL_MODES, "fill_mode")
-        self.antialias = antialias
+        self.antialias = check_boolean(antialias, "antialias")
         self.fill_mode = fill_mode
 
     def build(self, images_shape, transforms_shape=None):

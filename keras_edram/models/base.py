@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_edram import decoding, reading
 from keras_edram.checks import (
+    check_boolean,
     check_class_names,
     check_integer,
     check_integers,
@@ -87,9 +88,13 @@ class BaseModel(KerasModel):
         num_glimpses: T = S N, the glimpses at an image.
         reading_order: `"forward"`, or `"backward"` if its targets are the
             objects from last to first.
+        glimpse_size: The side of a patch in pixels, or `(height, width)`;
+            `None` of a model that sees the whole image.
+        standardize: Boolean, whether what it sees is of standardised images.
         looks_step_by_step: Boolean.
         has_policy: Boolean, whether it draws where it looks: in training, and
-            at test along `num_rollouts` paths if that is not 0.
+            at test along `num_rollouts` paths if that is not 0. An ensemble
+            does if a member does, along the paths of that member.
         members: The models that an ensemble asks; none of any other.
 
     Call arguments:
@@ -104,12 +109,14 @@ class BaseModel(KerasModel):
         values.
 
     Raises:
-        ValueError: For a shape or classes that are none.
+        ValueError: For a shape, classes or a truth value that are none.
     """
 
     num_targets = glimpses_per_target = 1
     answers_once = False
     reading_order = "forward"
+    glimpse_size = None
+    standardize = False
     looks_step_by_step = False
     has_policy = False
     members = ()
@@ -129,11 +136,12 @@ class BaseModel(KerasModel):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: self.image_shape[-1]}
         )
-        num_classes = check_integer(num_classes, "num_classes", 1 + terminal)
-        self.num_classes = num_classes
-        self.terminal = bool(terminal)
+        self.terminal = check_boolean(terminal, "terminal")
+        self.num_classes = check_integer(
+            num_classes, "num_classes", 1 + self.terminal
+        )
         self.class_names = check_class_names(
-            class_names, num_classes - terminal
+            class_names, self.num_classes - self.terminal
         )
 
     @property
@@ -383,16 +391,20 @@ class BaseModel(KerasModel):
         """The name of a class; the terminal label is called "end".
 
         Args:
-            label: Integer.
+            label: Integer from 0 to K - 1.
 
         Returns:
             String.
+
+        Raises:
+            ValueError: For a label that is no class of the model.
 
         Example:
 
         >>> RAM.from_preset("ram_mnist").label_name(7)
         '7'
         """
+        label = check_integer(label, "label", 0, self.num_classes - 1)
         if self.terminal and label == self.num_classes - 1:
             return "end"
         return self.class_names[label] if self.class_names else str(label)

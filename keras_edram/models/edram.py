@@ -39,7 +39,12 @@ import numpy as np
 from keras import layers, ops
 
 from keras_edram import geometry
-from keras_edram.checks import check_choice, check_integer, check_integers
+from keras_edram.checks import (
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_integers,
+)
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     image_pyramid,
@@ -174,7 +179,8 @@ class EDRAM(BaseModel):
         `transforms`, the windows that were read, `(B, S, N, 2, 3)`.
 
     Raises:
-        ValueError: For sizes that do not fit together or unknown choices.
+        ValueError: For sizes that do not fit together, unknown choices or what
+            is no truth value.
 
     Example:
 
@@ -236,9 +242,11 @@ class EDRAM(BaseModel):
         check_choice(initialization, INITIALIZATIONS, "initialization")
         self.reading_order = reading_order
         self.initial_transform = initial_transform
-        self.detach_transforms = detach_transforms
-        self.antialias = antialias
-        self.standardize = standardize
+        self.detach_transforms = check_boolean(
+            detach_transforms, "detach_transforms"
+        )
+        self.antialias = check_boolean(antialias, "antialias")
+        self.standardize = check_boolean(standardize, "standardize")
         self.initialization = initialization
         side = self.context_size - MIN_CONTEXT_SIZE + 1
         if self.context_filters[-1] * side**2 != self.units:

@@ -1,4 +1,4 @@
-"""Several EDRAMs that read the same objects, as one model."""
+"""Several models that read the same objects, as one model."""
 
 import keras
 from keras import ops
@@ -15,6 +15,7 @@ SHARED = (
     "terminal",
     "num_targets",
     "glimpses_per_target",
+    "answers_once",
     "glimpse_size",
     "standardize",
 )
@@ -30,7 +31,7 @@ OF_MEMBERS = (
 
 @keras.saving.register_keras_serializable(package="keras_edram")
 class Ensemble(BaseModel):
-    """Reads with several EDRAMs, in both orders, and joins what they say.
+    """Reads with several models, in both orders, and joins what they say.
 
     The log-probabilities of all members are added, those of a member that
     reads backward in the opposite order, and the most probable sequence is
@@ -42,8 +43,9 @@ class Ensemble(BaseModel):
     saved, exported and served as one model.
 
     Args:
-        members: List of `EDRAM`, at least one, of either `reading_order`; they
-            must have the same images, classes, targets and glimpses.
+        members: List of models of this package, at least one, of either
+            `reading_order`; they must have the same images, classes, targets
+            and glimpses.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
@@ -51,8 +53,8 @@ class Ensemble(BaseModel):
         training: Boolean.
 
     Returns:
-        A dictionary as of EDRAM with an axis of M members, those that read
-        forward first: `labels`, logits of shape `(B, M, S, N, K)`, and
+        A dictionary as of a member with an axis of M members, those that read
+        forward first: `labels`, logits of shape `(B, M, S, A, K)`, and
         `transforms` `(B, M, S, N, 2, 3)`.
 
     Raises:
@@ -73,9 +75,9 @@ class Ensemble(BaseModel):
     """
 
     def __init__(self, members, **kwargs):
-        if not members:
+        if not isinstance(members, (list, tuple)) or not members:
             raise ValueError(
-                "`members` must have at least one model. "
+                "`members` must be a list of at least one model. "
                 f"Received: members={members!r}"
             )
         if any(
@@ -88,7 +90,7 @@ class Ensemble(BaseModel):
                 f"ensemble. Received: {kinds}"
             )
         for name in SHARED:
-            values = [getattr(member, name, None) for member in members]
+            values = [getattr(member, name) for member in members]
             if any(value != values[0] for value in values):
                 raise ValueError(
                     f"The members must have the same `{name}`. "
@@ -111,6 +113,10 @@ class Ensemble(BaseModel):
             key=lambda member: READING_ORDERS.index(member.reading_order),
         )
         self.build((None, *self.image_shape))
+
+    @property
+    def has_policy(self):
+        return any(member.has_policy for member in self.members)
 
     def build(self, images_shape):
         self.built = True  # as its members are

@@ -38,6 +38,7 @@ from keras.src.backend.common import global_state
 
 from keras_edram import reinforce
 from keras_edram.checks import (
+    check_boolean,
     check_choice,
     check_integer,
     check_integers,
@@ -148,8 +149,8 @@ class RAM(BaseModel):
         windows, whose last column is l_t.
 
     Raises:
-        ValueError: For sizes that do not fit together, numbers out of range
-            or unknown choices.
+        ValueError: For sizes that do not fit together, numbers out of range,
+            unknown choices or what is no truth value.
 
     Example:
 
@@ -223,7 +224,7 @@ class RAM(BaseModel):
         self.location_deviation = check_number(
             location_deviation, "location_deviation", above=True
         )
-        self.detach_policy = bool(detach_policy)
+        self.detach_policy = check_boolean(detach_policy, "detach_policy")
         self.reinforce_weight = check_number(
             reinforce_weight, "reinforce_weight"
         )

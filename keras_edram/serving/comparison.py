@@ -187,14 +187,15 @@ class _Comparison:
         if not self.model.has_policy:
             return np.ones(len(self.logits), bool)
         allowed, places = self.tolerance.windows, self.tolerance.places
-        differences = self._differences("locations")  # (B, S, N, 2)
-        first = differences[:, :, :places].max()
+        differences = self._differences("locations")  # (B, ..., S, N, 2)
+        first = differences[..., :places, :].max()
         if not first <= allowed:
             raise RuntimeError(
                 f"The export must look at the first {places} places of the "
                 f"model, within {allowed}. It is off by {first}"
             )
-        same = differences.max(axis=(1, 2, 3)) <= allowed * SAME_PLACE
+        of_image = differences.reshape(len(differences), -1).max(axis=1)  # (B,)
+        same = of_image <= allowed * SAME_PLACE
         # Of the few images of the second batch it may be none.
         if (
             not self.tolerance.share

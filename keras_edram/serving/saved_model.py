@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from keras_edram import files
+from keras_edram.checks import check_boolean, check_integer
 from keras_edram.serving import comparison, formats, signatures
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
@@ -58,9 +59,9 @@ def export_saved_model(
         `pathlib.Path` of `path/version`.
 
     Raises:
-        ValueError: If `version` is not positive, or something is there that
-            may not be replaced: without `overwrite` anything, with it what is
-            no SavedModel or has other files in it.
+        ValueError: If `version` is no positive integer, or something is there
+            that may not be replaced: without `overwrite` anything, with it
+            what is no SavedModel or has other files in it.
         RuntimeError: If the export does not agree with the model, or if
             `warmup` lacks its package.
 
@@ -70,10 +71,8 @@ def export_saved_model(
     >>> loaded = tf.saved_model.load("serving/edram/1")
     >>> loaded.signatures["serving_default"](images=images)["boxes"]
     """
-    if version < 1:
-        raise ValueError(
-            f"`version` must be at least 1. Received: version={version}"
-        )
+    version = check_integer(version, "version")
+    check_boolean(warmup, "warmup")
     model = signatures.deployable(model)
     path = pathlib.Path(path) / str(version)
     # Before all else: a missing package is found at once.

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 
 from keras_edram import files
-from keras_edram.checks import check_choice
+from keras_edram.checks import check_boolean, check_choice
 from keras_edram.serving import comparison, formats, quantization, signatures
 from keras_edram.serving.interpreter import open_tflite, tflite_operators
 from keras_edram.serving.quantization import convert
@@ -80,7 +80,7 @@ def export_tflite(
         )
     path = files.with_suffix(path, [TFLITE.suffix])
     model = signatures.deployable(model)
-    steps = steps and model.looks_step_by_step
+    steps = check_boolean(steps, "steps") and model.looks_step_by_step
     keys = ["serving_default", *(signatures.STEP_SIGNATURES * steps)]
     with files.replacing(path, overwrite=overwrite) as partial:
         if quantize == "static_int8":

@@ -149,6 +149,9 @@ def test_splits_and_seeds_have_random_streams_of_their_own():
     assert sorted(seeds) == list(range(len(seeds)))
     with pytest.raises(ValueError, match="Received: split='dev'"):
         split_seed("dev", 0)
+    for seed in ("a", 1.5, -1):  # "a" times 3 is "aaa"
+        with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+            split_seed("train", seed)
 
 
 def test_windows_are_all_places_of_each_image_and_can_be_written_to():
@@ -175,6 +178,9 @@ def test_rows_of_transforms_follow_the_corner_of_the_picture():
     "options, received",
     [
         (dict(seed=-1), "seed=-1"),
+        (dict(seed="a"), "seed='a'"),
+        (dict(seed=1.5), "seed=1.5"),
+        (dict(seed=None), "seed=None"),
         (dict(num_pictures=0), "num_pictures=0"),
     ],
 )
@@ -187,3 +193,16 @@ def test_options_that_do_not_fit_are_refused(options, received):
 def test_a_part_that_is_none_is_refused(stop, start):
     with pytest.raises(ValueError, match=f"Received: stop={stop}, start="):
         noise().arrays(stop, start)
+
+
+@pytest.mark.parametrize("name", ["stop", "start"])
+@pytest.mark.parametrize("value", [2.5, "2", None, True])
+def test_a_part_of_no_integers_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+        noise().arrays(**{"stop": 3, "start": 1, name: value})
+
+
+def test_integers_of_numpy_say_a_seed_and_a_part():
+    images, _ = noise(seed=np.int64(2)).arrays(np.int32(3), np.uint8(1))
+    expected, _ = noise(seed=2).arrays(3, 1)
+    np.testing.assert_array_equal(images, expected)

@@ -17,6 +17,7 @@ from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
     num_pyramid_levels,
     read_points,
+    read_windows,
 )
 
 IMAGE = (7, 10)  # height, width
@@ -569,6 +570,13 @@ def test_windows_of_another_batch_than_the_pyramid_are_refused(number):
     windows = np.tile(geometry.IDENTITY, (number, 1, 1))
     with pytest.raises(ValueError, match="Received: pyramid of shape"):
         attention.read(pyramid, windows)
+
+
+@pytest.mark.parametrize("num_levels", [1, 2])
+def test_a_border_that_is_none_is_refused_where_windows_are_read(num_levels):
+    pyramid = image_pyramid(ops.ones((1, *IMAGE, 1)), num_levels)
+    with pytest.raises(ValueError, match="Received: fill_mode='mirror'"):
+        read_windows(pyramid, geometry.IDENTITY[None], GLIMPSE, "mirror")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,16 @@ def test_how_often_a_model_answers():
     assert (policy.num_glimpses, policy.answers_per_target) == (3, 1)
 
 
+def test_a_label_that_is_no_class_has_no_name(baseline):
+    model = tiny.reader()
+    names = [model.label_name(label) for label in np.arange(4)]
+    assert names == [*tiny.NAMES, "end"]
+    assert baseline.label_name(2) == "2"
+    for asked, label in ((model, -1), (model, 4), (baseline, 3), (model, 1.5)):
+        with pytest.raises(ValueError, match=f"Received: label={label}"):
+            asked.label_name(label)
+
+
 def test_members_must_be_models_that_are_no_ensembles(baseline):
     for members in ([Ensemble([baseline])], ["edram_small"], [None]):
         with pytest.raises(ValueError, match="none of them an ensemble"):

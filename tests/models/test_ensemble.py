@@ -1,11 +1,12 @@
 """An ensemble: its members, joined."""
 
+import another_paper
 import numpy as np
 import pytest
 import tiny
 
 from keras_edram import decoding
-from keras_edram.models import EDRAM, Ensemble
+from keras_edram.models import EDRAM, Baseline, Ensemble
 
 
 def make_member(seed=0, **arguments):
@@ -93,13 +94,42 @@ def test_a_backward_reader_reads_the_same_from_the_other_end(images):
     assert max(lengths) > 1
 
 
+def test_an_ensemble_draws_if_a_member_does():
+    assert not Ensemble([make_member()]).has_policy
+    assert Ensemble([tiny.ram(name="one"), tiny.ram(name="two")]).has_policy
+
+
 def test_members_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"Received: members=\[\]"):
         Ensemble([])
+    for members in (make_member(), None, 3, iter([make_member()])):
+        with pytest.raises(ValueError, match="must be a list.*Received: mem"):
+            Ensemble(members)
     with pytest.raises(ValueError, match=r"the same `num_targets`.*\[3, 2\]"):
         Ensemble([make_member(), make_member(num_targets=2)])
     with pytest.raises(ValueError, match="the same `class_names`"):
         Ensemble([make_member(), make_member(class_names=["a", "b", "d"])])
+
+
+def test_members_of_other_papers_are_compared_by_the_contract():
+    sizes = dict(image_shape=(40, 50, 1), glimpse_size=(14, 14))
+    raster = another_paper.RasterReader(**sizes)  # 4 glimpses, one answer
+    reader = EDRAM(**{**tiny.SIZES, **sizes, "glimpses_per_target": 4})
+    with pytest.raises(ValueError, match=r"`answers_once`.*\[True, False\]"):
+        Ensemble([raster, reader])
+    baseline = Baseline((40, 50, 1))
+    with pytest.raises(ValueError, match=r"`glimpse_size`.*\[None, \(14, 14\)"):
+        Ensemble(
+            [
+                baseline,
+                EDRAM(**{**tiny.SIZES, **sizes, "glimpses_per_target": 1}),
+            ]
+        )
+    always = another_paper.RasterReader(**sizes, raster=1)
+    always.answers_once = False
+    once = EDRAM(**{**tiny.SIZES, **sizes, "glimpses_per_target": 1})
+    images = np.zeros((2, 40, 50, 1), "uint8")
+    assert Ensemble([always, once])(images)["labels"].shape == (2, 2, 1, 1, 10)
 
 
 def test_standardised_images_may_be_brighter_or_inverted_in_contrast(images):

@@ -9,7 +9,12 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.checks import check_integer, check_size
+from keras_edram.checks import (
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_size,
+)
 from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
@@ -130,7 +135,7 @@ class AnnotatedPictures(RandomSequence):
             annotations = Annotations(annotations, (), (), None)
         self.class_names = tuple(class_names or annotations.class_names)
         self.image_size = check_size(image_size, "image_size")
-        self.colour = colour
+        self.colour = check_boolean(colour, "colour")
         if max_objects is None:
             max_objects = most_objects(annotations)
         self.max_objects = max_objects
@@ -139,10 +144,11 @@ class AnnotatedPictures(RandomSequence):
         self.base = base
         self.margin = margin
         self.crop_fraction = crop_fraction
-        self.random_crops = random_crops
+        self.random_crops = check_boolean(random_crops, "random_crops")
         self.jitter = jitter
-        self.invert = invert
+        self.invert = check_boolean(invert, "invert")
         self._check_options()
+        skip_broken = check_boolean(skip_broken, "skip_broken")
         self.pictures = self._load(annotations, skip_broken)
         super().__init__(
             num_pictures=len(self.pictures),
@@ -154,10 +160,7 @@ class AnnotatedPictures(RandomSequence):
         )
 
     def _check_options(self):
-        if self.base not in BASES:
-            raise ValueError(
-                f"`base` must be one of {BASES}. Received: base={self.base!r}"
-            )
+        check_choice(self.base, BASES, "base")
         if (
             self.margin < 0
             or not 0 < self.crop_fraction <= 1

@@ -534,6 +534,10 @@ def test_what_does_not_fit_is_refused(tmp_path, one):
         (dict(image_size=0), "image_size=0"),
         (dict(max_objects=-1), "max_objects=-1"),
         (dict(seed=-1), "seed=-1"),
+        *(
+            ({name: "no"}, f"{name}='no'")
+            for name in ("colour", "random_crops", "invert", "skip_broken")
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(one, options, received):
