@@ -29,6 +29,7 @@ MAX_VALUES = 2**25
 # paper's section 4.2.
 CROPPED = 64 / 54
 NOTHING = "nothing"  # the answer that there is no object
+REFUSED = "I do not know"
 
 
 class Reading(NamedTuple):
@@ -156,6 +157,25 @@ def answer(model, looks, refuse_below=0.0):
     return decoding.read_out(
         {**looks, **model.decode(looks)}, model.class_names, refuse_below
     )
+
+
+def in_words(answer):
+    """What people are told of an answer.
+
+    Args:
+        answer: Dictionary, one of those that `answer` returns.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> in_words({"sequence": None, "names": ["7"]})
+    'I do not know'
+    """
+    if answer["sequence"] is None:
+        return REFUSED
+    return answer["sequence"] if answer["names"] else NOTHING
 
 
 def read_images(model, images, *, refuse_below=0.0, **how):

@@ -10,7 +10,6 @@ import textwrap
 from keras_edram.files import printable
 
 PROGRESS_FROM = 200  # pictures; fewer are answered soon
-REFUSED = "I do not know"
 
 
 def print_of_file(kind, file, what):
@@ -50,14 +49,10 @@ def answer_lines():
 
 
 def _answer_line(answer):
-    from keras_edram.reading import NOTHING
+    from keras_edram.reading import in_words
 
-    text = answer["sequence"]
-    if text is None:
-        text = REFUSED
-    elif not answer["names"]:
-        text = NOTHING
-    line = f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
+    line = f"{answer['file']}: {in_words(answer)}"
+    line += f"  {answer['probability']:.1%} sure"
     if answer["boxes"]:
         boxes = (
             "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
