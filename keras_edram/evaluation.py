@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
-from keras_edram.datasets.annotated.formats.entries import listed
+from keras_edram.files import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers

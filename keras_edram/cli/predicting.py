@@ -9,7 +9,7 @@ from keras_edram.cli import printing
 
 PLOTTED = 20  # pictures in a figure: each takes half a second, and a row
 # In a folder they are listed as what cannot be read; others are no pictures.
-UNREAD_SUFFIXES = {".heic", ".heif", ".hif", ".jxl"}
+UNREAD_KINDS = ("HEIC", "JPEG XL")
 
 
 def predict(options):
@@ -124,8 +124,10 @@ def _pictures_in(folder):
     from keras_edram.datasets.annotated.formats.entries import (
         PICTURE_SUFFIXES,
     )
+    from keras_edram.pictures import OTHER_KINDS
 
-    suffixes = PICTURE_SUFFIXES | UNREAD_SUFFIXES
+    unread = (OTHER_KINDS[kind] for kind in UNREAD_KINDS)
+    suffixes = PICTURE_SUFFIXES.union(*unread)
     found, closed, seen = [], [], set()
     for where, folders, names in os.walk(
         folder, followlinks=True, onerror=closed.append

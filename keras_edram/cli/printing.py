@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 
-from keras_edram.files import printable
+from keras_edram.files import listed, printable
 
 PROGRESS_FROM = 200  # pictures; fewer are answered soon
 
@@ -111,8 +111,7 @@ def print_run_folder(out):
 
 def annotations_summary(annotations, problems):
     """What a folder has, in numbers."""
-    from keras_edram.datasets.annotated.formats.entries import listed
-    from keras_edram.datasets.annotated.formats.yolo import NO_LABEL_FILE
+    from keras_edram.datasets.annotated.formats.entries import NO_LABEL_FILE
 
     pictures = annotations.pictures
     objects = [len(picture.labels) for picture in pictures]
