@@ -255,26 +255,27 @@ def read_pictures(
             yield reading
 
 
-def steps(values, rank):
-    """Glimpses in the order of looking, those of members after each other.
+def by_member(values, rank):
+    """Glimpses in the order of looking, member by member.
 
     Args:
         values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
         rank: Integer, how many axes `*` are.
 
     Returns:
-        Array of shape `(B, T, *)`, or `(B, M T, *)`.
+        Array of shape `(B, M, T, *)`, M being 1 of a single model.
 
     Example:
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
     >>> looks = look(model, np.zeros((2, 100, 100, 1)))
-    >>> steps(looks["transforms"], 2).shape
-    (2, 6, 2, 3)
+    >>> by_member(looks["transforms"], 2).shape
+    (2, 1, 6, 2, 3)
     """
-    return values.reshape(
-        len(values), -1, *values.shape[values.ndim - rank :]
-    )  # (B, T, *)
+    batch, *members, targets, number = values.shape[: values.ndim - rank]
+    rest = values.shape[values.ndim - rank :]
+    shape = (batch, math.prod(members), targets * number, *rest)
+    return values.reshape(shape)  # (B, M, T, *)
 
 
 def _batch_size(image_shape, most=BATCH_SIZE):

@@ -80,6 +80,8 @@ class BaseModel(KerasModel):
         **kwargs: Arguments of `keras.Model`.
 
     Attributes:
+        label_names: Tuple of strings, the names of the classes but the
+            terminal label, which are numbers if they have no others.
         num_targets: Integer S, the terminal one among them.
         glimpses_per_target: Integer N.
         answers_once: Boolean, whether it answers after the last glimpse alone.
@@ -139,6 +141,11 @@ class BaseModel(KerasModel):
     @property
     def answers_per_target(self):
         return 1 if self.answers_once else self.glimpses_per_target
+
+    @property
+    def label_names(self):
+        numbers = range(self.num_classes - self.terminal)
+        return self.class_names or tuple(map(str, numbers))
 
     @property
     def num_glimpses(self):
@@ -395,7 +402,7 @@ class BaseModel(KerasModel):
         """
         if self.terminal and label == self.num_classes - 1:
             return "end"
-        return self.class_names[label] if self.class_names else str(label)
+        return self.label_names[label]
 
     def patch_picture(self, patch):
         """A patch as a picture, several scales of it side by side.

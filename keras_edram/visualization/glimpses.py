@@ -69,10 +69,9 @@ def plot_glimpses(
     else:
         windows = [_boxes_as_windows(answer["boxes"]) for answer in answers]
     by_member = {
-        "transforms": _by_member(looks["transforms"], 2),  # (B, M, T, 2, 3)
-        "patches": _by_member(looks["patches"], 3),  # (B, M, T, g, g, C)
-        "labels": _by_member(looks["labels"], 1),  # (B, M, T or 1, K)
-    }
+        name: reading.by_member(looks[name], rank)
+        for name, rank in (("transforms", 2), ("patches", 3), ("labels", 1))
+    }  # (B, M, T, 2, 3), (B, M, T, g, g, C), (B, M, T or 1, K)
     rows, members, number = by_member["transforms"].shape[:3]
     lengths = [len(answer["labels"]) for answer in answers]
     counts = _which_count(model, looks, lengths)  # (B, T)
@@ -178,8 +177,8 @@ def animate_glimpses(model, images, path):
 
 def _frame(model, images, looks, t):
     """A picture of glimpse t at each image."""
-    transforms = reading.steps(looks["transforms"], 2)[:, t]  # (B, 2, 3)
-    patches = reading.steps(looks["patches"], 3)[:, t]  # (B, g, g, C)
+    transforms = reading.by_member(looks["transforms"], 2)[:, 0, t]  # (B, 2, 3)
+    patches = reading.by_member(looks["patches"], 3)[:, 0, t]  # (B, g, g, C)
     num_targets, per_target = looks["transforms"].shape[1:3]
     target, glimpse = divmod(t, per_target)
     # An answer that comes after the last glimpse is not given before.
@@ -232,7 +231,7 @@ def plot_paths(model, images, path, *, labels=None):
     looks = model.glimpses(images)
     answers = reading.answer(model, looks)
     windows = np.asarray(model.decode(looks)["transforms"])  # (B, S, 2, 3)
-    transforms = _by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
+    transforms = reading.by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
     lengths = [len(answer["labels"]) for answer in answers]
     counts = _which_count(model, looks, lengths)  # (B, T)
     columns = min(6, len(images))
@@ -346,13 +345,6 @@ def _wrap(text):
     return "\n".join(itertools.chain.from_iterable(wrapped))
 
 
-def _by_member(values, rank):
-    """`(B, S, N, *)` or `(B, M, S, N, *)` -> `(B, M, T, *)`, M being 1."""
-    *_, targets, number = values.shape[: values.ndim - rank]
-    rest = values.shape[values.ndim - rank :]
-    return values.reshape(len(values), -1, targets * number, *rest)
-
-
 def _boxes_as_windows(boxes):
     """L lists of left, top, right, bottom -> `(L, 2, 3)`."""
     boxes = np.reshape(boxes, (-1, 4))  # (L, 4), even if L is 0
@@ -372,8 +364,8 @@ def _which_count(model, looks, lengths):
 
 def _true_sequence(model, labels):
     """What is true in the words of the answer, in forward order."""
-    last = model.num_classes - model.terminal
-    labels = [int(label) for label in labels if 0 <= label < last]
+    known = range(len(model.label_names))
+    labels = [int(label) for label in labels if int(label) in known]
     if model.reading_order == "backward":
         labels.reverse()
     names = [model.label_name(label) for label in labels]
