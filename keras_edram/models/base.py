@@ -162,8 +162,9 @@ class BaseModel(KerasModel):
 
         Returns:
             The `ImagePyramid` that all steps read from, and the state before
-            the first: a named tuple of tensors, `step` among them, an integer
-            that counts the glimpses, and all others of B rows.
+            the first: a named tuple of tensors, `step` among them, which
+            counts the glimpses from `glimpse_loop.first_step` on, and all
+            others of B rows.
 
         Raises:
             NotImplementedError: By a model that does not look step by step.
