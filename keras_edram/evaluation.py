@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
 from keras_edram.checks import check_integer, check_keys, check_shapes
-from keras_edram.datasets.annotated.formats.entries import listed
+from keras_edram.files import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
@@ -137,11 +137,10 @@ def _check_counts(counts, num_targets, terminal):
 
 def _classes_of(model, names, labels):
     """The model's classes by the data's, of those that these labels are."""
-    number = model.num_classes - model.terminal
-    known = tuple(map(model.label_name, range(number)))
+    known = model.label_names
     named = model.class_names is not None or set(names) <= set(known)
-    if not named and len(names) == number:
-        return np.arange(number)  # the model does not know their names
+    if not named and len(names) == len(known):
+        return np.arange(len(known))  # the model does not know their names
     found = {names[label] for label in np.unique(labels)}
     if unknown := found - set(known):
         raise ValueError(
@@ -316,8 +315,7 @@ def true_answers(model, targets):
     check_keys(targets, ("labels", "transforms"), "targets")
     labels, windows = targets["labels"], targets["transforms"]
     check_shapes("labels (B, S), transforms (B, S, 2, 3)", labels, windows)
-    last = model.num_classes - model.terminal
-    objects = (labels >= 0) & (labels < last)
+    objects = (labels >= 0) & (labels < len(model.label_names))
     # Turned round if the model reads backward; the terminal is cut off again.
     labels, windows = end_sequences(
         labels, windows, objects.sum(axis=1), NO_LABEL, model.reading_order

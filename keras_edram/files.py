@@ -22,9 +22,11 @@ except ImportError:  # on Windows, where leftovers stay
     fcntl = None
 
 # Of what Matplotlib draws without other programs.
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
-PICTURE_SUFFIXES += (".svg", ".svgz", ".eps", ".ps")
+FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
+FIGURE_SUFFIXES += (".svg", ".svgz", ".eps", ".ps")
 PREFIX = ".partial-keras-edram-"
+# Names in one line, at most.
+LISTED_AT_MOST = 10
 # What figures of ours have in them, and photos and figures of others have not.
 DRAWN_BY = "drawn by keras_edram"
 # Categories of letters: control, half of one, the end of a line.
@@ -310,6 +312,42 @@ def printable(text):
         letter if is_visible(letter) else _number(letter)
         for letter in str(text)
     )
+
+
+def listed(names, most=LISTED_AT_MOST):
+    """Names in one line, of many the first few and how many more.
+
+    Args:
+        names: Strings.
+        most: Integer, how many are named. Defaults to 10.
+
+    Returns:
+        String, `"-"` if there are none.
+
+    Example:
+
+    >>> listed(["bolt", "nut", "pin"], 2)
+    'bolt, nut, ... and 1 more'
+    """
+    names = [printable(name) for name in names]
+    if len(names) > most:
+        names[most:] = [f"... and {len(names) - most:,} more"]
+    return ", ".join(names) or "-"
+
+
+def relative_name(path, directory):
+    """The path as a string, from the folder on if it lies in there.
+
+    Example:
+
+    >>> relative_name("my_photos/new/a.png", "my_photos")
+    'new/a.png'
+    """
+    try:
+        name = pathlib.Path(path).relative_to(directory).as_posix()
+    except (TypeError, ValueError):  # no folder, or another one
+        name = str(path)
+    return printable(name)
 
 
 def is_visible(letter):

@@ -29,6 +29,7 @@ MAX_VALUES = 2**25
 # paper's section 4.2.
 CROPPED = 64 / 54
 NOTHING = "nothing"  # the answer that there is no object
+REFUSED = "I do not know"
 
 
 class Reading(NamedTuple):
@@ -159,6 +160,25 @@ def answer(model, looks, refuse_below=0.0):
     )
 
 
+def in_words(answer):
+    """What people are told of an answer.
+
+    Args:
+        answer: Dictionary, one of those that `answer` returns.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> in_words({"sequence": None, "names": ["7"]})
+    'I do not know'
+    """
+    if answer["sequence"] is None:
+        return REFUSED
+    return answer["sequence"] if answer["names"] else NOTHING
+
+
 def read_images(model, images, *, refuse_below=0.0, **how):
     """Reads images with a model: looks, and answers.
 
@@ -238,26 +258,27 @@ def read_pictures(
             yield reading
 
 
-def steps(values, rank):
-    """Glimpses in the order of looking, those of members after each other.
+def by_member(values, rank):
+    """Glimpses in the order of looking, member by member.
 
     Args:
         values: Array of shape `(B, S, N, *)`, or `(B, M, S, N, *)` of members.
         rank: Integer, how many axes `*` are.
 
     Returns:
-        Array of shape `(B, T, *)`, or `(B, M T, *)`.
+        Array of shape `(B, M, T, *)`, M being 1 of a single model.
 
     Example:
 
     >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
     >>> looks = look(model, np.zeros((2, 100, 100, 1)))
-    >>> steps(looks["transforms"], 2).shape
-    (2, 6, 2, 3)
+    >>> by_member(looks["transforms"], 2).shape
+    (2, 1, 6, 2, 3)
     """
-    return values.reshape(
-        len(values), -1, *values.shape[values.ndim - rank :]
-    )  # (B, T, *)
+    batch, *members, targets, number = values.shape[: values.ndim - rank]
+    rest = values.shape[values.ndim - rank :]
+    shape = (batch, math.prod(members), targets * number, *rest)
+    return values.reshape(shape)  # (B, M, T, *)
 
 
 def _batch_size(image_shape, most=BATCH_SIZE):

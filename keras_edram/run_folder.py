@@ -20,7 +20,7 @@ import os
 import pathlib
 
 from keras_edram import files
-from keras_edram.datasets.annotated.formats.entries import listed
+from keras_edram.files import listed
 
 # What a run folder may hold beside `run.json`, that of the commands included.
 RUN_FILES = (
@@ -107,6 +107,37 @@ def describe_data(data):
     }
 
 
+def read_run(folder):
+    """What a training wrote of itself.
+
+    Args:
+        folder: Path of a run folder.
+
+    Returns:
+        The dictionary of `recipe`, `settings`, `source` and more in its
+        `run.json`; `None` if there is no such file.
+
+    Raises:
+        ValueError: If that is broken, or none of this package.
+
+    Example:
+
+    >>> files.write_json("run/run.json", {"recipe": "toy", "settings": {}})
+    >>> read_run("run")["recipe"]
+    'toy'
+    """
+    path = pathlib.Path(folder) / "run.json"
+    if not path.is_file():
+        return None
+    run = files.read_json(path)
+    if not isinstance(run, dict) or not {"recipe", "settings"} <= set(run):
+        raise ValueError(
+            f"{path} must be what a training wrote, and is none of a run of "
+            "this package. Received: a file without `recipe` and `settings`"
+        )
+    return run
+
+
 def check_same_run(out, run, defaults):
     """Raises if a folder holds another run, or files that one would replace.
 
@@ -119,7 +150,7 @@ def check_same_run(out, run, defaults):
     Raises:
         ValueError: If the run in it is another, or there is none but files.
     """
-    there = _read_run(out)
+    there = _run_to_go_on_with(out)
     if there is None:
         return
     before = _settings({**defaults, **there["settings"]})
@@ -152,7 +183,7 @@ def check_same_data(out, data):
     Raises:
         ValueError: If they differ; says in what.
     """
-    there = (_read_run(out) or {}).get("data")
+    there = (_run_to_go_on_with(out) or {}).get("data")
     if there is None or there == data:  # older runs do not say
         return
     _refuse_names(out, there["class_names"], data["class_names"])
@@ -181,23 +212,18 @@ def check_same_names(out, model, data):
         _refuse_names(out, names, data.class_names)
 
 
-def _read_run(out):
-    """What `run.json` says, `None` if there is none; raises if not a run's."""
-    path = out / "run.json"
-    if path.exists():
-        run = files.read_json(path)
-        if isinstance(run, dict) and {"recipe", "settings"} <= set(run):
-            return run
-        found = ["run.json"]
-    else:
-        found = [name for name in RUN_FILES if os.path.lexists(out / name)]
-    if found:
+def _run_to_go_on_with(out):
+    """What `run.json` says, `None` if a folder has no file of a run."""
+    run = read_run(out)
+    names = ("run.json", *RUN_FILES)
+    found = [name for name in names if os.path.lexists(out / name)]
+    if found and run is None:
         raise ValueError(
             "The folder must be new, or hold a run to go on with: files that "
             "are none of a run of this package would be replaced. Received: "
             f"{str(out)!r} with {found}"
         )
-    return None
+    return run
 
 
 def _settings(settings):

@@ -15,6 +15,7 @@ from keras_edram.checks import check_integer
 from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.layers.spatial_transformer_attention import image_pyramid
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import first_step
 
 SIZES = dict(
     image_shape=(20, 14, 2),
@@ -82,8 +83,8 @@ class RasterReader(BaseModel):
         images = ops.cast(images, "float32") / 255
         batch = ops.shape(images)[0]
         hidden, cell = self.lstm.get_initial_state(batch_size=batch)
-        step = ops.cast(ops.sum(hidden), "int32")
-        return image_pyramid(images, 1), RasterState(step, hidden, cell)
+        state = RasterState(first_step(hidden), hidden, cell)
+        return image_pyramid(images, 1), state
 
     def step(self, pyramid, state, training=False):
         windows = self.next_windows(pyramid, state)

@@ -20,6 +20,7 @@ from keras_edram import (
     datasets,
     picture_notes,
     presets,
+    reading,
     recipes,
     visualization,
 )
@@ -28,6 +29,7 @@ from keras_edram.datasets import cluttered_mnist
 from keras_edram.datasets.annotated import annotations as annotated_files
 from keras_edram.models import EDRAM, Ensemble
 from keras_edram.presets import opening
+from keras_edram.visualization import glimpses
 
 PRESET = "edram_small_cluttered_mnist"
 
@@ -491,6 +493,54 @@ def test_predict_draws_the_first_good_pictures_alone(
     assert len(drawn["looks"]["labels"]) == 2
     shown = f"keras-edram: note: {plot}: shows the first 2 of 4 pictures"
     assert notes[1:] == [shown]
+
+
+def test_the_figure_shows_the_answers_that_were_printed(
+    reader, pictures, tmp_path, monkeypatch, capsys
+):
+    """Whatever it was that gave them: here what no look would answer."""
+    paths = pictures[0][:3]
+    box = [0.1, 0.25, 0.5, 0.75]
+    said = [
+        dict(sequence="bolt", labels=[0], names=["bolt"], boxes=[box]),
+        dict(sequence=None, labels=[1], names=["nut"], boxes=[box]),
+        dict(sequence="", labels=[], names=[], boxes=[]),
+    ]
+    monkeypatch.setattr(
+        reading,
+        "read_pictures",
+        lambda _, files, **how: (
+            reading.Reading(file, {**answer, "probability": 0.125}, None, [])
+            for file, answer in zip(files, said, strict=True)
+        ),
+    )
+    figures, plot = [], tmp_path / "answers.png"
+    monkeypatch.setattr(
+        glimpses, "save", lambda figure, path: figures.append(figure)
+    )
+    arguments = (reader, *paths, "--crops", 3, "--plot", plot)
+    status, out, notes = predict(capsys, *arguments)
+    assert status == 0 and "crops" in notes[0] and len(notes) == 1
+    # A row has 7 columns of 2 axes: the picture is above its answer.
+    above, below = figures[0].axes[::14], figures[0].axes[7::14]
+    for line, axis, read in zip(
+        out.splitlines(),
+        below,
+        ["bolt", "I do not know", "nothing"],
+        strict=True,
+    ):
+        assert f": {read}  12.5% sure" in line
+        text = axis.texts[0].get_text()
+        assert " ".join(text.split()) == f"reads: {read} 12.5% sure"
+    # The class of what it does not know is not written at the box.
+    names = [[text.get_text() for text in axis.texts] for axis in above]
+    assert names == [["1: bolt"], [], []]
+    size = np.tile([50, 40], 2)  # pixels of the model's images
+    for answer, axis in zip(said, above, strict=True):
+        corners = [patch.get_xy() for patch in axis.patches]
+        boxes = [(*xy.min(axis=0), *xy.max(axis=0)) for xy in corners]
+        expected = [np.multiply(box, size) - 0.5 for box in answer["boxes"]]
+        np.testing.assert_allclose(boxes, expected, atol=1e-3)
 
 
 def test_a_figure_is_not_drawn_over_a_picture(pictures, tmp_path, capsys):

@@ -13,7 +13,7 @@ class FixedAnswers:
     """A model whose glimpses are given: 2 images, 1 target, 2 glimpses."""
 
     num_classes, terminal, reading_order = 2, False, "forward"
-    image_shape = (4, 4, 1)
+    label_names, image_shape = ("0", "1"), (4, 4, 1)
     members, glimpses_per_target, answers_per_target = (), 2, 2
 
     def decode(self, outputs):
@@ -102,7 +102,7 @@ class FixedSequences:
     """
 
     num_classes, terminal = 3, True
-    image_shape = (4, 4, 1)
+    label_names, image_shape = ("0", "1"), (4, 4, 1)
     members, glimpses_per_target, answers_per_target = (), 1, 1
     # As it reads them, target by target.
     answers = ((0, 1, 2), (1, 2, 2), (2, 2, 2), (0, 0, 2))
@@ -232,12 +232,10 @@ class NamedModel:
 
     def __init__(self, names, num_targets=4, order="forward", terminal=True):
         self.class_names = names and tuple(names)
-        self.num_classes = len(names or "abc") + terminal
+        self.label_names = tuple(names or "012")
+        self.num_classes = len(self.label_names) + terminal
         self.num_targets, self.terminal = num_targets, terminal
         self.reading_order = order
-
-    def label_name(self, label):
-        return self.class_names[label] if self.class_names else str(label)
 
 
 @pytest.mark.parametrize("data_order", ["forward", "backward"])

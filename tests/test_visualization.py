@@ -99,7 +99,8 @@ def test_nothing_is_drawn_after_the_end(tmp_path):
         bias.assign([0, 0, 0, value])
         for reader in (model, Ensemble([model, model])):
             looks = reader.glimpses(images)
-            counts = glimpses._which_count(reader, looks, reader.decode(looks))
+            lengths = reader.decode(looks)["lengths"]
+            counts = glimpses._which_count(reader, looks, lengths)
             assert counts.shape == (2, 6)
             assert (counts == (np.arange(6) < expected)).all()
     bias.assign([0, 0, 0, 99])

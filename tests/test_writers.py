@@ -433,7 +433,7 @@ def test_no_command_replaces_what_is_not_its_own(
     assert line.startswith("keras-edram: error: ") and "Received: " in line
 
 
-@pytest.mark.parametrize("suffix", files.PICTURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", files.FIGURE_SUFFIXES)
 def test_a_figure_replaces_one_that_was_drawn_before(suffix, tmp_path):
     path = tmp_path / f"table{suffix}"
     figures = {"error_by_glimpse": [0.5], "error_by_average": [0.5]}

@@ -106,25 +106,25 @@ def _of_evaluate(added):
     _add_written(
         added,
         "--plot",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw the error over the number of glimpses",
     )
     _add_written(
         added,
         "--coverage",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw the error that is left when unsure answers are refused",
     )
     _add_written(
         added,
         "--anytime",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw error and glimpses over the confidence to stop looking at",
     )
     _add_written(
         added,
         "--heat-map",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw how often it looked where",
     )
     _add_written(added, "--out", (".json",), "write JSON to a file")
@@ -173,7 +173,7 @@ def _of_predict(added):
         help="average the answers to this many crops of each picture",
     )
     _add_written(
-        added, "--plot", files.PICTURE_SUFFIXES, "draw where the model looked"
+        added, "--plot", files.FIGURE_SUFFIXES, "draw where the model looked"
     )
     added.add_argument(
         "--json",
@@ -282,7 +282,7 @@ def _of_check_data(added):
     _add_written(
         added,
         "--sheet",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw pictures with their boxes in the order of reading",
     )
 
@@ -293,7 +293,7 @@ def _of_table(added):
     _add_written(
         added,
         "--plot",
-        files.PICTURE_SUFFIXES,
+        files.FIGURE_SUFFIXES,
         "draw the validation error over the images seen",
     )
 
@@ -323,7 +323,7 @@ def check_written(options):
                     f"{option} must be a file that is not read, nor written "
                     f"by another option. Received: {str(path)!r}"
                 )
-        is_figure = suffixes == files.PICTURE_SUFFIXES
+        is_figure = suffixes == files.FIGURE_SUFFIXES
         if is_figure and path.exists() and not files.is_drawn(path):
             raise ValueError(
                 f"{option} must be a new file, or a figure that this package "

@@ -9,7 +9,7 @@ from keras_edram.cli import printing
 
 PLOTTED = 20  # pictures in a figure: each takes half a second, and a row
 # In a folder they are listed as what cannot be read; others are no pictures.
-UNREAD_SUFFIXES = {".heic", ".heif", ".hif", ".jxl"}
+UNREAD_KINDS = ("HEIC", "JPEG XL")
 
 
 def predict(options):
@@ -33,37 +33,42 @@ def predict(options):
         refuse_below=options.refuse_below,
         **_budget(options),
     )
-    good = _print(readings, len(given), options.json)
+    good, shown = _print(readings, len(given), options.json)
     if options.plot and good:
-        _plot(model, good, options)
-    if len(good) == len(given):
+        _plot(model, good, shown, options)
+    if good == len(given):
         return 0
     return 1 if good else 2
 
 
 def _print(readings, number, as_json):
-    """Prints what became of each picture; returns the files with answers."""
+    """Prints what became of each picture.
+
+    Returns how many were answered, and the first of those, to be drawn.
+    """
     from keras_edram.picture_notes import DARK_ON_LIGHT
 
     give = printing.json_array if as_json else printing.answer_lines
-    good = []
+    good, shown = 0, []
     with printing.progress(number) as progress, give() as add:
         progress(0)
-        for read, (file, answer, error, notes) in enumerate(readings, 1):
+        for read, reading in enumerate(readings, 1):
+            file, answer, error, notes = reading
             progress(None)
             for note in notes:
                 if note == DARK_ON_LIGHT:
                     note += ", by --invert"
                 printing.print_of_file("note", file, note)
             if error is None:
-                good.append(file)
+                good += 1
+                shown += [reading] * (good <= PLOTTED)
                 add({"file": files.as_text(file), **answer})
             else:
                 printing.print_of_file("error", file, error)
                 error = files.as_text(error)
                 add({"file": files.as_text(file), "error": error})
             progress(read)
-    return good
+    return good, shown
 
 
 def _budget(options):
@@ -119,8 +124,10 @@ def _pictures_in(folder):
     from keras_edram.datasets.annotated.formats.entries import (
         PICTURE_SUFFIXES,
     )
+    from keras_edram.pictures import OTHER_KINDS
 
-    suffixes = PICTURE_SUFFIXES | UNREAD_SUFFIXES
+    unread = (OTHER_KINDS[kind] for kind in UNREAD_KINDS)
+    suffixes = PICTURE_SUFFIXES.union(*unread)
     found, closed, seen = [], [], set()
     for where, folders, names in os.walk(
         folder, followlinks=True, onerror=closed.append
@@ -152,30 +159,33 @@ def _check_plot(plot, given):
             )
 
 
-def _plot(model, good, options):
-    """Draws where the model looked in the first pictures."""
+def _plot(model, good, shown, options):
+    """Draws the first answers, of `good`, and where the model looked."""
     import numpy as np
 
-    from keras_edram import reading, visualization
+    from keras_edram import visualization
     from keras_edram.picture_notes import read_with_notes
+    from keras_edram.reading import look
 
-    if len(good) > PLOTTED:
-        printing.print_of_file(
-            "note",
-            options.plot,
-            f"shows the first {PLOTTED} of {len(good):,} pictures",
-        )
-        good = good[:PLOTTED]
+    notes = []
+    if good > len(shown):
+        notes.append(f"shows the first {PLOTTED} of {good:,} pictures")
+    if options.crops is not None:
+        notes.append("shows the answers of the crops, but glimpses at wholes")
+    for note in notes:
+        printing.print_of_file("note", options.plot, note)
+    given = [reading.file for reading in shown]
     images = np.stack(
         [
             read_with_notes(file, model.image_shape, invert=options.invert)[0]
-            for file in good
+            for file in given
         ]
     )
     visualization.plot_glimpses(
         model,
         images,
         options.plot,
-        titles=[files.printable(file.name) for file in good],
-        looks=reading.look(model, images, **_budget(options)),
+        titles=[files.printable(file.name) for file in given],
+        looks=look(model, images, **_budget(options)),
+        answers=[reading.answer for reading in shown],
     )

@@ -7,10 +7,9 @@ import shlex
 import sys
 import textwrap
 
-from keras_edram.files import printable
+from keras_edram.files import listed, printable
 
 PROGRESS_FROM = 200  # pictures; fewer are answered soon
-REFUSED = "I do not know"
 
 
 def print_of_file(kind, file, what):
@@ -50,14 +49,10 @@ def answer_lines():
 
 
 def _answer_line(answer):
-    from keras_edram.reading import NOTHING
+    from keras_edram.reading import in_words
 
-    text = answer["sequence"]
-    if text is None:
-        text = REFUSED
-    elif not answer["names"]:
-        text = NOTHING
-    line = f"{answer['file']}: {text}  {answer['probability']:.1%} sure"
+    line = f"{answer['file']}: {in_words(answer)}"
+    line += f"  {answer['probability']:.1%} sure"
     if answer["boxes"]:
         boxes = (
             "(" + ", ".join(f"{side:.3f}" for side in box) + ")"
@@ -116,8 +111,7 @@ def print_run_folder(out):
 
 def annotations_summary(annotations, problems):
     """What a folder has, in numbers."""
-    from keras_edram.datasets.annotated.formats.entries import listed
-    from keras_edram.datasets.annotated.formats.yolo import NO_LABEL_FILE
+    from keras_edram.datasets.annotated.formats.entries import NO_LABEL_FILE
 
     pictures = annotations.pictures
     objects = [len(picture.labels) for picture in pictures]

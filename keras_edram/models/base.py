@@ -81,6 +81,8 @@ class BaseModel(KerasModel):
         **kwargs: Arguments of `keras.Model`.
 
     Attributes:
+        label_names: Tuple of strings, the names of the classes but the
+            terminal label, which are numbers if they have no others.
         num_targets: Integer S, the terminal one among them.
         glimpses_per_target: Integer N.
         answers_once: Boolean, whether it answers after the last glimpse alone.
@@ -149,6 +151,11 @@ class BaseModel(KerasModel):
         return 1 if self.answers_once else self.glimpses_per_target
 
     @property
+    def label_names(self):
+        numbers = range(self.num_classes - self.terminal)
+        return self.class_names or tuple(map(str, numbers))
+
+    @property
     def num_glimpses(self):
         return self.num_targets * self.glimpses_per_target
 
@@ -163,8 +170,9 @@ class BaseModel(KerasModel):
 
         Returns:
             The `ImagePyramid` that all steps read from, and the state before
-            the first: a named tuple of tensors, `step` among them, an integer
-            that counts the glimpses, and all others of B rows.
+            the first: a named tuple of tensors, `step` among them, which
+            counts the glimpses from `glimpse_loop.first_step` on, and all
+            others of B rows.
 
         Raises:
             NotImplementedError: By a model that does not look step by step.
@@ -407,7 +415,7 @@ class BaseModel(KerasModel):
         label = check_integer(label, "label", 0, self.num_classes - 1)
         if self.terminal and label == self.num_classes - 1:
             return "end"
-        return self.class_names[label] if self.class_names else str(label)
+        return self.label_names[label]
 
     def patch_picture(self, patch):
         """A patch as a picture, several scales of it side by side.

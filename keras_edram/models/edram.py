@@ -52,6 +52,7 @@ from keras_edram.layers.spatial_transformer_attention import (
 )
 from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import first_step
 from keras_edram.reading_order import READING_ORDERS
 
 INITIAL_TRANSFORMS = ("identity", "context")
@@ -436,9 +437,7 @@ class EDRAM(BaseModel):
             transforms = self.emission_network(context)
         else:
             transforms = _repeat_identity(context)
-        # Made from a tensor: a step that is a constant lets TFLite fold the
-        # statistics of each step into a copy of all weights.
-        step = ops.cast(ops.sum(zeros), "int32")
+        step = first_step(zeros)
         state = EDRAMState(step, transforms, zeros, zeros, context, zeros)
         return pyramid, state
 

@@ -10,6 +10,26 @@ from keras import ops
 MOST_WRITTEN_OUT = 10
 
 
+def first_step(zeros):
+    """The count of glimpses before the first: 0, but made from a tensor.
+
+    A constant would let TFLite fold the statistics of each step into a copy
+    of all weights.
+
+    Args:
+        zeros: Tensor of zeros, of B rows, such as a state before the first.
+
+    Returns:
+        Scalar tensor, int32.
+
+    Example:
+
+    >>> first_step(ops.zeros((2, 3)))
+    0
+    """
+    return ops.cast(ops.sum(zeros), "int32")
+
+
 def take_steps(step, state, number, *, write_out=False):
     """Takes the steps of a sequence, and collects what they give.
 

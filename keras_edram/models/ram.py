@@ -49,6 +49,7 @@ from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.losses import batch_mean
 from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.glimpse_loop import first_step
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
@@ -323,9 +324,7 @@ class RAM(BaseModel):
         core = tuple(core) if isinstance(core, (list, tuple)) else (core,)
         # At first it looks at the middle.
         locations = ops.zeros((ops.shape(images)[0], 2), "float32")
-        # Made from a tensor, as in EDRAM, so that TFLite does not fold it.
-        step = ops.cast(ops.sum(locations), "int32")
-        state = RAMState(step, locations, core)
+        state = RAMState(first_step(locations), locations, core)
         return self.glimpse_sensor.pyramid(images), state
 
     def step(self, pyramid, state, training=False, sample=False):

@@ -34,7 +34,7 @@ def adapt(trained, changes):
     (64, 64, 3)
     """
     terminal = bool(changes.get("terminal", trained.terminal))
-    objects = trained.num_classes - trained.terminal
+    objects = len(trained.label_names)
     names = changes.get("class_names", trained.class_names)
     if "num_classes" in changes:
         num_classes = check_integer(changes["num_classes"], "num_classes")

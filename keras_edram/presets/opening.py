@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_edram import files, presets, recipes
+from keras_edram import presets, recipes, run_folder
 from keras_edram.models import transfer
 from keras_edram.presets import archive
 
@@ -103,16 +103,7 @@ def run_of(where):
     """
     if str(where) in presets.names():
         return presets.results(str(where))
-    path = pathlib.Path(where) / "run.json"
-    if not path.is_file():
-        return None
-    run = files.read_json(path)
-    if not isinstance(run, dict) or not {"recipe", "settings"} <= set(run):
-        raise ValueError(
-            f"{path} must be what a training of this package wrote. Received: "
-            "a file without `recipe` and `settings`"
-        )
-    return run
+    return run_folder.read_run(where)
 
 
 def recipe_of(where):

@@ -87,22 +87,22 @@ def num_glimpses(model):
 
 def _add_glimpses(model, looks, rows):
     """Adds to the answers of images what each glimpse saw, see `read`."""
-    windows = reading.steps(looks["transforms"], 2)  # (B, T, 2, 3)
-    patches = reading.steps(looks["patches"], 3)  # (B, T, g, g, C)
+    windows = reading.by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
+    corners = ops.convert_to_numpy(geometry.window_corners(windows))
+    patches = reading.by_member(looks["patches"], 3)  # (B, M, T, g, g, C)
     patches = np.nan_to_num(patches)  # a picture has no such values
-    logits = reading.steps(looks["labels"], 1)  # (B, T, K) or fewer
-    corners = geometry.window_corners(windows)
-    corners = ops.convert_to_numpy(corners)
-    for index, row in enumerate(rows):
-        taken = row.get("num_glimpses", windows.shape[1])
-        row["windows"] = corners[index, :taken].tolist()
+    logits = reading.by_member(looks["labels"], 1)  # (B, M, T, K) or fewer
+    for row, *seen in zip(rows, corners, patches, logits, strict=True):
+        # The members of an ensemble after each other.
+        windows, pictures, answers = map(np.concatenate, seen)
+        taken = row.get("num_glimpses", len(windows))
+        row["windows"] = windows[:taken].tolist()
         row["patches"] = [
-            _data_url(model.patch_picture(patch))
-            for patch in patches[index, :taken]
+            _data_url(model.patch_picture(patch)) for patch in pictures[:taken]
         ]
         row["seen"] = None
-        if logits.shape[1] == windows.shape[1]:
-            row["seen"] = _seen(model, logits[index, :taken])
+        if len(answers) == len(windows):
+            row["seen"] = _seen(model, answers[:taken])
 
 
 def _seen(model, logits):

@@ -168,14 +168,14 @@ class _Comparison:
     def _check_names(self):
         """Names and lengths say what the labels say."""
         labels = self.found["labels"]
-        number = self.model.num_classes - self.model.terminal
+        names = class_names(self.model)
         there = np.arange(labels.shape[1]) < self.found["lengths"][:, None]
-        if ((labels >= 0) != there).any() or (labels >= number).any():
+        if ((labels >= 0) != there).any() or (labels >= len(names)).any():
             raise RuntimeError(
                 "The labels of the export must be classes, as many as its "
                 "lengths say. They are not"
             )
-        names = np.array([*class_names(self.model), ""])[labels]  # (B, S)
+        names = np.array([*names, ""])[labels]  # (B, S)
         if (self.found.get("names", names) != names).any():
             raise RuntimeError(
                 "The names of the export must be those of its labels. "
@@ -229,8 +229,7 @@ class _Comparison:
 
     def _of_each_target(self):
         """The model's probabilities, member by member: `(B, M, S, K)`."""
-        values = np.exp(self.logits - self.logits.max(-1, keepdims=True))
-        values = (values / values.sum(-1, keepdims=True)).mean(-2)
+        values = _softmax(self.logits).mean(axis=-2)  # (B, [M,] S, K)
         return values if self.model.members else values[:, None]
 
     def _is_tie(self, probabilities, mine, other):
@@ -287,14 +286,18 @@ def _are_few(number, of, share):
 
 def _glimpse_by_glimpse(looks):
     """What `run_steps` has to give: `(B, S, N, ...)` -> `(B, T, ...)`."""
-    logits, transforms = looks["labels"], looks["transforms"]
-    values = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    values /= values.sum(axis=-1, keepdims=True)
-    number, *_, num_classes = values.shape
+    probabilities = _softmax(looks["labels"])  # (B, S, A, K)
+    number, *_, num_classes = probabilities.shape
     return {
-        "step_probabilities": values.reshape(number, -1, num_classes),
-        "step_transforms": transforms.reshape(number, -1, 2, 3),
+        "step_probabilities": probabilities.reshape(number, -1, num_classes),
+        "step_transforms": looks["transforms"].reshape(number, -1, 2, 3),
     }  # (B, T, ...)
+
+
+def _softmax(logits):
+    """In NumPy: the process that runs an export loads no Keras."""
+    values = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return values / values.sum(axis=-1, keepdims=True)
 
 
 def compared_images(model, number=NUM_IMAGES):

@@ -29,7 +29,14 @@ COLUMNS = (
 
 
 def report_tflite(
-    model, folder, images, targets, calibration_images, *, overwrite=False
+    model,
+    folder,
+    images,
+    targets,
+    calibration_images,
+    *,
+    format=TFLITE,
+    overwrite=False,
 ):
     """Writes a model in all ways that `export_tflite` knows, and compares.
 
@@ -43,6 +50,7 @@ def report_tflite(
         images: Array of shape `(n, H, W, C)`, in [0, 255].
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
         calibration_images: See `export_tflite`; others than `images`.
+        format: `formats.Format` that has `variants`. Defaults to TFLite.
         overwrite: Boolean, whether to replace files of these names that are
             there. Defaults to False.
 
@@ -63,28 +71,6 @@ def report_tflite(
     >>> report_tflite(model, "edram", images, targets, others)["images"]
     5
     """
-    return write_report(
-        TFLITE,
-        model,
-        folder,
-        images,
-        targets,
-        calibration_images,
-        overwrite=overwrite,
-    )
-
-
-def write_report(
-    format,
-    model,
-    folder,
-    images,
-    targets,
-    calibration_images,
-    *,
-    overwrite=False,
-):
-    """Writes the `variants` of a format, see `report_tflite`, and compares."""
     from keras_edram import evaluation
 
     folder = pathlib.Path(folder)

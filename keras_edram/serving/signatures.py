@@ -11,8 +11,7 @@ def class_names(model):
     >>> class_names(model)[:3]
     ('0', '1', '2')
     """
-    number = model.num_classes - model.terminal
-    return model.class_names or tuple(str(label) for label in range(number))
+    return model.label_names
 
 
 def deployable(model):

@@ -117,7 +117,7 @@ def _letters(path):
 
 def save(figure, path):
     """Writes a figure; its path has the old one until the new one is whole."""
-    path = files.with_suffix(path, files.PICTURE_SUFFIXES)
+    path = files.with_suffix(path, files.FIGURE_SUFFIXES)
     with files.replacing(path) as partial:
         # By way of memory: on a full disk Pillow would cut a JPEG short and
         # say nothing.

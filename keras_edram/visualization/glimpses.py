@@ -25,7 +25,16 @@ ANIMATION_SUFFIXES = (".gif", ".webp", ".png")  # of those that Pillow writes
 COLUMNS = 18  # of text that is as wide as an image
 
 
-def plot_glimpses(model, images, path, *, labels=None, titles=None, looks=None):
+def plot_glimpses(
+    model,
+    images,
+    path,
+    *,
+    labels=None,
+    titles=None,
+    looks=None,
+    answers=None,
+):
     """Draws sequences of glimpses, a row an image, like the paper's Fig. 4.
 
     Each row has the image with the last window of each object, in the order of
@@ -43,6 +52,9 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None, looks=None):
         titles: B strings, written over the images.
         looks: What the model saw, from `keras_edram.reading.look` or
             `model.glimpses`; by default it looks now.
+        answers: B dictionaries as of `keras_edram.reading.answer`, such as of
+            crops, or with some refused; they are written, and their boxes
+            drawn. By default the answers are those of `looks`.
 
     Example:
 
@@ -51,25 +63,26 @@ def plot_glimpses(model, images, path, *, labels=None, titles=None, looks=None):
     """
     if looks is None:
         looks = model.glimpses(images)
-    answers = model.decode(looks)
-    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
+    if answers is None:
+        answers = reading.answer(model, looks)
+        windows = np.asarray(model.decode(looks)["transforms"])  # (B, S, 2, 3)
+    else:
+        windows = [_boxes_as_windows(answer["boxes"]) for answer in answers]
     by_member = {
-        "transforms": _by_member(looks["transforms"], 2),  # (B, M, T, 2, 3)
-        "patches": _by_member(looks["patches"], 3),  # (B, M, T, g, g, C)
-        "labels": _by_member(looks["labels"], 1),  # (B, M, T or 1, K)
-    }
+        name: reading.by_member(looks[name], rank)
+        for name, rank in (("transforms", 2), ("patches", 3), ("labels", 1))
+    }  # (B, M, T, 2, 3), (B, M, T, g, g, C), (B, M, T or 1, K)
     rows, members, number = by_member["transforms"].shape[:3]
-    counts = _which_count(model, looks, answers)  # (B, T)
+    lengths = [len(answer["labels"]) for answer in answers]
+    counts = _which_count(model, looks, lengths)  # (B, T)
     figure = new_figure(figsize=(1.5 * (1 + number), 3.1 * rows * members))
     axes = figure.subplots(2 * rows * members, 1 + number, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     axes = axes.reshape(rows, members, 2, 1 + number)
-    for row, (image, answer) in enumerate(
-        zip(images, reading.answer(model, looks), strict=True)
-    ):
+    for row, (image, answer) in enumerate(zip(images, answers, strict=True)):
         above, below = axes[row, 0, :, 0]
-        found = windows[row, : len(answer["labels"])]
+        found = windows[row][: lengths[row]]
         title = titles[row] if titles else "image"
         _draw_found(above, model, image, found, answer, title)
         truth = None if labels is None else labels[row]
@@ -89,7 +102,7 @@ def _draw_found(axis, model, image, windows, answer, title):
     """The image with the last window of each object that was found."""
     show(axis, image)
     draw_windows(axis, image, windows, ANSWER_COLOUR)
-    if model.terminal:
+    if model.terminal and answer["sequence"] is not None:
         number_windows(axis, image, windows, answer["names"])
     _set_title(axis, title)
 
@@ -97,7 +110,7 @@ def _draw_found(axis, model, image, windows, answer, title):
 def _write_answer(axis, model, answer, truth):
     """What was read, how sure it is, and what is true if that is known."""
     lines = [
-        f"reads: {answer['sequence'] or reading.NOTHING}",
+        f"reads: {reading.in_words(answer)}",
         f"{answer['probability']:.1%} sure",
     ]
     if truth is not None:
@@ -164,8 +177,8 @@ def animate_glimpses(model, images, path):
 
 def _frame(model, images, looks, t):
     """A picture of glimpse t at each image."""
-    transforms = reading.steps(looks["transforms"], 2)[:, t]  # (B, 2, 3)
-    patches = reading.steps(looks["patches"], 3)[:, t]  # (B, g, g, C)
+    transforms = reading.by_member(looks["transforms"], 2)[:, 0, t]  # (B, 2, 3)
+    patches = reading.by_member(looks["patches"], 3)[:, 0, t]  # (B, g, g, C)
     num_targets, per_target = looks["transforms"].shape[1:3]
     target, glimpse = divmod(t, per_target)
     # An answer that comes after the last glimpse is not given before.
@@ -216,10 +229,11 @@ def plot_paths(model, images, path, *, labels=None):
     >>> plot_paths(model, images, "paths.png")
     """
     looks = model.glimpses(images)
-    answers, read = model.decode(looks), reading.answer(model, looks)
-    windows = np.asarray(answers["transforms"])  # (B, S, 2, 3)
-    transforms = _by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
-    counts = _which_count(model, looks, answers)  # (B, T)
+    answers = reading.answer(model, looks)
+    windows = np.asarray(model.decode(looks)["transforms"])  # (B, S, 2, 3)
+    transforms = reading.by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)
+    lengths = [len(answer["labels"]) for answer in answers]
+    counts = _which_count(model, looks, lengths)  # (B, T)
     columns = min(6, len(images))
     rows = -(-len(images) // columns)
     figure = new_figure(figsize=(2.3 * columns, 2.6 * rows))
@@ -229,7 +243,7 @@ def plot_paths(model, images, path, *, labels=None):
     for index, image in enumerate(images):
         axis = axes.flat[index]
         show(axis, image)
-        found = windows[index, : len(read[index]["labels"])]
+        found = windows[index, : lengths[index]]
         draw_windows(axis, image, found, ANSWER_COLOUR)
         numbers = np.flatnonzero(counts[index])
         middles = transforms[index][:, numbers]  # (M, n, 2, 3)
@@ -248,8 +262,8 @@ def plot_paths(model, images, path, *, labels=None):
         truth = ""
         if labels is not None:
             truth = f", is {_true_sequence(model, labels[index])}"
-        sequence = read[index]["sequence"] or reading.NOTHING
-        _set_title(axis, f"reads {sequence}{truth}", 28)
+        read = reading.in_words(answers[index])
+        _set_title(axis, f"reads {read}{truth}", 28)
     save(figure, path)
 
 
@@ -331,17 +345,16 @@ def _wrap(text):
     return "\n".join(itertools.chain.from_iterable(wrapped))
 
 
-def _by_member(values, rank):
-    """`(B, S, N, *)` or `(B, M, S, N, *)` -> `(B, M, T, *)`, M being 1."""
-    *_, targets, number = values.shape[: values.ndim - rank]
-    rest = values.shape[values.ndim - rank :]
-    return values.reshape(len(values), -1, targets * number, *rest)
+def _boxes_as_windows(boxes):
+    """L lists of left, top, right, bottom -> `(L, 2, 3)`."""
+    boxes = np.reshape(boxes, (-1, 4))  # (L, 4), even if L is 0
+    return np.asarray(geometry.boxes_to_transforms(boxes))  # (L, 2, 3)
 
 
-def _which_count(model, looks, answers):
+def _which_count(model, looks, lengths):
     """Which glimpses are part of the answer, `(B, T)`: those up to the end."""
     *_, targets, number, _, _ = looks["transforms"].shape
-    looked_for = np.asarray(answers["lengths"])[:, None] + model.terminal
+    looked_for = np.asarray(lengths)[:, None] + model.terminal  # (B, 1)
     counts = np.repeat(np.arange(targets) < looked_for, number, axis=1)
     if "num_glimpses" in looks:
         taken = np.asarray(looks["num_glimpses"])[:, None]
@@ -351,8 +364,8 @@ def _which_count(model, looks, answers):
 
 def _true_sequence(model, labels):
     """What is true in the words of the answer, in forward order."""
-    last = model.num_classes - model.terminal
-    labels = [int(label) for label in labels if 0 <= label < last]
+    known = range(len(model.label_names))
+    labels = [int(label) for label in labels if int(label) in known]
     if model.reading_order == "backward":
         labels.reverse()
     names = [model.label_name(label) for label in labels]

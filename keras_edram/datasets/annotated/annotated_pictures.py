@@ -24,9 +24,9 @@ from keras_edram.datasets.annotated.annotations import (
 from keras_edram.datasets.annotated.formats.entries import (
     WHOLE,
     Problem,
-    relative_name,
 )
 from keras_edram.datasets.random_sequence import RandomSequence
+from keras_edram.files import relative_name
 from keras_edram.reading_order import (
     check_reading_order,
     end_sequences,

@@ -12,9 +12,9 @@ from keras_edram.datasets.annotated.formats.entries import (
     UNREAD_SUFFIXES,
     WHOLE,
     Problem,
-    relative_name,
     sorted_names,
 )
+from keras_edram.files import relative_name
 from keras_edram.picture_notes import why_unreadable, with_notes
 from keras_edram.pictures import decode_picture, picture_size
 from keras_edram.reading_order import lines_order

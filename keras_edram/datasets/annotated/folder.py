@@ -27,12 +27,12 @@ from keras_edram.datasets.annotated.formats.entries import (
     SPLIT_FOLDERS,
     Problem,
     find_files,
-    relative_name,
     sorted_names,
     without_entry,
 )
 from keras_edram.datasets.annotated.split_problems import split_problems
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
+from keras_edram.files import relative_name
 from keras_edram.reading_order import lines_order
 
 # Which hashes of a file name, as fractions, belong to these splits; the others

@@ -8,9 +8,8 @@ from keras_edram.datasets.annotated.annotated_pictures import most_objects
 from keras_edram.datasets.annotated.formats.entries import (
     WHOLE,
     Problem,
-    listed,
-    relative_name,
 )
+from keras_edram.files import listed, relative_name
 
 QUOTES = "\"'`"
 

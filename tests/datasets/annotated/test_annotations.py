@@ -506,6 +506,10 @@ CASES = {
         {**table("a.png,,,,,"), "c.heif": b"ftypheic"},
         [("c.heif", "a kind that is not read.* no annotations", False)],
     ),
+    "a raw file of a rarer camera": (
+        {**table("a.png,,,,,"), "c.pef": b"II*"},
+        [("c.pef", "a kind that is not read.* no annotations", False)],
+    ),
     "no bytes": (
         {**table("a.png,x,1,1,9,9"), "a.png": b""},
         [("a.png", "is an empty file", True)],

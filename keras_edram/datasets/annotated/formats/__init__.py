@@ -15,10 +15,9 @@ from keras_edram.datasets.annotated.formats import (
 from keras_edram.datasets.annotated.formats.entries import (
     ANNOTATION_SUFFIXES,
     find_files,
-    relative_name,
 )
+from keras_edram.files import listed, relative_name
 
-NAMED_AT_MOST = 3
 FORMATS = {
     "coco": coco.FORMAT,
     "yolo": yolo.FORMAT,
@@ -82,6 +81,4 @@ def _names(directory):
     """The files that may be annotations, for an error."""
     files = find_files(directory, ANNOTATION_SUFFIXES)
     names = [relative_name(path, directory) for path in files]
-    if len(names) > NAMED_AT_MOST:
-        names[NAMED_AT_MOST:] = ["..."]
-    return ", ".join(names) or "no files of annotations"
+    return listed(names, 3) if names else "no files of annotations"

@@ -16,11 +16,11 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     finite,
     only,
-    relative_name,
     sorted_names,
     without_entry,
 )
 from keras_edram.datasets.annotated.formats.lookup import Pictures
+from keras_edram.files import relative_name
 
 COCO_LISTS = ("images", "annotations", "categories")
 # Marks of what is no single object, and what they then are.

@@ -13,10 +13,10 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     finite,
     only,
-    relative_name,
     without_entry,
 )
 from keras_edram.datasets.annotated.formats.lookup import Pictures
+from keras_edram.files import relative_name
 
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 # What has no box, but says something of the picture.

@@ -1,6 +1,7 @@
 """What all formats of annotations have in common."""
 
 import collections.abc
+import itertools
 import math
 import os
 import pathlib
@@ -8,7 +9,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from keras_edram.files import is_visible, printable
+from keras_edram.files import is_visible, printable, relative_name
+from keras_edram.pictures import OTHER_KINDS
 
 ANNOTATION_SUFFIXES = frozenset((".csv", ".json", ".txt", ".xml"))
 PICTURE_SUFFIXES = frozenset(
@@ -20,19 +22,18 @@ PICTURE_SUFFIXES = frozenset(
 # Pictures, too, but of kinds that Pillow does not read, or only in part.
 UNREAD_SUFFIXES = frozenset(
     (
-        *(".heic", ".heif", ".hif", ".jxl", ".psd", ".svg", ".pdf", ".eps"),
-        *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
-        *(".exr", ".hdr", ".tga", ".dcm"),
+        *itertools.chain.from_iterable(OTHER_KINDS.values()),
+        *(".psd", ".eps", ".exr", ".hdr", ".tga", ".dcm"),
     )
-)
+).difference(PICTURE_SUFFIXES)
 UNREAD = "is there, of a kind that is not read: convert it to JPEG or PNG"
+# A kind of problem, which is counted apart.
+NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
 # What systems leave in folders, beside what is hidden.
 JUNK_FOLDERS = ("__MACOSX", "@eaDir")
 # The folder itself, where a `Problem` names a file in it.
 WHOLE = "."
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# Names in one line, at most.
-LISTED_AT_MOST = 10
 # The names of the folders of each split.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -156,36 +157,6 @@ def sorted_names(names):
         return split, name
 
     return sorted(set(names), key=parts)
-
-
-def listed(names):
-    """Names in one line, of many the first few and how many more.
-
-    Example:
-
-    >>> listed(["bolt", "nut"])
-    'bolt, nut'
-    """
-    names = [printable(name) for name in names]
-    if len(names) > LISTED_AT_MOST:
-        more = len(names) - LISTED_AT_MOST
-        names[LISTED_AT_MOST:] = [f"... and {more:,} more"]
-    return ", ".join(names) or "-"
-
-
-def relative_name(path, directory):
-    """The path as a string, from the folder on if it lies in there.
-
-    Example:
-
-    >>> relative_name("my_photos/new/a.png", "my_photos")
-    'new/a.png'
-    """
-    try:
-        name = pathlib.Path(path).relative_to(directory).as_posix()
-    except (TypeError, ValueError):  # no folder, or another one
-        name = str(path)
-    return printable(name)
 
 
 def folded(name):

@@ -10,9 +10,8 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     folded,
     new_entry,
-    relative_name,
 )
-from keras_edram.files import printable
+from keras_edram.files import printable, relative_name
 
 ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
 

@@ -9,8 +9,8 @@ from keras_edram.datasets.annotated.formats.entries import (
     Problem,
     find_files,
     folded,
-    relative_name,
 )
+from keras_edram.files import relative_name
 
 
 def pair(pictures_folder, texts_folder, suffix, apart=()):

@@ -5,8 +5,8 @@ import json
 from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     read_text,
-    relative_name,
 )
+from keras_edram.files import relative_name
 
 LOOKED_AT = 100  # files, at most: all are of one kind, as a rule
 EXPORT = "export it as COCO, YOLO or Pascal VOC"

@@ -3,6 +3,7 @@
 import re
 
 from keras_edram.datasets.annotated.formats.entries import (
+    NO_LABEL_FILE,
     PICTURE_SUFFIXES,
     SPLIT_FOLDERS,
     Format,
@@ -12,10 +13,8 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     finite,
     image_sets,
-    listed,
     new_entry,
     read_text,
-    relative_name,
 )
 from keras_edram.datasets.annotated.formats.lookup import Pictures
 from keras_edram.datasets.annotated.formats.paired_files import (
@@ -24,12 +23,12 @@ from keras_edram.datasets.annotated.formats.paired_files import (
     paired_folders,
     without_picture,
 )
+from keras_edram.files import listed, relative_name
 
 # Where the names of the classes are: one a line, or as `names`.
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
 YAML_SUFFIXES = frozenset((".yaml", ".yml"))
 NAMES_KEY = re.compile(rb"^names\s*:", re.MULTILINE)
-NO_LABEL_FILE = "pictures without a label file, taken to have no objects"
 # Fractions are rounded: what is so little beyond 0 to 1 is still one.
 ROUNDING = 1e-3
 
