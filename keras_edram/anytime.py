@@ -239,7 +239,7 @@ def looks_of(model, glimpses):
         labels = logits[images, last][:, None, None]  # (B, 1, 1, K)
     else:
         seen = seen.reshape(targets)[..., None]  # (B, S, N, 1)
-        labels = logits.reshape(*targets, logits.shape[-1])
+        labels = logits.reshape(*targets, logits.shape[-1])  # (B, S, N, K)
         average = (_softmax(labels) * seen).sum(axis=2)
         average /= np.maximum(seen.sum(axis=2), 1)  # (B, S, K)
         target = last // glimpses_per_target
@@ -255,8 +255,10 @@ def looks_of(model, glimpses):
         labels = np.where(seen, labels, average).astype("float32")
     return {
         "labels": labels,
-        "transforms": windows.reshape(*targets, 2, 3),
-        "patches": patches.reshape(*targets, *patches.shape[2:]),
+        "transforms": windows.reshape(*targets, 2, 3),  # (B, S, N, 2, 3)
+        "patches": patches.reshape(
+            *targets, *patches.shape[2:]
+        ),  # (B, S, N, g, g, C)
         "num_glimpses": taken,
     }
 

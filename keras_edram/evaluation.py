@@ -1,4 +1,8 @@
-"""What a model makes of images whose truth is known: its errors, by kind."""
+"""What a model makes of images whose truth is known: its errors, by kind.
+
+Letters in shapes: n images, H W C an image, S targets, N glimpses a target, or
+1 of a model that answers with the last of them.
+"""
 
 import keras
 import numpy as np
@@ -333,12 +337,15 @@ def _by_glimpse(looks, targets):
     labels, logits = targets["labels"], looks["labels"]
     known = labels >= 0  # (n, S)
     placed = targets["transforms"].any(axis=(2, 3))
-    by_average = [
-        metrics.label_errors(
-            labels, decoding.average_probabilities(logits[:, :, : n + 1])
-        )
-        for n in range(logits.shape[2])
-    ]
+    by_average = keras.ops.stack(
+        [
+            metrics.label_errors(
+                labels, decoding.average_probabilities(logits[:, :, : n + 1])
+            )
+            for n in range(logits.shape[2])
+        ],
+        axis=-1,
+    )  # (n, S, N)
     by_glimpse = metrics.label_errors(labels, logits)  # (n, S, N)
     windows = looks["transforms"]  # (n, S, N, 2, 3)
     true = np.broadcast_to(targets["transforms"][:, :, None], windows.shape)
@@ -350,7 +357,7 @@ def _by_glimpse(looks, targets):
         **{
             name: _means(keras.ops.convert_to_numpy(values)[chosen])
             for name, values, chosen in (
-                ("error_by_average", keras.ops.stack(by_average, -1), known),
+                ("error_by_average", by_average, known),
                 ("error_by_glimpse", by_glimpse, known),
                 ("iou_by_glimpse", overlap, placed),
             )

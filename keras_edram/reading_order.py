@@ -1,4 +1,7 @@
-"""The order in which several objects are read, and the end of the sequence."""
+"""The order in which several objects are read, and the end of the sequence.
+
+Letters in shapes: n images, or boxes of one; S targets.
+"""
 
 import numpy as np
 
@@ -25,7 +28,7 @@ def lines_order(boxes):
     >>> lines_order([[9, 11, 12, 15], [0, 0, 3, 4], [9, 1, 12, 5]]).tolist()
     [1, 2, 0]
     """
-    boxes = np.asarray(boxes, "float64").reshape(-1, 4)
+    boxes = np.asarray(boxes, "float64").reshape(-1, 4)  # (n, 4)
     left, top, _, bottom = boxes.T
     middle, height = (top + bottom) / 2, bottom - top
     order = []

@@ -128,7 +128,9 @@ class AugmentedImages(RandomSequence):
         if self.mirror:
             mirrored = numbers[:, 2] < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
-        transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
+        transforms = np.stack(
+            [self._x_rows[x], self._y_rows[y]], axis=-2
+        )  # (n, 2, 3)
         return (
             self._place(images, y, x),
             self.labels[chosen],
@@ -146,8 +148,8 @@ class AugmentedImages(RandomSequence):
         # Pixels and channels as one axis: rows are copied as a whole.
         places = windows(
             canvas.reshape(*canvas.shape[:2], -1), (high, wide * channels)
-        )
+        )  # (n, places along y, along x, h, w C)
         places[np.arange(count), y, x * channels] = images.reshape(
             count, high, wide * channels
-        )
+        )  # (n, h, w C)
         return canvas[:, margin : margin + height, margin : margin + width]

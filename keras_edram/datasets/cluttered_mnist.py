@@ -137,7 +137,8 @@ class ClutteredMNIST(RandomSequence):
             nonlocal numbers
             taken = int(np.prod(shape))
             chosen, numbers = numbers[:, :taken], numbers[:, taken:]
-            return (chosen * choices).astype("int64").reshape(count, *shape)
+            chosen = (chosen * choices).astype("int64")
+            return chosen.reshape(count, *shape)  # (n, *shape)
 
         shape = (self.num_distractors,)
         piece = choose(shape, len(self.digits.images))
@@ -168,7 +169,9 @@ class ClutteredMNIST(RandomSequence):
             digits[absent[:, i]] = 0
             _add_clipped(canvas, digits, y[:, i], x[:, i])
         labels = self.digits.labels[chosen]
-        transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
+        transforms = np.stack(
+            [self._x_rows[x], self._y_rows[y]], axis=-2
+        )  # (n, most, 2, 3)
         labels, transforms = end_sequences(
             labels, transforms, counts, len(DIGIT_NAMES), self.reading_order
         )

@@ -193,7 +193,7 @@ class RandomSequence(abc.ABC):
         for value in np.unique(turn):
             of_turn = turn == value
             chosen[of_turn] = self._permutation(int(value))[place[of_turn]]
-        return chosen.reshape(shape)
+        return chosen.reshape(shape)  # (count, P)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - two passes are small
     def _permutation(self, turn):
@@ -255,7 +255,7 @@ def transform_rows(size, image_size, margin=0):
         corner = np.arange(-margin, last + 1)
         boxes = np.stack(
             [corner, corner, corner + width, corner + height], axis=-1
-        )
+        )  # (n, 4)
         transforms = geometry.boxes_to_transforms(
             boxes, box_format="xyxy", image_size=image_size
         )

@@ -417,7 +417,7 @@ class BaseModel(KerasModel):
             np.asarray(patch) * 255,
             patch.shape[-1] // self.image_shape[-1],
             axis=-1,
-        )
+        )  # Z times (g, g, C)
         picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
         return np.clip(picture, 0, 255).astype("uint8")
 
