@@ -78,7 +78,7 @@ def compare(
         path: Path of what was written.
         open_export: `formats.Format.open` of its format.
         tolerance: `Tolerance`.
-        images: Array of shape `(N, H, W, C)`, on which to compare; by default
+        images: Array of shape `(B, H, W, C)`, on which to compare; by default
             those of `compared_images`.
         steps: Boolean, whether it has to have `start` and `look` too.
 
