@@ -19,7 +19,7 @@ arguments they must be the same, or one has none and serves all.
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_shapes
+from keras_edram.checks import check_choice, check_shapes
 
 BOX_FORMATS = ("rel_xyxy", "xyxy")
 
@@ -419,11 +419,7 @@ def _to_float32(values):
 
 
 def _box_scale(box_format, image_size):
-    if box_format not in BOX_FORMATS:
-        raise ValueError(
-            f"`box_format` must be one of {BOX_FORMATS}. "
-            f"Received: box_format={box_format!r}"
-        )
+    check_choice(box_format, BOX_FORMATS, "box_format")
     if box_format == "rel_xyxy":
         return 1.0
     if image_size is None:

@@ -234,11 +234,8 @@ def train(
 def _source(recipe, source):
     """Where the data come from, checked."""
     source = source or default_source(recipe)
-    if recipe.sources and source not in recipe.sources:
-        raise ValueError(
-            f"The source of this recipe's data must be one of {recipe.sources}."
-            f" Received: source={source!r}"
-        )
+    if recipe.sources:
+        check_choice(source, recipe.sources, "source")
     return source
 
 

@@ -194,7 +194,7 @@ def test_results_are_of_recipes_that_there_are():
 def test_a_header_says_what_an_experiment_is_and_gives(path):
     header = ast.get_docstring(ast.parse(path.read_text("utf-8")))
     said = re.findall(r"^([A-Z][a-z]+) +\S", header, re.MULTILINE)
-    asked = "Paper Protocol Command Duration Expected Measured".split()
+    asked = ["Paper", "Protocol", "Command", "Duration", "Expected", "Measured"]
     assert [word for word in said if word in asked] == asked
 
 

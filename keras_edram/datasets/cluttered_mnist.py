@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from keras_edram.checks import check_size
+from keras_edram.checks import check_choice, check_size
 from keras_edram.datasets.digits import DIGIT_NAMES, Digits, load_digits
 from keras_edram.datasets.random_sequence import (
     SPLITS,
@@ -14,7 +14,7 @@ from keras_edram.datasets.random_sequence import (
     windows,
 )
 from keras_edram.reading_order import (
-    check_reading_order,
+    READING_ORDERS,
     end_sequences,
 )
 
@@ -89,7 +89,7 @@ class ClutteredMNIST(RandomSequence):
         terminal = not isinstance(num_digits, numbers.Integral)
         least, most = num_digits if terminal else (num_digits, num_digits)
         self.num_digits = (least, most)
-        check_reading_order(reading_order)
+        check_choice(reading_order, READING_ORDERS, "reading_order")
         self.reading_order = reading_order
         self.num_distractors = num_distractors
         self.distractor_size = distractor_size
@@ -208,11 +208,7 @@ def cluttered_mnist(
     >>> test.arrays(1000)[0].shape
     (1000, 100, 100, 1)
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {PROTOCOLS}. "
-            f"Received: protocol={protocol!r}"
-        )
+    check_choice(protocol, PROTOCOLS, "protocol")
     seed = split_seed(split, seed)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
     return ClutteredMNIST(

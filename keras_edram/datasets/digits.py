@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_edram.checks import check_choice
 from keras_edram.datasets.augmented_images import AugmentedImages
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
 from keras_edram.datasets.tfds import part_of_split, read_tfds
@@ -57,14 +58,8 @@ def load_digits(source="bundled", split="train"):
         - LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to
           document recognition", 1998.
     """
-    for name, value, known in (
-        ("source", source, SOURCES),
-        ("split", split, SPLITS),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"`{name}` must be one of {known}. Received: {name}={value!r}"
-            )
+    check_choice(source, SOURCES, "source")
+    check_choice(split, SPLITS, "split")
     stored = "test" if split == "test" else "train"
     if source == "bundled":
         images, labels = _read_bundled(stored)

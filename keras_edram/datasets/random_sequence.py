@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.checks import check_integer
+from keras_edram.checks import check_choice, check_integer
 
 SPLITS = ("train", "validation", "test")
 PHILOX_WORDS = 4  # 64-bit numbers that one count of the generator gives
@@ -221,10 +221,7 @@ def split_seed(split, seed):
     >>> split_seed("train", 0), split_seed("test", 0)
     (0, 2)
     """
-    if split not in SPLITS:
-        raise ValueError(
-            f"`split` must be one of {SPLITS}. Received: split={split!r}"
-        )
+    check_choice(split, SPLITS, "split")
     return len(SPLITS) * seed + SPLITS.index(split)
 
 

@@ -13,6 +13,7 @@ import pathlib
 import keras
 
 from keras_edram import files, models
+from keras_edram.checks import check_choice
 from keras_edram.models import transfer
 
 FOLDER = pathlib.Path(__file__).parent
@@ -58,10 +59,7 @@ def load(name, model_class=None, **changes):
     691076
     """
     known = names(model_class)
-    if name not in known:
-        raise ValueError(
-            f"The preset must be one of {known}. Received: preset={name!r}"
-        )
+    check_choice(name, known, "preset")
     saved = files.read_json(FOLDER / name / CONFIG_FILE)
     if "members" in saved:
         if changes:

@@ -9,6 +9,7 @@ in those whose names begin with `_`.
 import importlib
 import pkgutil
 
+from keras_edram.checks import check_choice
 from keras_edram.recipes._tables import (
     Paper,
     Row,
@@ -66,11 +67,7 @@ def load(name):
     64
     """
     recipes = _recipes()
-    if name not in recipes:
-        raise ValueError(
-            f"The recipe must be one of {sorted(recipes)}. "
-            f"Received: recipe={name!r}"
-        )
+    check_choice(name, sorted(recipes), "recipe")
     return recipes[name]
 
 
@@ -169,11 +166,7 @@ def monitored(paper):
 
 
 def _check_paper(paper):
-    if paper not in papers():
-        raise ValueError(
-            f"`paper` must be one of {list(papers())}. "
-            f"Received: paper={paper!r}"
-        )
+    check_choice(paper, list(papers()), "paper")
 
 
 def _declared():

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.checks import check_integer, check_size
+from keras_edram.checks import check_choice, check_integer, check_size
 from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
@@ -23,7 +23,7 @@ from keras_edram.datasets.annotated.formats.entries import (
 )
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.reading_order import (
-    check_reading_order,
+    READING_ORDERS,
     end_sequences,
 )
 
@@ -134,7 +134,7 @@ class AnnotatedPictures(RandomSequence):
         if max_objects is None:
             max_objects = most_objects(annotations)
         self.max_objects = max_objects
-        check_reading_order(reading_order)
+        check_choice(reading_order, READING_ORDERS, "reading_order")
         self.reading_order = reading_order
         self.base = base
         self.margin = margin
@@ -154,10 +154,7 @@ class AnnotatedPictures(RandomSequence):
         )
 
     def _check_options(self):
-        if self.base not in BASES:
-            raise ValueError(
-                f"`base` must be one of {BASES}. Received: base={self.base!r}"
-            )
+        check_choice(self.base, BASES, "base")
         if (
             self.margin < 0
             or not 0 < self.crop_fraction <= 1

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_edram.checks import check_choice
 from keras_edram.datasets.annotated.formats import FORMATS, find_format
 from keras_edram.datasets.annotated.formats.entries import (
     UNREAD,
@@ -131,14 +132,8 @@ def read_annotations(directory, *, annotation_format=None, order="lines"):
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"There is no folder {directory}")
-    for name, value, known in (
-        ("annotation_format", annotation_format, (None, *FORMATS)),
-        ("order", order, ORDERS),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"`{name}` must be one of {known}. Received: {name}={value!r}"
-            )
+    check_choice(annotation_format, (None, *FORMATS), "annotation_format")
+    check_choice(order, ORDERS, "order")
     read = FORMATS[annotation_format or find_format(directory)].read
     return look_at_pictures(read(directory), directory, order)
 
