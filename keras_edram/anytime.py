@@ -244,7 +244,8 @@ def looks_of(model, glimpses):
         average /= np.maximum(seen.sum(axis=2), 1)  # (B, S, K)
         target = last // glimpses_per_target
         final = average[images, target][:, None]  # (B, 1, K)
-        # After the end is the end; what was not looked at is not known.
+        # Targets that were not looked at: after the terminal label it comes
+        # again, else all classes are as probable.
         beyond = np.where(
             _ends(model, final)[..., None], final, 1 / final.shape[-1]
         )

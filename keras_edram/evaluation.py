@@ -97,7 +97,7 @@ def arrays_for(model, data, stop, start=0):
     >>> images, targets = arrays_for(model, cluttered_mnist("test"), 100)
     """
     images, targets = data.arrays(stop, start)
-    names = getattr(data, "class_names", ())
+    names = data.class_names
     if not names:
         return images, targets
     labels, windows = targets["labels"], targets["transforms"]
@@ -105,13 +105,12 @@ def arrays_for(model, data, stop, start=0):
     counts = objects.sum(axis=1)
     _check_counts(counts, model.num_targets, model.terminal)
     classes = _classes_of(model, names, labels[objects])
-    order = getattr(data, "reading_order", model.reading_order)
     labels, windows = end_sequences(
         np.where(objects, classes[np.where(objects, labels, 0)], NO_LABEL),
         windows,
         counts,
         model.num_classes - 1 if model.terminal else NO_LABEL,
-        "forward" if order == model.reading_order else "backward",
+        "forward" if data.reading_order == model.reading_order else "backward",
     )
     return images, {
         "labels": _fitted(labels, model.num_targets, NO_LABEL),

@@ -22,7 +22,10 @@ class RandomSequence(abc.ABC):
 
     A subclass gives `_compose(start, stop)`: the images of that part, their
     labels and their transforms, as `arrays` returns them. It takes random
-    numbers from `_uniform`, and which pictures to use from `_order`.
+    numbers from `_uniform`, and which pictures to use from `_order`. One whose
+    targets are in an order of the user's choice sets `reading_order`; one that
+    knows what its source holds sets `fingerprint`, a string, by which a
+    training that goes on tells whether it has the same data.
 
     Args:
         num_pictures: Integer, pictures of the source.
@@ -51,6 +54,9 @@ class RandomSequence(abc.ABC):
     >>> sorted(levels.arrays(3)[1]["labels"][:, 0].tolist())
     [0, 1, 2]
     """
+
+    reading_order = "forward"
+    fingerprint = None
 
     def __init__(
         self,

@@ -239,7 +239,7 @@ class BaseModel(KerasModel):
                 seen.update(glimpse.decision._asdict())
             return seen, state
 
-        # A study traces nothing.
+        # Patches are asked for outside of a graph: a loop saves no tracing.
         looks, _ = take_steps(take, state, number, write_out=with_patches)
         return looks
 
