@@ -111,12 +111,16 @@ def why_no_budget(model):
 
 
 def check_budget(model, confidence=None, max_glimpses=None, **how):
-    """Raises a `ValueError` unless this is a budget that a model can keep.
+    """Checks that this is a budget that a model can keep.
 
     Args:
         model: A model of this package.
         confidence, max_glimpses: As of `look_until_sure`.
         **how: How else to look, `None` of what is not asked for.
+
+    Raises:
+        ValueError: For a model that cannot stop early, another way to look, or
+            numbers out of range.
 
     Example:
 

@@ -100,7 +100,7 @@ def documented(tree):
 
 
 @pytest.mark.parametrize(
-    "path", [*FILES, PACKAGE / "checks.py"], ids=lambda path: path.stem
+    "path", [*SHAPED, PACKAGE / "checks.py"], ids=lambda path: path.stem
 )
 def test_what_is_refused_stands_in_the_docstring(path):
     silent = [

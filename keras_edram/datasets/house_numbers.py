@@ -165,7 +165,11 @@ def read_digits(path, number):
 
 
 def read_layouts(path):
-    """Boxes (left, top, width, height) of each picture of the CSV file."""
+    """Boxes (left, top, width, height) of each picture of the CSV file.
+
+    Raises:
+        ValueError: If the file is damaged, or says no box.
+    """
     layouts = {}
     with _reading(path), gzip.open(path, "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter=";"):
