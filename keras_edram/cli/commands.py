@@ -10,7 +10,6 @@ DRAWN = dict(start=4, stop=9)
 DRAWN_PATHS = 18
 DRAWN_MANY = 2000  # images in a heat map
 REPORTED_IMAGES = 2000  # of a report of exports
-CALIBRATION_IMAGES = 100
 
 
 def _settings(options):
@@ -270,9 +269,7 @@ def export(options):
     if options.report:
         return _report(options, chosen, model)
     if chosen.wants_images(**given):
-        given["images"], _ = _data(options, model, "validation").arrays(
-            CALIBRATION_IMAGES
-        )
+        given["images"] = _calibration_images(options, model)
     path = chosen.write(
         model, options.out, **given, overwrite=options.overwrite
     )
@@ -322,6 +319,13 @@ def _data(options, model, split):
     return data
 
 
+def _calibration_images(options, model):
+    from keras_edram.serving.quantization import NUM_CALIBRATION_IMAGES
+
+    data = _data(options, model, "validation")
+    return data.arrays(NUM_CALIBRATION_IMAGES)[0]
+
+
 def _report(options, chosen, model):
     from keras_edram import evaluation
     from keras_edram.serving import report
@@ -329,7 +333,7 @@ def _report(options, chosen, model):
     images, targets = evaluation.arrays_for(
         model, _data(options, model, "test"), options.images or REPORTED_IMAGES
     )
-    others, _ = _data(options, model, "validation").arrays(CALIBRATION_IMAGES)
+    others = _calibration_images(options, model)
     figures = report.write_report(
         chosen,
         model,

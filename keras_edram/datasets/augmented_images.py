@@ -18,10 +18,8 @@ class AugmentedImages(RandomSequence):
     image is cut and black comes in, or to any place of a larger black canvas
     of `image_size` ("translated").
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each picture is used once before any comes again, and varied
-    anew each time.
+    What an image depends on, see `RandomSequence`. A picture that comes again
+    is varied anew.
 
     The truth of an image is the label, and the window of the whole picture:
     after a shift it reaches beyond the image; a mirrored picture has a window

@@ -39,9 +39,7 @@ class ClutteredMNIST(RandomSequence):
     clipped at white. Several digits do not overlap. They are read from left to
     right, or "backward"; where their number varies, the label 10 ends them.
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each digit of the source is used once before any comes again.
+    What an image depends on, see `RandomSequence`.
 
     Args:
         digits: `Digits` to compose from.

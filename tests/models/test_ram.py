@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tiny import shake
 
 from keras_edram import RAM
 from keras_edram.losses import LabelLoss
@@ -45,17 +46,6 @@ CONVOLUTIONAL = dict(glimpse_network="inception", core="conv_lstm")
 
 def make_model(**changes):
     return RAM(**{**TINY, **changes})
-
-
-def shake(model):
-    """Weights away from zero and one, as if it had learnt something."""
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = 0.2 * generator.normal(size=weight.shape)
-        if "variance" in weight.path:
-            noise = np.abs(noise)
-        weight.assign(weight + noise)
-    return model
 
 
 def twin(model, **changes):

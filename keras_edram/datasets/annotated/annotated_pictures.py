@@ -54,9 +54,7 @@ class AnnotatedPictures(RandomSequence):
     the label that ends the sequence (see `end_sequences`), and the windows of
     the objects' boxes, which may reach beyond the image.
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each picture is used once before any comes again.
+    What an image depends on, see `RandomSequence`.
 
     Each picture is decoded once, at construction; what windows can reach is
     kept in memory, with about twice as many pixels along each side as images
