@@ -111,12 +111,16 @@ def why_no_budget(model):
 
 
 def check_budget(model, confidence=None, max_glimpses=None, **how):
-    """Raises a `ValueError` unless this is a budget that a model can keep.
+    """Checks that this is a budget that a model can keep.
 
     Args:
         model: A model of this package.
         confidence, max_glimpses: As of `look_until_sure`.
         **how: How else to look, `None` of what is not asked for.
+
+    Raises:
+        ValueError: For a model that cannot stop early, another way to look, or
+            numbers out of range.
 
     Example:
 
@@ -239,12 +243,13 @@ def looks_of(model, glimpses):
         labels = logits[images, last][:, None, None]  # (B, 1, 1, K)
     else:
         seen = seen.reshape(targets)[..., None]  # (B, S, N, 1)
-        labels = logits.reshape(*targets, logits.shape[-1])
+        labels = logits.reshape(*targets, logits.shape[-1])  # (B, S, N, K)
         average = (_softmax(labels) * seen).sum(axis=2)
         average /= np.maximum(seen.sum(axis=2), 1)  # (B, S, K)
         target = last // glimpses_per_target
         final = average[images, target][:, None]  # (B, 1, K)
-        # After the end is the end; what was not looked at is not known.
+        # Targets that were not looked at: after the terminal label it comes
+        # again, else all classes are as probable.
         beyond = np.where(
             _ends(model, final)[..., None], final, 1 / final.shape[-1]
         )
@@ -255,8 +260,10 @@ def looks_of(model, glimpses):
         labels = np.where(seen, labels, average).astype("float32")
     return {
         "labels": labels,
-        "transforms": windows.reshape(*targets, 2, 3),
-        "patches": patches.reshape(*targets, *patches.shape[2:]),
+        "transforms": windows.reshape(*targets, 2, 3),  # (B, S, N, 2, 3)
+        "patches": patches.reshape(
+            *targets, *patches.shape[2:]
+        ),  # (B, S, N, g, g, C)
         "num_glimpses": taken,
     }
 

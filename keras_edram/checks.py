@@ -20,7 +20,11 @@ LETTERS = {
     "S": "targets",
     "N": "glimpses a target",
     "T": "glimpses",
+    "A": "answers a target",
     "K": "classes",
+    "L": "objects of an answer",
+    "P": "pictures of an image",
+    "Z": "scales",
 }
 
 
@@ -125,7 +129,21 @@ def check_boolean(value, name):
 
 
 def check_integers(values, length, name):
-    """Positive integers as a tuple, `length` of them if given; or raises."""
+    """Positive integers as a tuple.
+
+    Args:
+        values: What should be integers, of any library.
+        length: Integer, how many; `None` for any number.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: For what is no integer, or not positive, or another number.
+
+    Example:
+
+    >>> check_integers([8, 16], None, "filters")
+    (8, 16)
+    """
     try:
         integers = tuple(check_integer(value, name) for value in values)
     except (TypeError, ValueError):
@@ -140,7 +158,20 @@ def check_integers(values, length, name):
 
 
 def check_size(size, name):
-    """`(height, width)` from one integer or a pair of them; or raises."""
+    """`(height, width)` from one integer or a pair of them.
+
+    Args:
+        size: Positive integer, or a tuple or list of two.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: For anything else.
+
+    Example:
+
+    >>> check_size(54, "image_size")
+    (54, 54)
+    """
     pair = size if isinstance(size, (tuple, list)) else (size, size)
     try:
         return check_integers(pair, 2, name)
@@ -152,7 +183,20 @@ def check_size(size, name):
 
 
 def check_choice(value, choices, name):
-    """Raises a ValueError unless `value` is one of `choices`."""
+    """Checks that a value is one of those that there are.
+
+    Args:
+        value: What was chosen.
+        choices: Tuple or list.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: For another value.
+
+    Example:
+
+    >>> check_choice("forward", ("forward", "backward"), "reading_order")
+    """
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {choices}. Received: {name}={value!r}"
@@ -160,7 +204,20 @@ def check_choice(value, choices, name):
 
 
 def check_keys(values, names, name):
-    """Raises a ValueError unless a dictionary has something of these names."""
+    """Checks that a dictionary has what is asked of it.
+
+    Args:
+        values: Dictionary.
+        names: Strings, the keys that it must have.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: If a key is missing.
+
+    Example:
+
+    >>> check_keys({"labels": 1}, ("labels",), "outputs")
+    """
     if missing := [key for key in names if key not in values]:
         raise ValueError(
             f"`{name}` must have {', '.join(names)}, of which "
@@ -170,7 +227,21 @@ def check_keys(values, names, name):
 
 
 def check_class_names(names, number=None):
-    """The names as a tuple, or `None`; raises unless they are `number`."""
+    """The names of classes as a tuple, or `None`.
+
+    Args:
+        names: Strings; `None` if classes have none.
+        number: Integer, how many there must be; by default any number.
+
+    Raises:
+        ValueError: For what is no string, the same name twice, or another
+            number of names.
+
+    Example:
+
+    >>> check_class_names(["cat", "dog"], 2)
+    ('cat', 'dog')
+    """
     if names is None:
         return None
     if not np.iterable(names):

@@ -16,7 +16,8 @@ The most probable sequence is the best over all L. The probability of an answer
 is normalised over all sequences, which takes the same sums of terms.
 
 Letters in shapes: B batch, M members, S targets, N glimpses a target, A answers
-of a target (N, or 1 of RAM), K classes, L the length of a sequence.
+of a target (N, or 1 of a model that answers once), K classes, L the length of a
+sequence.
 """
 
 import math
@@ -154,9 +155,10 @@ def decode(outputs, *, terminal=False, num_forward=None):
     """The answer of a model: what each target is, where, and where it looked.
 
     Args:
-        outputs: Dictionary that EDRAM returns: `labels`, logits of shape
-            `(B, S, A, K)`, and `transforms` `(B, S, N, 2, 3)`. A is N, but 1
-            of RAM; an ensemble's has a further axis of M members before S.
+        outputs: Dictionary that a model returns: `labels`, logits of shape
+            `(B, S, A, K)`, and `transforms` `(B, S, N, 2, 3)`. A is the model's
+            `answers_per_target`; an ensemble's has a further axis of M members
+            before S.
         terminal: Boolean, whether the last class ends a sequence. Defaults to
             False.
         num_forward: Integer, the members from the first on that read forward;

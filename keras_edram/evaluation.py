@@ -1,4 +1,8 @@
-"""What a model makes of images whose truth is known: its errors, by kind."""
+"""What a model makes of images whose truth is known: its errors, by kind.
+
+Letters in shapes: n images, H W C an image, S targets, N glimpses a target, or
+1 of a model that answers with the last of them.
+"""
 
 import keras
 import numpy as np
@@ -95,7 +99,7 @@ def arrays_for(model, data, stop, start=0):
     >>> images, targets = arrays_for(model, cluttered_mnist("test"), 100)
     """
     images, targets = data.arrays(stop, start)
-    names = getattr(data, "class_names", ())
+    names = data.class_names
     if not names:
         return images, targets
     labels, windows = targets["labels"], targets["transforms"]
@@ -103,13 +107,12 @@ def arrays_for(model, data, stop, start=0):
     counts = objects.sum(axis=1)
     _check_counts(counts, model.num_targets, model.terminal)
     classes = _classes_of(model, names, labels[objects])
-    order = getattr(data, "reading_order", model.reading_order)
     labels, windows = end_sequences(
         np.where(objects, classes[np.where(objects, labels, 0)], NO_LABEL),
         windows,
         counts,
         model.num_classes - 1 if model.terminal else NO_LABEL,
-        "forward" if order == model.reading_order else "backward",
+        "forward" if data.reading_order == model.reading_order else "backward",
     )
     return images, {
         "labels": _fitted(labels, model.num_targets, NO_LABEL),
@@ -363,12 +366,15 @@ def _by_glimpse(looks, targets):
     labels, logits = targets["labels"], looks["labels"]
     known = labels >= 0  # (n, S)
     placed = targets["transforms"].any(axis=(2, 3))
-    by_average = [
-        metrics.label_errors(
-            labels, decoding.average_probabilities(logits[:, :, : n + 1])
-        )
-        for n in range(logits.shape[2])
-    ]
+    by_average = keras.ops.stack(
+        [
+            metrics.label_errors(
+                labels, decoding.average_probabilities(logits[:, :, : n + 1])
+            )
+            for n in range(logits.shape[2])
+        ],
+        axis=-1,
+    )  # (n, S, N)
     by_glimpse = metrics.label_errors(labels, logits)  # (n, S, N)
     windows = looks["transforms"]  # (n, S, N, 2, 3)
     true = np.broadcast_to(targets["transforms"][:, :, None], windows.shape)
@@ -380,7 +386,7 @@ def _by_glimpse(looks, targets):
         **{
             name: _means(keras.ops.convert_to_numpy(values)[chosen])
             for name, values, chosen in (
-                ("error_by_average", keras.ops.stack(by_average, -1), known),
+                ("error_by_average", by_average, known),
                 ("error_by_glimpse", by_glimpse, known),
                 ("iou_by_glimpse", overlap, placed),
             )

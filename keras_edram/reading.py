@@ -249,9 +249,8 @@ def read_pictures(
             with warnings.catch_warnings():
                 # Of each picture it has been said what is odd about it.
                 warnings.simplefilter("ignore", UserWarning)
-                answers = iter(
-                    read_images(model, np.stack(images), crops=crops, **how)
-                )
+                images = np.stack(images)  # (B, H, W, C)
+                answers = iter(read_images(model, images, crops=crops, **how))
         for reading, image in opened:
             if image is not None:
                 reading = _answered(reading, next(answers))
@@ -292,7 +291,10 @@ def _together(parts, with_patches):
         for name, values in looks.items():
             if with_patches or name != "patches":
                 collected.setdefault(name, []).append(values)
-    return {name: np.concatenate(parts) for name, parts in collected.items()}
+    return {
+        name: np.concatenate(parts)  # (B, ...)
+        for name, parts in collected.items()
+    }
 
 
 def _open(file, image_shape, invert, light_on_dark):

@@ -1,6 +1,11 @@
-"""The order in which several objects are read, and the end of the sequence."""
+"""The order in which several objects are read, and the end of the sequence.
+
+Letters in shapes: n images, or boxes of one; S targets.
+"""
 
 import numpy as np
+
+from keras_edram.checks import check_choice
 
 READING_ORDERS = ("forward", "backward")
 # The label of a target that does not count: those after the terminal.
@@ -25,7 +30,7 @@ def lines_order(boxes):
     >>> lines_order([[9, 11, 12, 15], [0, 0, 3, 4], [9, 1, 12, 5]]).tolist()
     [1, 2, 0]
     """
-    boxes = np.asarray(boxes, "float64").reshape(-1, 4)
+    boxes = np.asarray(boxes, "float64").reshape(-1, 4)  # (n, 4)
     left, top, _, bottom = boxes.T
     middle, height = (top + bottom) / 2, bottom - top
     order = []
@@ -70,7 +75,7 @@ def end_sequences(labels, transforms, counts, terminal, order="forward"):
     Reference:
         - Ablavatski et al., 2017, section 4.2: "the terminal label".
     """
-    check_reading_order(order)
+    check_choice(order, READING_ORDERS, "order")
     labels, transforms = np.asarray(labels), np.asarray(transforms)
     counts = np.asarray(counts)[:, None]  # (n, 1)
     number, longest = labels.shape
@@ -87,12 +92,3 @@ def end_sequences(labels, transforms, counts, terminal, order="forward"):
         ended_transforms[of_object] = chosen[of_object]
     ended_labels[position == counts] = terminal
     return ended_labels, ended_transforms
-
-
-def check_reading_order(order):
-    """Raises `ValueError` unless the reading order is known."""
-    if order not in READING_ORDERS:
-        raise ValueError(
-            f"The reading order must be one of {READING_ORDERS}. "
-            f"Received: {order!r}"
-        )

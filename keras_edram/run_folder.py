@@ -89,19 +89,19 @@ def describe_data(data):
     """What the data of a run are, as far as another must have the same.
 
     Args:
-        data: Dictionary of split -> data.
+        data: Dictionary of split -> `RandomSequence`.
 
     Returns:
         Dictionary, for `run.json`.
     """
 
     def of_each(name):
-        values = {s: getattr(part, name, None) for s, part in data.items()}
+        values = {s: getattr(part, name) for s, part in data.items()}
         return {s: value for s, value in values.items() if value is not None}
 
     return {
-        "class_names": list(getattr(data["train"], "class_names", ())),
-        "num_targets": getattr(data["train"], "num_targets", None),
+        "class_names": list(data["train"].class_names),
+        "num_targets": data["train"].num_targets,
         "num_pictures": of_each("num_pictures"),
         "fingerprint": of_each("fingerprint"),
     }
@@ -201,15 +201,14 @@ def check_same_names(out, model, data):
 
     Args:
         out: Path of the folder.
-        model: Keras model.
-        data: Data of the training.
+        model: `BaseModel`.
+        data: `RandomSequence` of the training.
 
     Raises:
         ValueError: If their names are others.
     """
-    names = getattr(model, "class_names", None)
-    if names is not None and getattr(data, "class_names", ()):
-        _refuse_names(out, names, data.class_names)
+    if model.class_names is not None and data.class_names:
+        _refuse_names(out, model.class_names, data.class_names)
 
 
 def _run_to_go_on_with(out):

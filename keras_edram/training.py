@@ -72,9 +72,9 @@ class Recipe:
             `batch_size`, `validation_steps`, `test_images` (0 for as many as
             there are pictures) and `seed` are used here, the others by the
             functions below.
-        data: `(settings, split, source)` -> data with `arrays(stop)` and
-            `dataset(batch_size, num_batches, first_batch)`.
-        model: `(settings, data)` -> a Keras model that reads such data.
+        data: `(settings, split, source)` -> a
+            `keras_edram.datasets.RandomSequence`, or what is asked alike.
+        model: `(settings, data)` -> a `BaseModel` that reads such data.
         compile: `(model, settings, jit_compile)` -> None.
         callbacks: `settings` -> further callbacks; those with a state must
             learn it from `on_epoch_end` alone, see `callbacks.Replay`.
@@ -234,11 +234,8 @@ def train(
 def _source(recipe, source):
     """Where the data come from, checked."""
     source = source or default_source(recipe)
-    if recipe.sources and source not in recipe.sources:
-        raise ValueError(
-            f"The source of this recipe's data must be one of {recipe.sources}."
-            f" Received: source={source!r}"
-        )
+    if recipe.sources:
+        check_choice(source, recipe.sources, "source")
     return source
 
 

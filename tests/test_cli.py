@@ -240,7 +240,7 @@ def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
     error = error_of(capsys, *arguments, "--anytime", tmp_path / "a.png")
     assert "Received: num_rollouts=2" in error
     arguments = ("evaluate", PRESET, "--rollouts", "3")
-    assert "a RAM" in error_of(capsys, *arguments)
+    assert "one with a policy" in error_of(capsys, *arguments)
 
 
 @pytest.mark.slow

@@ -73,6 +73,13 @@ def test_nothing_imports_in_a_circle():
         left -= free
 
 
+def test_what_modules_share_is_imported_by_the_package_not_the_package():
+    shared = [name for name in MODULES if re.search(r"\._[a-z]", name)]
+    assert "keras_edram.recipes._tables" in shared
+    for name in shared:
+        assert name.rpartition(".")[0] not in imports(name), name
+
+
 def test_the_files_that_it_names_are_there():
     named = re.findall(
         r"`((?:keras_edram|export|tests|\.ci)/[\w./]*|README\.md|CHANGELOG\.md)`",

@@ -6,7 +6,7 @@ import tiny
 
 from keras_edram import decoding, evaluation
 from keras_edram.cli import printing
-from keras_edram.datasets import end_sequences
+from keras_edram.datasets import RandomSequence, end_sequences
 
 
 class FixedAnswers:
@@ -261,6 +261,20 @@ def test_labels_of_data_are_those_of_the_same_name_in_the_model(
     np.testing.assert_array_equal(some["labels"], targets["labels"][1:])
     labels, _ = evaluation.true_answers(model, targets)
     assert labels.tolist() == [[1, 3, -1, -1], [2, -1, -1, -1], [-1] * 4]
+
+
+def test_data_that_say_no_order_are_read_forward():
+    class Pairs(RandomSequence):
+        def _compose(self, start, stop):
+            images = np.zeros((stop - start, *self.image_shape), "uint8")
+            return images, np.array([[0, 1]]), np.ones((1, 2, 2, 3))
+
+    pairs = Pairs(
+        num_pictures=1, image_shape=(4, 4, 1), num_targets=2, class_names="ab"
+    )
+    model = NamedModel("ab", num_targets=3, order="backward")
+    _, targets = evaluation.arrays_for(model, pairs, 1)
+    assert targets["labels"].tolist() == [[1, 0, 2]]  # 2 is the terminal
 
 
 def test_data_may_have_places_for_more_objects_than_there_are():

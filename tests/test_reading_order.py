@@ -44,7 +44,7 @@ def test_an_image_without_objects_has_the_terminal_alone():
 
 
 def test_an_unknown_order_is_refused():
-    with pytest.raises(ValueError, match="Received: 'upward'"):
+    with pytest.raises(ValueError, match="Received: order='upward'"):
         end_sequences(LABELS, WINDOWS, [3, 1], TERMINAL, "upward")
 
 

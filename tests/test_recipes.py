@@ -1,5 +1,6 @@
 """Each recipe can be trained; its full training is too long for a test."""
 
+import ast
 import importlib
 import pathlib
 import re
@@ -183,6 +184,18 @@ def test_results_are_of_recipes_that_there_are():
         figures = files.read_json(path)
         # Settings that there were are settings still.
         recipes.load(figures["recipe"]).with_settings(figures["settings"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(_tables.RESULTS_FOLDER.parent.glob("[!_]*.py")),
+    ids=lambda path: path.stem,
+)
+def test_a_header_says_what_an_experiment_is_and_gives(path):
+    header = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    said = re.findall(r"^([A-Z][a-z]+) +\S", header, re.MULTILINE)
+    asked = ["Paper", "Protocol", "Command", "Duration", "Expected", "Measured"]
+    assert [word for word in said if word in asked] == asked
 
 
 TOY = """

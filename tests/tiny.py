@@ -84,6 +84,17 @@ MODELS = {
 }
 
 
+def shake(model):
+    """Weights away from zero and one, as if it had learnt something."""
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        noise = 0.2 * generator.normal(size=weight.shape)
+        if "variance" in weight.path:
+            noise = np.abs(noise)
+        weight.assign(weight + noise)
+    return model
+
+
 def data(settings, split, source):
     return ClutteredMNIST(
         load_digits(source, split),

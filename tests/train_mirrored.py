@@ -84,7 +84,7 @@ def resume(folder):
 def compile_with_plain_steps(model, settings=None, jit_compile=False):
     """With steps in proportion to the gradient, unlike those of Adam."""
     losses = {"labels": _ram.LabelLoss()}
-    if isinstance(model, EDRAM):
+    if model.looks_step_by_step and not model.has_policy:
         losses["transforms"] = _edram.TransformLoss()
     model.compile(
         keras.optimizers.SGD(1e-2),

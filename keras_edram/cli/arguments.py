@@ -95,7 +95,8 @@ def _of_evaluate(added):
         "--rollouts",
         type=int,
         default=0,
-        help="of RAM: average this many drawn paths; 0 takes the mean policy",
+        help="of a model with a policy, such as RAM: average this many drawn "
+        "paths; 0 takes the mean policy",
     )
     added.add_argument(
         "--crops",

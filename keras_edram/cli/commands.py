@@ -209,7 +209,7 @@ def _check_shape(model, data, recipe):
 def _draw_rollouts(model, number):
     if not model.has_policy or number < 0:
         raise ValueError(
-            "--rollouts must be positive, and the model a RAM, whose policy "
+            "--rollouts must be positive, and the model one with a policy that "
             f"draws. Received: rollouts={number} of a {type(model).__name__}"
         )
     for reader in model.members or (model,):

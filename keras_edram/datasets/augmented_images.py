@@ -18,10 +18,8 @@ class AugmentedImages(RandomSequence):
     image is cut and black comes in, or to any place of a larger black canvas
     of `image_size` ("translated").
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each picture is used once before any comes again, and varied
-    anew each time.
+    What an image depends on, see `RandomSequence`. A picture that comes again
+    is varied anew.
 
     The truth of an image is the label, and the window of the whole picture:
     after a shift it reaches beyond the image; a mirrored picture has a window
@@ -124,7 +122,9 @@ class AugmentedImages(RandomSequence):
         if self.mirror:
             mirrored = numbers[:, 2] < 0.5
             images[mirrored] = images[mirrored, :, ::-1]
-        transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
+        transforms = np.stack(
+            [self._x_rows[x], self._y_rows[y]], axis=-2
+        )  # (n, 2, 3)
         return (
             self._place(images, y, x),
             self.labels[chosen],
@@ -142,8 +142,8 @@ class AugmentedImages(RandomSequence):
         # Pixels and channels as one axis: rows are copied as a whole.
         places = windows(
             canvas.reshape(*canvas.shape[:2], -1), (high, wide * channels)
-        )
+        )  # (n, places along y, along x, h, w C)
         places[np.arange(count), y, x * channels] = images.reshape(
             count, high, wide * channels
-        )
+        )  # (n, h, w C)
         return canvas[:, margin : margin + height, margin : margin + width]

@@ -17,7 +17,7 @@ from keras_edram.datasets.random_sequence import (
     windows,
 )
 from keras_edram.reading_order import (
-    check_reading_order,
+    READING_ORDERS,
     end_sequences,
 )
 
@@ -42,9 +42,7 @@ class ClutteredMNIST(RandomSequence):
     clipped at white. Several digits do not overlap. They are read from left to
     right, or "backward"; where their number varies, the label 10 ends them.
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each digit of the source is used once before any comes again.
+    What an image depends on, see `RandomSequence`.
 
     Args:
         digits: `Digits` to compose from.
@@ -100,7 +98,7 @@ class ClutteredMNIST(RandomSequence):
                 f"Received: num_digits={num_digits!r}"
             )
         self.num_digits = (least, most)
-        check_reading_order(reading_order)
+        check_choice(reading_order, READING_ORDERS, "reading_order")
         self.reading_order = reading_order
         self.num_distractors = check_integer(
             num_distractors, "num_distractors", 0
@@ -146,7 +144,8 @@ class ClutteredMNIST(RandomSequence):
             nonlocal numbers
             taken = int(np.prod(shape))
             chosen, numbers = numbers[:, :taken], numbers[:, taken:]
-            return (chosen * choices).astype("int64").reshape(count, *shape)
+            chosen = (chosen * choices).astype("int64")
+            return chosen.reshape(count, *shape)  # (n, *shape)
 
         shape = (self.num_distractors,)
         piece = choose(shape, len(self.digits.images))
@@ -177,7 +176,9 @@ class ClutteredMNIST(RandomSequence):
             digits[absent[:, i]] = 0
             _add_clipped(canvas, digits, y[:, i], x[:, i])
         labels = self.digits.labels[chosen]
-        transforms = np.stack([self._x_rows[x], self._y_rows[y]], axis=-2)
+        transforms = np.stack(
+            [self._x_rows[x], self._y_rows[y]], axis=-2
+        )  # (n, most, 2, 3)
         labels, transforms = end_sequences(
             labels, transforms, counts, len(DIGIT_NAMES), self.reading_order
         )

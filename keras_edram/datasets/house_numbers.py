@@ -165,7 +165,11 @@ def read_digits(path, number):
 
 
 def read_layouts(path):
-    """Boxes (left, top, width, height) of each picture of the CSV file."""
+    """Boxes (left, top, width, height) of each picture of the CSV file.
+
+    Raises:
+        ValueError: If the file is damaged, or says no box.
+    """
     layouts = {}
     with _reading(path), gzip.open(path, "rt", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter=";"):
@@ -206,15 +210,16 @@ def compose(layout, crops, aspects, generator):
     boxes[:, :2] += margins[0] - boxes[:, :2].min(axis=0)
     corners = np.concatenate(
         [boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1
-    )
+    )  # (n, 4)
     width, height = np.ceil(corners[:, 2:].max(axis=0) + margins[1]).astype(int)
     # Digits are few, so each is seen in many colours.
     mix = generator.dirichlet([MIX] * 3, size=3)  # (new, old) channels
     crops = [crop @ mix.T for crop in crops]
-    crops, ground = alike(np.stack(crops).astype("float64"))
+    crops = np.stack(crops).astype("float64")  # (n, 32, 32, 3)
+    crops, ground = alike(crops)
     # A little of the ground everywhere, for where no crop reaches.
     weight = np.full((height, width, 1), GROUND_WEIGHT)
-    total = np.tile(ground * GROUND_WEIGHT, (height, width, 1))
+    total = np.tile(ground * GROUND_WEIGHT, (height, width, 1))  # (h, w, 3)
     for box, crop in zip(boxes, crops, strict=True):
         pixels, weights = paste(box, crop, (height, width), generator)
         total += pixels * weights
@@ -228,8 +233,8 @@ def place(layout, aspects):
     left, top, width, height = layout.T
     gaps = left[1:] - (left + width)[:-1]
     widths = height * aspects
-    lefts = np.concatenate([[0.0], np.cumsum(widths[:-1] + gaps)])
-    return np.stack([lefts, top, widths, height], axis=1)
+    lefts = np.concatenate([[0.0], np.cumsum(widths[:-1] + gaps)])  # (n,)
+    return np.stack([lefts, top, widths, height], axis=1)  # (n, 4)
 
 
 def paste(box, crop, size, generator):
@@ -263,7 +268,7 @@ def paste(box, crop, size, generator):
         Image.Resampling.BILINEAR,
     )
     y, x = np.indices(size) + 0.5
-    places = (np.stack([x, y], axis=-1) - middle) @ turned.T
+    places = (np.stack([x, y], axis=-1) - middle) @ turned.T  # (h, w, 2)
     outside = (np.abs(places) - half) / (FADE * half[1])
     weights = (1 - outside).clip(0, 1).prod(axis=-1)
     inside = (np.abs(places) < box[2:].max() / 2).all(axis=-1)

@@ -22,7 +22,10 @@ class RandomSequence(abc.ABC):
 
     A subclass gives `_compose(start, stop)`: the images of that part, their
     labels and their transforms, as `arrays` returns them. It takes random
-    numbers from `_uniform`, and which pictures to use from `_order`.
+    numbers from `_uniform`, and which pictures to use from `_order`. One whose
+    targets are in an order of the user's choice sets `reading_order`; one that
+    knows what its source holds sets `fingerprint`, a string, by which a
+    training that goes on tells whether it has the same data.
 
     Args:
         num_pictures: Integer, pictures of the source.
@@ -52,6 +55,9 @@ class RandomSequence(abc.ABC):
     >>> sorted(levels.arrays(3)[1]["labels"][:, 0].tolist())
     [0, 1, 2]
     """
+
+    reading_order = "forward"
+    fingerprint = None
 
     def __init__(
         self,
@@ -192,7 +198,7 @@ class RandomSequence(abc.ABC):
         for value in np.unique(turn):
             of_turn = turn == value
             chosen[of_turn] = self._permutation(int(value))[place[of_turn]]
-        return chosen.reshape(shape)
+        return chosen.reshape(shape)  # (count, P)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - two passes are small
     def _permutation(self, turn):
@@ -253,7 +259,7 @@ def transform_rows(size, image_size, margin=0):
         corner = np.arange(-margin, last + 1)
         boxes = np.stack(
             [corner, corner, corner + width, corner + height], axis=-1
-        )
+        )  # (n, 4)
         transforms = geometry.boxes_to_transforms(
             boxes, box_format="xyxy", image_size=image_size
         )

@@ -255,7 +255,7 @@ class BaseModel(KerasModel):
                 seen.update(glimpse.decision._asdict())
             return seen, state
 
-        # A study traces nothing.
+        # Patches are asked for outside of a graph: a loop saves no tracing.
         looks, _ = take_steps(take, state, number, write_out=with_patches)
         return looks
 
@@ -437,7 +437,7 @@ class BaseModel(KerasModel):
             np.asarray(patch) * 255,
             patch.shape[-1] // self.image_shape[-1],
             axis=-1,
-        )
+        )  # Z times (g, g, C)
         picture = np.concatenate(scales, axis=1)  # (g, Z g, C)
         return np.clip(picture, 0, 255).astype("uint8")
 

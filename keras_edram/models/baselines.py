@@ -33,7 +33,7 @@ class Baseline(BaseModel):
         units: Integer, of each fully connected layer. Defaults to 256.
         filters: Integer, of the convolution. Defaults to 8.
         kernel_size: Integer, of the convolution. Defaults to 10.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

@@ -384,7 +384,7 @@ class EDRAM(BaseModel):
     def see(self, attention, pyramid, transforms):
         """Patches of the windows: `(B, 2, 3)` -> `(B, g, g, C)`."""
         patches = attention.read(pyramid, transforms)
-        # Not the image: that takes long if it is large.
+        # The patches are rescaled, not the image, which may be large.
         return patches if self.standardize else self.rescaling(patches)
 
     def patch_picture(self, patch):

@@ -119,7 +119,7 @@ class Ensemble(BaseModel):
         return any(member.has_policy for member in self.members)
 
     def build(self, images_shape):
-        self.built = True  # as its members are
+        self.built = True  # all weights are those of members, which are built
 
     def patch_picture(self, patch):
         return self.members[0].patch_picture(patch)

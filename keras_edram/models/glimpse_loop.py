@@ -87,7 +87,8 @@ def _loop(step, state, number):
         is_there = ops.reshape(
             position == t, (1, number, *[1] * (len(value.shape) - 1))
         )  # (1, T, 1, ...)
-        return ops.where(is_there, ops.expand_dims(value, 1), values)
+        value = ops.expand_dims(value, 1)  # (B, 1, ...)
+        return ops.where(is_there, value, values)
 
     def take(t, state, collected):
         outputs, state = step(state)

@@ -99,7 +99,11 @@ class VectorGlimpse(layers.Layer):
         return blocks.stack(self._table(), self.convolutions, self.pooling)
 
     def features(self, patches, locations, step, training=False):
-        """All that the network computes, by name; "glimpse" is g_t."""
+        """All that the network computes, by name; "glimpse" is g_t.
+
+        Raises:
+            ValueError: If patches and locations are of other batches.
+        """
         _check_batch(patches, locations)
         maps, features = blocks.call_stack(
             self._stack(), patches, step=step, training=training
@@ -212,7 +216,11 @@ class InceptionGlimpse(layers.Layer):
         self.built = True
 
     def features(self, patches, locations, step, training=False):
-        """All that the network computes, by name; "glimpse" is g_t."""
+        """All that the network computes, by name; "glimpse" is g_t.
+
+        Raises:
+            ValueError: If patches and locations are of other batches.
+        """
         _check_batch(patches, locations)
         steps = dict(step=step, training=training)
         inputs = [patches, patches, patches, self.maximum(patches)]

@@ -138,7 +138,7 @@ class RAM(BaseModel):
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
@@ -340,7 +340,7 @@ class RAM(BaseModel):
             The `Glimpse` with its `Decision`, and the next `RAMState`.
         """
         patches = self.glimpse_sensor.read(pyramid, state.locations)
-        # Not the image: that takes long if it is large.
+        # The patches are rescaled, not the image, which may be large.
         patches = self.rescaling(patches)
         features = self.glimpse(
             patches, state.locations, step=state.step, training=training
@@ -378,8 +378,10 @@ class RAM(BaseModel):
     def look(
         self, images, glimpses_per_target, training=False, with_patches=False
     ):
-        """As of `BaseModel.look`: by drawn locations in training, else by the
-        mean policy, or by the average of several drawn paths.
+        """As of `BaseModel.look`, by the policy.
+
+        In training locations are drawn. Otherwise the mean of the policy is
+        taken, or several drawn paths are averaged.
         """
         training = training and self.trainable
         rollouts = 0 if training else self.num_rollouts

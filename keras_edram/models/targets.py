@@ -78,7 +78,11 @@ def _known(judge, output, argument):
 
 
 def name_targets(y):
-    """Targets by output, those that there are; labels are `(B, S)`."""
+    """Targets by output, those that there are; labels are `(B, S)`.
+
+    Raises:
+        ValueError: For an unknown output, or labels that are no array.
+    """
     if y is None:
         return {}
     if isinstance(y, (list, tuple)) and len(y) == 1:
@@ -118,7 +122,11 @@ def check_judged(y, outputs, what):
 
 
 def class_weights(y, class_weight):
-    """The weight `(B,)` of each image, by its label."""
+    """The weight `(B,)` of each image, by its label.
+
+    Raises:
+        ValueError: For images of several labels.
+    """
     labels = np.asarray(name_targets(y).get("labels"))
     if labels.ndim != 2 or labels.shape[1] != 1:
         raise ValueError(

@@ -148,7 +148,7 @@ def _fitted(values, weight, channels):
     of_channels = values.shape[-2] * after == shape[-2] * before
     if pixels and of_channels and 1 in channels:
         if before == 1:
-            return np.repeat(values, after, axis=-2) / after
+            return np.repeat(values, after, axis=-2) / after  # (..., after, F)
         grouped = (*shape[:-1], before, shape[-1])
-        return values.reshape(grouped).sum(axis=-2)
+        return values.reshape(grouped).sum(axis=-2)  # (..., after, F)
     return None

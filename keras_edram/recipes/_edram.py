@@ -14,7 +14,8 @@ from keras_edram.metrics import (
     WindowIoU,
 )
 from keras_edram.models.edram import EDRAM, SMALL_SIZES
-from keras_edram.recipes import Paper, _training, images_seen, minutes
+from keras_edram.recipes import _training
+from keras_edram.recipes._tables import Paper, images_seen, minutes
 from keras_edram.training import Recipe
 
 # The paper's own, which are EDRAM's defaults.

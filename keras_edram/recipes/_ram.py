@@ -21,7 +21,8 @@ from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.ram import RAM
-from keras_edram.recipes import Paper, Row, _training, images_seen, minutes
+from keras_edram.recipes import _training
+from keras_edram.recipes._tables import Paper, Row, images_seen, minutes
 from keras_edram.training import Recipe
 
 

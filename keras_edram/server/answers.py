@@ -56,7 +56,8 @@ def read(model, question):
         model,
         question.images,
         confidence=question.confidence,
-        # All there are is a budget, too: in a graph, one image is soon read.
+        # Where no budget is asked for, all glimpses are one: only the steps of
+        # a budget are compiled, and eager ones take tens of times as long.
         max_glimpses=question.max_glimpses or num_glimpses(model),
     )
     rows = reading.answer(model, looks, question.refuse_below)

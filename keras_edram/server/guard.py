@@ -205,7 +205,8 @@ class Guard:
 
     async def _answer(self, scope, receive, body, reply):
         """Hands a request on, until its time is over or its client leaves."""
-        if scope["method"] == "HEAD":  # of anything; uvicorn sends no body
+        # HEAD is answered as GET is, and uvicorn leaves out the body.
+        if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         unread = [{"type": "http.request", "body": body, "more_body": False}]
         left = asyncio.ensure_future(receive())

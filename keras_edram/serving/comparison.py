@@ -78,7 +78,7 @@ def compare(
         path: Path of what was written.
         open_export: `formats.Format.open` of its format.
         tolerance: `Tolerance`.
-        images: Array of shape `(N, H, W, C)`, on which to compare; by default
+        images: Array of shape `(B, H, W, C)`, on which to compare; by default
             those of `compared_images`.
         steps: Boolean, whether it has to have `start` and `look` too.
 
@@ -339,7 +339,8 @@ def compared_images(model, number=NUM_IMAGES):
         top = generator.integers(0, height - high + 1)
         left = generator.integers(0, width - wide * count + 1)
         part = image[top : top + high, left : left + wide * count]
-        np.maximum(part, np.concatenate(row, axis=1), out=part)
+        digits_in_row = np.concatenate(row, axis=1)  # (h, w)
+        np.maximum(part, digits_in_row, out=part)
         images.append(image)
     images = np.stack(images)[..., None].astype("float32")  # (n, H, W, 1)
     return images.repeat(channels, axis=-1)  # (n, H, W, C)

@@ -116,7 +116,11 @@ def take_steps(run, images, num_glimpses):
 
 
 def finite(images):
-    """Images as float32; an export would give an answer to NaN as well."""
+    """Images as float32; an export would give an answer to NaN as well.
+
+    Raises:
+        ValueError: For images with values that are not finite.
+    """
     images = np.asarray(images, "float32")
     if not np.isfinite(images).all():
         raise ValueError(

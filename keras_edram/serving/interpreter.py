@@ -36,6 +36,9 @@ def open_tflite(file, num_threads=None):
     """Opens a TFLite file, see `formats.Format.open`; or its bytes.
 
     The function may be called by several threads; they wait for each other.
+
+    Raises:
+        RuntimeError: If the interpreter is not installed.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter

@@ -86,7 +86,7 @@ def quantize_convolutions(model, keys, images):
     Args:
         model: One that `signatures.deployable` returned.
         keys: Names of the signatures to write.
-        images: Array of shape `(N, H, W, C)`, in [0, 255].
+        images: Array of shape `(B, H, W, C)`, in [0, 255].
 
     Returns:
         Bytes.

@@ -176,7 +176,9 @@ def look_in_a_loop(model, images):
     return {
         # RAM answers with its last glimpse.
         "labels": logits[:, :, -model.answers_per_target :],
-        "transforms": tf.reshape(transforms, (*targets, 2, 3)),
+        "transforms": tf.reshape(
+            transforms, (*targets, 2, 3)
+        ),  # (B, S, N, 2, 3)
     }
 
 

@@ -51,7 +51,7 @@ def export_tflite(
         quantize: `None` for float32 weights, `"float16"` for half the size,
             `"int8"` or `"static_int8"` for a quarter. The last needs the extra
             `tflite`.
-        images: Array of shape `(N, H, W, C)`, in [0, 255]: for
+        images: Array of shape `(B, H, W, C)`, in [0, 255]: for
             `"static_int8"`, some hundred of those that the model will see.
         steps: Boolean, whether to write `start` and `look` too, for models
             that have them. Defaults to `True`.

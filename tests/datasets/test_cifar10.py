@@ -50,7 +50,7 @@ def fake(monkeypatch):
 def test_the_last_tenth_of_the_training_pictures_is_for_validation(
     fake, split, part
 ):
-    data = cifar10(split)
+    data = cifar10(split)  # of 60 pictures 54 and 6
     np.testing.assert_array_equal(data.images, colours(60)[part])
     np.testing.assert_array_equal(data.labels, (np.arange(60) % 10)[part])
 
@@ -68,6 +68,7 @@ def test_grey_is_the_rounded_luma(fake):
     data = cifar10("train", colour=False)
     assert data.images.shape == (54, 32, 32, 1)
     assert data.images.dtype == np.uint8
+    # The luma of ITU-R BT.601; halves are rounded up.
     expected = colours(54) @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_array_equal(
         data.images[..., 0], np.floor(expected + 0.5).astype("uint8")
@@ -83,6 +84,7 @@ def test_white_and_black_stay_white_and_black(monkeypatch):
 
     monkeypatch.setattr("tensorflow_datasets.builder", Extremes)
     grey = cifar10("test", colour=False).images
+    # The weights of red, green and blue sum to 1.
     assert (grey[0] == 0).all() and (grey[1] == 255).all()
 
 
@@ -92,13 +94,14 @@ def test_options_and_seeds_reach_the_sequence(fake):
     images, targets = cifar10("test", image_size=60).arrays(5)
     assert images.shape == (5, 60, 60, 3)
     zoom = targets["transforms"][:, 0, [0, 1], [0, 1]]
+    # Pictures of 32 pixels, somewhere on images of 60.
     np.testing.assert_allclose(zoom, 32 / 60, rtol=1e-5)
     seeds = {
         cifar10(split, seed=seed).seed
         for split in ("train", "validation", "test")
         for seed in range(3)
     }
-    assert len(seeds) == 9
+    assert len(seeds) == 3 * 3  # another one for each split and seed
 
 
 def test_an_unknown_split_is_refused_before_anything_is_read():
@@ -140,5 +143,6 @@ def test_the_real_pictures_are_cifar_10(prepared):
 def test_the_real_grey_pictures_have_the_mean_of_their_luma(prepared):
     grey = cifar10("test", colour=False).images
     assert grey.shape == (10_000, 32, 32, 1)
+    # The means of the channels, see the test above, as the luma weighs them.
     expected = np.dot([126.02, 123.71, 114.85], [0.299, 0.587, 0.114])
     np.testing.assert_allclose(grey.mean(), expected, atol=0.02)

@@ -211,6 +211,8 @@ def test_unknown_names_are_refused():
         cluttered_mnist("test", protocol="paper")
     with pytest.raises(ValueError, match="Received: split='dev'"):
         cluttered_mnist("dev")
+    with pytest.raises(ValueError, match="Received: reading_order='up'"):
+        ClutteredMNIST(digits(), reading_order="up")
 
 
 def test_a_varying_number_of_digits_ends_with_a_label_of_its_own():

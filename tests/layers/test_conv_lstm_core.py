@@ -19,6 +19,8 @@ NON_DEFAULT = dict(
     bias_initializer=keras.initializers.Constant(0.5),
     unit_forget_bias=False,
 )
+# Values are below 1: a few roundings of float32.
+CLOSE = dict(rtol=0, atol=1e-6)
 INITIALIZERS = [name for name in NON_DEFAULT if "initializer" in name]
 
 
@@ -98,9 +100,9 @@ def test_a_step_is_equation_3(kernel_size, peepholes):
     inputs, (hidden, cell) = counted(B, H, W, C), make_states()
     output, states = core(inputs, [hidden, cell])
     expected_hidden, expected_cell = numpy_step(core, inputs, hidden, cell)
-    np.testing.assert_allclose(output, expected_hidden, atol=1e-6)
-    np.testing.assert_allclose(states[0], expected_hidden, atol=1e-6)
-    np.testing.assert_allclose(states[1], expected_cell, atol=1e-6)
+    np.testing.assert_allclose(output, expected_hidden, **CLOSE)
+    np.testing.assert_allclose(states[0], expected_hidden, **CLOSE)
+    np.testing.assert_allclose(states[1], expected_cell, **CLOSE)
 
 
 @pytest.mark.parametrize("peepholes", [False, True])
@@ -110,9 +112,9 @@ def test_steps_carry_both_states(peepholes):
     outputs, states = unroll(core, sequences, (hidden, cell))
     for t in range(T):
         hidden, cell = numpy_step(core, sequences[:, t], hidden, cell)
-        np.testing.assert_allclose(outputs[:, t], hidden, atol=1e-6)
-    np.testing.assert_allclose(states[0], hidden, atol=1e-6)
-    np.testing.assert_allclose(states[1], cell, atol=1e-6)
+        np.testing.assert_allclose(outputs[:, t], hidden, **CLOSE)
+    np.testing.assert_allclose(states[0], hidden, **CLOSE)
+    np.testing.assert_allclose(states[1], cell, **CLOSE)
 
 
 @pytest.mark.parametrize("peepholes", [False, True])
@@ -121,6 +123,7 @@ def test_hidden_and_cell_are_not_exchangeable(peepholes):
     inputs, (hidden, cell) = counted(B, H, W, C), make_states()
     output, (new_hidden, new_cell) = core(inputs, [hidden, cell])
     swapped, _ = core(inputs, [cell, hidden])
+    # Far beyond what rounding explains.
     assert not np.allclose(swapped, output, atol=0.01)
     assert not np.allclose(new_hidden, new_cell, atol=0.01)
 
@@ -139,13 +142,11 @@ def test_it_agrees_with_the_layer_of_keras(kernel_size):
     ours = keras.layers.RNN(core, return_sequences=True, return_state=True)
     by_layer, *states = ours(sequences)
     by_loop, loop_states = unroll(core, sequences, initial)
-    np.testing.assert_allclose(by_layer, expected, atol=1e-6)
-    np.testing.assert_allclose(by_loop, expected, atol=1e-6)
+    np.testing.assert_allclose(by_layer, expected, **CLOSE)
+    np.testing.assert_allclose(by_loop, expected, **CLOSE)
     for k in range(2):
-        np.testing.assert_allclose(states[k], expected_states[k], atol=1e-6)
-        np.testing.assert_allclose(
-            loop_states[k], expected_states[k], atol=1e-6
-        )
+        np.testing.assert_allclose(states[k], expected_states[k], **CLOSE)
+        np.testing.assert_allclose(loop_states[k], expected_states[k], **CLOSE)
 
 
 @pytest.mark.parametrize("peepholes", [False, True])
@@ -156,6 +157,7 @@ def test_the_gradient_reaches_every_weight_from_the_start(peepholes):
         outputs = rnn(counted(B, T, H, W, C))
         loss = tf.reduce_sum(outputs * counted(*outputs.shape))
     gradients = tape.gradient(loss, core.trainable_variables)
+    # Kernel, recurrent kernel, bias; and peepholes to i, f and o.
     assert len(gradients) == 3 + peepholes
     for gradient in gradients:
         assert np.all(gradient)
@@ -247,12 +249,12 @@ def test_a_model_with_it_is_trained_saved_and_exported(tmp_path):
 
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(sequences), expected, atol=1e-6)
+    np.testing.assert_allclose(loaded(sequences), expected, **CLOSE)
     model.export(tmp_path / "export", verbose=False)
     served = tf.saved_model.load(tmp_path / "export")
     for size in (1, 4):
         np.testing.assert_allclose(
-            served.serve(sequences[:size]), expected[:size], atol=1e-6
+            served.serve(sequences[:size]), expected[:size], **CLOSE
         )
 
 
@@ -271,7 +273,7 @@ def test_a_functional_model_of_one_step(tmp_path):
     for found, value in zip(
         loaded(values), [expected, *expected_states], strict=True
     ):
-        np.testing.assert_allclose(found, value, atol=1e-6)
+        np.testing.assert_allclose(found, value, **CLOSE)
 
 
 def test_keras_refuses_to_unroll_symbols_rather_than_invent_a_shape():

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny import shake
 
 from keras_edram import EDRAM, geometry
 from keras_edram.datasets import ClutteredMNIST, load_digits
@@ -27,17 +28,6 @@ TINY = dict(
 
 def make_model(**changes):
     return EDRAM(**{**TINY, **changes})
-
-
-def shake(model):
-    """Weights away from zero and one, as if it had learnt something."""
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = 0.2 * generator.normal(size=weight.shape)
-        if "variance" in weight.path:
-            noise = np.abs(noise)
-        weight.assign(weight + noise)
-    return model
 
 
 @pytest.fixture

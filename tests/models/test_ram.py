@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tiny import shake
 
 from keras_edram import RAM
 from keras_edram.losses import LabelLoss
@@ -45,17 +46,6 @@ CONVOLUTIONAL = dict(glimpse_network="inception", core="conv_lstm")
 
 def make_model(**changes):
     return RAM(**{**TINY, **changes})
-
-
-def shake(model):
-    """Weights away from zero and one, as if it had learnt something."""
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = 0.2 * generator.normal(size=weight.shape)
-        if "variance" in weight.path:
-            noise = np.abs(noise)
-        weight.assign(weight + noise)
-    return model
 
 
 def twin(model, **changes):
@@ -142,7 +132,7 @@ def test_only_statistics_are_kept_by_step():
     few = make_model(num_glimpses=2, **CONVOLUTIONAL)
     many = make_model(num_glimpses=7, **CONVOLUTIONAL)
     for ours, theirs in zip(few.weights, many.weights, strict=True):
-        if "moving" in ours.path:
+        if "moving" in ours.path:  # a row for each glimpse
             assert (ours.shape[0], theirs.shape[0]) == (2, 7)
         else:
             assert ours.shape == theirs.shape
@@ -155,6 +145,7 @@ def test_one_location_and_one_baseline_network_decide_every_step(images):
     model.baseline.kernel.assign(np.zeros((16, 1)))
     model.baseline.bias.assign([0.25])
     _, (means, _, baselines) = decided(model, images)
+    # Kernels of 0 leave the biases; after the last of 4 glimpses no decision.
     expected = np.broadcast_to(np.tanh([0.5, -1.0]), (B, 3, 2))
     np.testing.assert_allclose(means, expected, rtol=1e-5)
     np.testing.assert_allclose(baselines, np.full((B, 3), 0.25), rtol=1e-6)
@@ -230,6 +221,7 @@ def test_in_training_other_locations_are_drawn_each_time(images):
     first, second = (as_arrays(model(images, training=True)) for _ in range(2))
     moved = np.abs(first["transforms"] - second["transforms"])[:, 0, :, :, 2]
     assert not moved[:, 0].any()
+    # Two draws of a deviation of 0.15 differ by about 0.2, never by nothing.
     assert (moved[:, 1:] > 1e-3).all()
     assert (np.abs(first["labels"] - second["labels"]) > 1e-4).any()
 
@@ -298,7 +290,8 @@ def test_what_the_policy_learns_stops_at_the_core_when_detached(
         baseline = baseline_losses(decisions, rewards)
         answer = LabelLoss()(LABELS["labels"], outputs["labels"])
     seeing = weights_of(model, "glimpse", "core_cell")
-    assert len(seeing) == 8 + 3
+    # Kernel and bias of four layers; of the LSTM a recurrent kernel, too.
+    assert len(seeing) == 4 * 2 + 3
     assert min(largest(tape.gradient(answer, seeing))) > 0
     for loss in (reinforce, baseline):
         sizes = largest(tape.gradient(loss, seeing))
@@ -590,10 +583,11 @@ def test_looking_more_or_less_often_than_in_training(images):
     for number in (1, 2, 5):
         found = model.glimpses(images, number)
         assert set(found) == {"labels", "transforms", "patches"}
+        # 4 classes; patches of 4x4 pixels, 2 scales of 2 channels.
         assert found["labels"].shape == (B, 1, 1, 4)
         assert found["transforms"].shape == (B, 1, number, 2, 3)
         assert found["patches"].shape == (B, 1, number, 4, 4, 2 * 2)
-        known = min(3, number)
+        known = min(3, number)  # as many as in training
         for name in ("transforms", "patches"):
             np.testing.assert_allclose(
                 found[name][:, :, :known],
@@ -696,11 +690,13 @@ def test_each_glimpse_has_statistics_of_its_own(images, networks):
     moving = [one for one in model.weights if "moving_mean" in one.path]
     before = [one.numpy() for one in moving]
     model(images, training=True)
-    assert len(moving) == (8 if networks is CONVOLUTIONAL else 2)
+    # Four branches, two of them of two layers, and two layers of "where"; or
+    # two convolutions.
+    assert len(moving) == (4 + 2 + 2 if networks is CONVOLUTIONAL else 2)
     for ours, theirs in zip(before, moving, strict=True):
         change = theirs.numpy() - ours
         assert (np.abs(change).max(axis=1) > 0).all()
-        assert len(np.unique(theirs.numpy(), axis=0)) == 3
+        assert len(np.unique(theirs.numpy(), axis=0)) == 3  # glimpses
 
 
 def test_the_default_has_the_parameters_of_mnih_et_al():
@@ -776,7 +772,7 @@ def test_windows_are_those_of_the_image_that_is_seen(size):
     model = shake(make_model())
     images = np.random.default_rng(1).integers(0, 256, (B, *size, 2), "uint8")
     zooms = model(images)["transforms"][..., :2]
-    expected = np.diag([4 / size[1], 4 / size[0]])
+    expected = np.diag([4 / size[1], 4 / size[0]])  # 4 pixels of the sides
     np.testing.assert_allclose(
         zooms, np.broadcast_to(expected, zooms.shape), rtol=1e-6
     )
@@ -836,6 +832,7 @@ def test_training_draws_one_path_whatever_the_rollouts(images):
 def test_glimpses_with_rollouts_are_those_of_one_path(images):
     model = shake(make_model(num_rollouts=3))
     found = model.glimpses(images)
+    # 4 classes; 3 patches of 4x4 pixels, 2 scales of 2 channels.
     assert found["labels"].shape == (B, 1, 1, 4)
     assert found["patches"].shape == (B, 1, 3, 4, 4, 4)
     for step in range(3):

@@ -28,7 +28,7 @@ from keras_edram.datasets.annotated.formats.entries import (
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.files import relative_name
 from keras_edram.reading_order import (
-    check_reading_order,
+    READING_ORDERS,
     end_sequences,
 )
 
@@ -59,9 +59,7 @@ class AnnotatedPictures(RandomSequence):
     the label that ends the sequence (see `end_sequences`), and the windows of
     the objects' boxes, which may reach beyond the image.
 
-    Image i depends on the seed and on i alone, not on how it is asked for: the
-    same images come as arrays, in batches of any size, and after a restart in
-    the middle. Each picture is used once before any comes again.
+    What an image depends on, see `RandomSequence`.
 
     Each picture is decoded once, at construction; what windows can reach is
     kept in memory, with about twice as many pixels along each side as images
@@ -139,7 +137,7 @@ class AnnotatedPictures(RandomSequence):
         if max_objects is None:
             max_objects = most_objects(annotations)
         self.max_objects = max_objects
-        check_reading_order(reading_order)
+        check_choice(reading_order, READING_ORDERS, "reading_order")
         self.reading_order = reading_order
         self.base = base
         self.margin = margin
@@ -205,10 +203,11 @@ class AnnotatedPictures(RandomSequence):
             )
         left_out = [p._replace(kind="files left out") for p in broken]
         _warn_of(notes + left_out, annotations.directory)
-        self._bases = np.stack([kept.base for kept in self._kept])
-        self._outers = np.stack([kept.outer for kept in self._kept])
-        self._corners = np.stack([kept.corner for kept in self._kept])
-        self._scales = np.stack([kept.scale for kept in self._kept])
+        _, corners, scales, bases, outers = zip(*self._kept, strict=True)
+        self._corners = np.stack(corners)  # (pictures, 2)
+        self._scales = np.stack(scales)  # (pictures, 2)
+        self._bases = np.stack(bases)  # (pictures, 2, 2)
+        self._outers = np.stack(outers)  # (pictures, 2, 2)
         self._labels, self._boxes, self._counts = self._tables(used)
         self.fingerprint = _fingerprint(used, annotations.directory)
         return tuple(used)
@@ -245,13 +244,14 @@ class AnnotatedPictures(RandomSequence):
         least, most, area = window, window, base
         if self.base == "between":
             least, most = np.sort([window, outer[1] - outer[0]], axis=0)
-            both = np.stack([base, outer])
-            area = np.stack([both[:, 0].min(axis=0), both[:, 1].max(axis=0)])
+            both = np.stack([base, outer])  # (2, 2, 2)
+            low, high = both[:, 0].min(axis=0), both[:, 1].max(axis=0)
+            area = np.stack([low, high])  # (2, 2)
         size = np.array(self.image_size[::-1])
         # What edges can move by, and what the filter of a resized pixel needs.
         reach = (self.jitter + (1 + 2 * self.jitter) / size) * most
         scale = np.minimum(1, OVERSAMPLING * size / least)
-        area = area + np.stack([-reach, reach])
+        area = area + np.stack([-reach, reach])  # (2, 2)
         self._kept.append(_Kept(*_cut(decoded, area, scale), base, outer))
         return None
 
@@ -278,7 +278,9 @@ class AnnotatedPictures(RandomSequence):
             inverted = numbers[:, 6] < 0.5
             images[inverted] = 255 - images[inverted]
         low, high = windows[:, None, 0], windows[:, None, 1]  # (n, 1, 2)
-        corners = self._boxes[chosen].reshape(count, self.max_objects, 2, 2)
+        corners = self._boxes[chosen].reshape(
+            count, self.max_objects, 2, 2
+        )  # (n, S - 1, 2, 2)
         corners = (corners - low[:, :, None]) / (high - low)[:, :, None]
         # Where data are made in the background, the accelerator has other work.
         with keras.device("cpu:0"):
@@ -300,11 +302,11 @@ class AnnotatedPictures(RandomSequence):
         side = self.crop_fraction * (high - low)
         place = numbers[:, :2] if self.random_crops else 0.5
         corner = low + place * (high - low - side)
-        windows = np.stack([corner, corner + side], axis=1)
+        windows = np.stack([corner, corner + side], axis=1)  # (n, 2, 2)
         if self.base == "between":
             way = numbers[:, 7, None, None]
             windows += way * (self._outers[chosen] - windows)
-        moves = 2 * numbers[:, 2:6].reshape(-1, 2, 2) - 1
+        moves = 2 * numbers[:, 2:6].reshape(-1, 2, 2) - 1  # (n, 2, 2)
         return windows + self.jitter * moves * np.diff(windows, axis=1)
 
     def _read(self, chosen, windows):
@@ -321,7 +323,9 @@ class AnnotatedPictures(RandomSequence):
                 Image.Resampling.BILINEAR,
                 box=tuple(window.ravel()),
             )
-            image[:] = np.asarray(resized).reshape(self.image_shape)
+            image[:] = np.asarray(resized).reshape(
+                self.image_shape
+            )  # (H, W, C), of grey too
         return images
 
 
@@ -373,10 +377,10 @@ def _base(boxes, whole, margin):
     """What windows lie in: (left, top), (right, bottom) as (2, 2)."""
     if not len(boxes):
         return whole
-    corners = np.reshape(boxes, (-1, 2, 2))
+    corners = np.reshape(boxes, (-1, 2, 2))  # (objects, 2, 2)
     low, high = corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)
     side = high - low
-    base = np.stack([low - margin * side, high + margin * side])
+    base = np.stack([low - margin * side, high + margin * side])  # (2, 2)
     # A wrong box may lie miles away: that shall not cost memory.
     return np.clip(base, -whole[1], 2 * whole[1])
 

@@ -288,7 +288,7 @@ def _look_at(entry, order):
     problems = [(what, True, "") for what in entry.problems]
     problems += [(what, False, kind) for what, kind in entry.notes]
     labels = np.array(entry.labels, object)
-    boxes = np.array(entry.boxes, "float64").reshape(-1, 4)
+    boxes = np.array(entry.boxes, "float64").reshape(-1, 4)  # (objects, 4)
     try:
         size = picture_size(entry.path)
     except (OSError, ValueError) as error:
@@ -296,7 +296,7 @@ def _look_at(entry, order):
     else:
         problems += _size_problems(entry, size)
         if entry.fractions:
-            boxes = boxes * np.tile(size, 2)
+            boxes = boxes * np.tile(size, 2)  # (objects, 4)
         labels, boxes, notes = _once(labels, boxes)
         problems += notes + box_problems(boxes, size)
     if any(broken for _, broken, _ in problems):

@@ -224,7 +224,7 @@ def _has(directory, annotation_format):
     if annotation_format is None:
         return bool(formats_in(directory))
     if annotation_format not in FORMATS:
-        return True  # an error that reading them says
+        return True  # so that they are read, which says what is unknown
     return bool(FORMATS[annotation_format].find(directory))
 
 

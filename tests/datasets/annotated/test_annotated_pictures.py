@@ -166,9 +166,12 @@ def test_windows_are_no_more_than_three_times_what_holds_the_objects(tmp_path):
     data = AnnotatedPictures(
         [file], "0", image_size=20, margin=0, base="between", colour=False
     )
-    assert data._kept[0].pixels.size < 6**2 * 1.3 * 20 * 20
+    # Three times the base, at twice the pixels along each side, and a margin
+    # for the filter.
+    assert data._kept[0].pixels.size < (3 * 2) ** 2 * 1.3 * 20 * 20
     _, targets = data.arrays(200)
     left, top, right, bottom = boxes_of(targets, (1, 1))[:, 0].T
+    # In the widest window the object is a third.
     assert 0.3 < (right - left).min() < 0.36
     assert 0.3 < (bottom - top).min() < 0.36
 
@@ -180,6 +183,7 @@ def test_a_whole_picture_is_as_a_model_is_given_one(tmp_path, colour):
     images, _ = data.arrays(1)
     given = read_picture(file.path, data.image_shape)
     assert images.shape == (1, 40, 50, 3 if colour else 1)
+    # It was reduced twice, for memory and for the image: three levels of 256.
     assert np.abs(images[0].astype(int) - given).max() <= 3
 
 
@@ -241,6 +245,9 @@ def test_pictures_are_kept_about_twice_as_large_as_images(tmp_path):
     pixels = smooth((1300, 900))
     file = picture(tmp_path / "a.png", pixels, (300, 200, 1000, 700))
     small = dict(image_size=(20, 30), colour=False)
+    # Limits: the area that windows reach by that of the least window, and a
+    # tenth or more for the filter. (1 + 2 * 0.2)² = 2.0 and 1 / 0.5² = 4; of
+    # the picture to the base 1300 * 900 / (868 * 620) = 2.2.
     for options, limit in (
         ({}, 1.3),
         (dict(jitter=0.2), 2.4),
@@ -250,10 +257,12 @@ def test_pictures_are_kept_about_twice_as_large_as_images(tmp_path):
     ):
         data = AnnotatedPictures([file], "0", **small, **options)
         kept = data._kept[0].pixels
+        # Twice along each side.
         assert 4 <= kept.size / (20 * 30) < 4 * limit
         assert (np.array(kept.shape) / (20, 30) < 2.1 * limit**0.5).all()
         assert kept.dtype == np.uint8
     few = AnnotatedPictures([file], "0", image_size=(900, 900), colour=False)
+    # No more than there is.
     assert few._kept[0].pixels.size < 900 * 1300
 
 
@@ -262,6 +271,7 @@ def test_a_box_that_is_miles_away_costs_no_memory(tmp_path):
         tmp_path / "a.png", smooth((60, 40)), (-1e7, -1e7, 1, 1), (5, 5, 9, 9)
     )
     data = AnnotatedPictures([file], "01", image_size=20)
+    # At most three times the picture: 180 * 120 * 3 bytes are 64,800.
     assert data._kept[0].pixels.nbytes < 100_000
     assert data.arrays(1)[0].shape == (1, 20, 20, 3)
 
@@ -395,7 +405,8 @@ def test_more_objects_make_longer_sequences(four):
     annotations = read_annotations(four)
     data = AnnotatedPictures(annotations, image_size=9, max_objects=5)
     labels = data.arrays(4)[1]["labels"]
-    assert labels.shape == (4, 6) and (labels[:, 4:] == -1).all()
+    # Room for 5 and the terminal; there are 3 at most, and the terminal.
+    assert labels.shape == (4, 5 + 1) and (labels[:, 3 + 1 :] == -1).all()
     with pytest.raises(ValueError, match="b.bmp: has 3 objects, 2 are allowed"):
         AnnotatedPictures(annotations, image_size=9, max_objects=2)
     with pytest.warns(UserWarning, match="files left out: 1, as b.bmp "):
@@ -410,7 +421,7 @@ def test_there_may_be_no_objects_and_no_images(tmp_path, one):
     file = picture(tmp_path / "a.png", counted(SIZE))
     images, targets = AnnotatedPictures([file], "0", image_size=9).arrays(2)
     assert images.shape == (2, 9, 9, 3)
-    assert targets["labels"].tolist() == [[1], [1]]
+    assert targets["labels"].tolist() == [[1], [1]]  # the terminal, after "0"
     assert targets["transforms"].shape == (2, 1, 2, 3)
     images, targets = AnnotatedPictures(one, "0", image_size=9).arrays(5, 5)
     assert images.shape == (0, 9, 9, 3)
@@ -438,6 +449,7 @@ def test_the_same_images_come_in_whatever_way_they_are_asked_for(four):
     again = AnnotatedPictures(annotations, **options)
     dataset = again.dataset(4, num_batches=4, first_batch=2)
     batches = list(dataset.as_numpy_iterator())
+    # Two batches of 4 are left out.
     np.testing.assert_array_equal(
         np.concatenate([batch for batch, _ in batches]), images[8:]
     )
@@ -449,6 +461,7 @@ def test_the_same_images_come_in_whatever_way_they_are_asked_for(four):
         )
     spec = dataset.element_spec
     assert spec[0] == tf.TensorSpec((4, 9, 12, 3), tf.uint8)
+    # Of each image of a batch 3 objects at most, and the terminal.
     assert spec[1]["transforms"] == tf.TensorSpec((4, 4, 2, 3), tf.float32)
     other = AnnotatedPictures(annotations, **{**options, "seed": 6})
     assert (other.arrays(24)[0] != images).any(axis=(1, 2, 3)).all()
@@ -460,6 +473,7 @@ def test_an_option_more_leaves_the_other_choices_as_they_were(one):
     crops = dict(image_size=9, crop_fraction=0.7, random_crops=True)
     _, plain = AnnotatedPictures(one, "0", **crops).arrays(20)
     _, moved = AnnotatedPictures(one, "0", jitter=1e-4, **crops).arrays(20)
+    # Of windows of 20 pixels at most, 1e-4 are 0.002; a crop moves by many.
     np.testing.assert_allclose(
         windows_of(plain, box), windows_of(moved, box), atol=0.02
     )
@@ -482,6 +496,7 @@ def test_broken_pictures_are_an_error_or_left_out(tmp_path):
         AnnotatedPictures(without, image_size=9)
     with pytest.warns(UserWarning, match="files left out: 3, as 3.png "):
         data = AnnotatedPictures(annotations, image_size=9, skip_broken=True)
+    # Of ten, 3 has a box without area, and 5 is cut short.
     assert data.num_pictures == 8
     names = [int(file.path.stem) for file in data.pictures]
     assert names == [0, 1, 2, 4, 6, 7, 8, 9]
@@ -493,6 +508,7 @@ def test_only_the_first_few_are_named(one):
     annotations = Annotations(tuple(one), ("0",), tuple(problems), None)
     with pytest.raises(ValueError) as error:
         AnnotatedPictures(annotations, image_size=9)
+    # Nine files, one of them for two reasons; w.png is usable.
     assert str(error.value).endswith(
         "Received: 9 broken. 0.png: bad; 1.png: bad; 2.png: bad; ..."
     )

@@ -198,7 +198,7 @@ def _folders(directory):
 
 
 def only(paths, directory, kind):
-    """The one path that there is, or an error."""
+    """The one path that there is; raises if there are more, or none."""
     if len(paths) != 1:
         names = [relative_name(path, directory) for path in paths]
         raise ValueError(
@@ -209,7 +209,7 @@ def only(paths, directory, kind):
 
 
 def read_text(path):
-    """The text of a file in UTF-8, or an error that says what to do."""
+    """The text of a file in UTF-8; raises if it is not, and says what to do."""
     try:
         return path.read_text(encoding="utf-8-sig")  # spreadsheets mark it
     except UnicodeDecodeError as error:
