@@ -270,7 +270,10 @@ def test_a_model_without_glimpses_is_served_until_ctrl_c(tmp_path, images):
         assert_same(value["predictions"], model.read(images))
         request["parameters"] = {"confidence": 0.9}
         status, value = ask(address, url, request)
-        assert status == 400 and "nothing to stop early" in value["error"]
+        assert (
+            status == 400
+            and "one model that looks step by step" in value["error"]
+        )
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
         assert server.stdout.read() == ""

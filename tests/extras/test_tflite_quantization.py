@@ -91,7 +91,13 @@ def test_every_model_can_have_8_bits(make, images, tmp_path):
 
 def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "NUM_TURNS", 1)
-    monkeypatch.setattr(serving.tflite, "QUANTIZATIONS", (None,))
+    variants = {
+        "model.tflite": dict(quantize=None, steps=True),
+        "model_static_int8_no_steps.tflite": dict(
+            quantize="static_int8", steps=False
+        ),
+    }
+    few = serving.tflite.TFLITE._replace(variants=lambda model: variants)
     model = tiny.reader(glimpses_per_target=1)
     labels = tiny.answers(model, images)["labels"]
     wrong = labels.copy()
@@ -101,7 +107,7 @@ def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
         "transforms": np.zeros((*wrong.shape, 2, 3)),
     }
     figures = serving.report_tflite(
-        model, tmp_path / "all", images, targets, images
+        model, tmp_path / "all", images, targets, images, format=few
     )
     assert figures == json.loads((tmp_path / "all/report.json").read_text())
     assert figures["images"] == 12
@@ -109,7 +115,9 @@ def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
     assert set(files) == {
         path.name for path in (tmp_path / "all").glob("*.tflite")
     }
-    assert set(files) == {"model.tflite", "model_static_int8_no_steps.tflite"}
+    assert set(files) == set(variants)
+    offered = serving.tflite.TFLITE.variants(model)
+    assert variants.items() <= offered.items() and len(offered) == 5
     plain = files["model.tflite"]
     assert plain["agreement"] == 1
     assert plain["error"] == figures["error"] > 0
