@@ -167,6 +167,12 @@ def read_digits(path, number):
 def read_layouts(path):
     """Boxes (left, top, width, height) of each picture of the CSV file.
 
+    Args:
+        path: Path of the file, packed by gzip.
+
+    Returns:
+        List of float arrays of shape `(n, 4)`.
+
     Raises:
         ValueError: If the file is damaged, or says no box.
     """

@@ -101,6 +101,12 @@ class VectorGlimpse(layers.Layer):
     def features(self, patches, locations, step, training=False):
         """All that the network computes, by name; "glimpse" is g_t.
 
+        Args:
+            patches, locations, step, training: As of a call.
+
+        Returns:
+            A dictionary of tensors.
+
         Raises:
             ValueError: If patches and locations are of other batches.
         """
@@ -217,6 +223,12 @@ class InceptionGlimpse(layers.Layer):
 
     def features(self, patches, locations, step, training=False):
         """All that the network computes, by name; "glimpse" is g_t.
+
+        Args:
+            patches, locations, step, training: As of a call.
+
+        Returns:
+            A dictionary of tensors.
 
         Raises:
             ValueError: If patches and locations are of other batches.

@@ -80,6 +80,12 @@ def _known(judge, output, argument):
 def name_targets(y):
     """Targets by output, those that there are; labels are `(B, S)`.
 
+    Args:
+        y: What `fit` takes: labels, or a dictionary of targets by output.
+
+    Returns:
+        A dictionary.
+
     Raises:
         ValueError: For an unknown output, or labels that are no array.
     """
@@ -123,6 +129,13 @@ def check_judged(y, outputs, what):
 
 def class_weights(y, class_weight):
     """The weight `(B,)` of each image, by its label.
+
+    Args:
+        y: What `fit` takes, with a label for each image.
+        class_weight: Dictionary of label -> weight; of others it is 1.
+
+    Returns:
+        float32 array of shape `(B,)`.
 
     Raises:
         ValueError: For images of several labels.

@@ -118,6 +118,12 @@ def take_steps(run, images, num_glimpses):
 def finite(images):
     """Images as float32; an export would give an answer to NaN as well.
 
+    Args:
+        images: Array of numbers.
+
+    Returns:
+        float32 array of the same shape.
+
     Raises:
         ValueError: For images with values that are not finite.
     """

@@ -37,6 +37,13 @@ def open_tflite(file, num_threads=None):
 
     The function may be called by several threads; they wait for each other.
 
+    Args:
+        file: Path of the file, or its content as bytes.
+        num_threads: Integer, threads that compute; by default one.
+
+    Returns:
+        The function, and the set of the signatures' names.
+
     Raises:
         RuntimeError: If the interpreter is not installed.
     """
