@@ -491,6 +491,7 @@ APART = (
     f"READY = {READY!r}"
     + """
 import sys, threading, time
+import keras
 from keras_edram.server import answers, application
 from keras_edram.server.guard import Limits
 seconds = float(sys.argv[2])
@@ -500,6 +501,7 @@ def slow(*arguments):
         time.sleep(seconds)
     return read(*arguments)
 answers.read = slow
+keras.ops.zeros(1)  # TensorFlow looks for devices, and says so
 print(READY, file=sys.stderr, flush=True)  # after TensorFlow's notes
 application.serve(sys.argv[1], name="tiny", port=0, limits=Limits(grace=1))
 """
