@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
 from keras_edram.checks import check_integer, check_keys, check_shapes
-from keras_edram.files import listed
 from keras_edram.reading_order import NO_LABEL, end_sequences
+from keras_edram.words import listed
 
 COVERAGES = (99, 95, 90)  # per cent of the answers
 BATCH_SIZE = 250  # rollouts are drawn by the batch: figures depend on it

@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from keras_edram.files import as_text
+from keras_edram.words import as_text
 
 # Orientations of EXIF that turn a picture by a quarter, so that its stored
 # width is its height when shown.

@@ -20,7 +20,7 @@ import os
 import pathlib
 
 from keras_edram import files
-from keras_edram.files import listed
+from keras_edram.words import listed
 
 # What a run folder may hold beside `run.json`, that of the commands included.
 RUN_FILES = (

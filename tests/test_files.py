@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from keras_edram import files
+from keras_edram.words import printable
 
 
 def names(folder):
@@ -304,4 +305,4 @@ def test_a_broken_json_file_is_named_and_not_to_be_deleted(tmp_path, content):
     ],
 )
 def test_a_name_stays_on_its_line_and_nothing_of_it_is_hidden(text, expected):
-    assert files.printable(text) == expected
+    assert printable(text) == expected

@@ -4,7 +4,7 @@ import glob
 import os
 import pathlib
 
-from keras_edram import files
+from keras_edram import words
 from keras_edram.cli import printing
 
 PLOTTED = 20  # pictures in a figure: each takes half a second, and a row
@@ -62,11 +62,11 @@ def _print(readings, number, as_json):
             if error is None:
                 good += 1
                 shown += [reading] * (good <= PLOTTED)
-                add({"file": files.as_text(file), **answer})
+                add({"file": words.as_text(file), **answer})
             else:
                 printing.print_of_file("error", file, error)
-                error = files.as_text(error)
-                add({"file": files.as_text(file), "error": error})
+                error = words.as_text(error)
+                add({"file": words.as_text(file), "error": error})
             progress(read)
     return good, shown
 
@@ -185,7 +185,7 @@ def _plot(model, good, shown, options):
         model,
         images,
         options.plot,
-        titles=[files.printable(file.name) for file in given],
+        titles=[words.printable(file.name) for file in given],
         looks=look(model, images, **_budget(options)),
         answers=[reading.answer for reading in shown],
     )

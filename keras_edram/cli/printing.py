@@ -7,7 +7,7 @@ import shlex
 import sys
 import textwrap
 
-from keras_edram.files import listed, printable
+from keras_edram.words import listed, printable
 
 PROGRESS_FROM = 200  # pictures; fewer are answered soon
 

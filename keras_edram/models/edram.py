@@ -131,8 +131,7 @@ class EDRAM(BaseModel):
 
     Args:
         image_shape: `(height, width, channels)`. Defaults to `(100, 100, 1)`.
-        num_classes: Integer, K, the terminal label among them. Defaults to
-            10.
+        num_classes: Integer, K, with the terminal label. Defaults to 10.
         class_names: Strings, the names of the classes but the terminal label;
             by default their numbers.
         terminal: Boolean, whether the last class is the terminal label, which
@@ -154,11 +153,9 @@ class EDRAM(BaseModel):
             glimpse network, with pooling after the second and the fourth.
             Defaults to `(64, 64, 128, 128, 160, 192)`.
         units: Integer, units of each LSTM. Defaults to 512.
-        hidden_units: Integer, units of each fully connected layer. Defaults
-            to 1024.
+        hidden_units: Integer, of each fully connected layer. Defaults to 1024.
         initial_transform: `"identity"`, the first glimpse sees the whole
-            image, or `"context"`, the context network chooses. Defaults to
-            `"identity"`.
+            image (the default), or `"context"`, the context network chooses.
         detach_transforms: Boolean, whether to stop the gradient between a
             glimpse and its window. Defaults to `True`.
         antialias: Boolean, see `SpatialTransformerAttention`. Defaults to
@@ -180,13 +177,11 @@ class EDRAM(BaseModel):
         `transforms`, the windows that were read, `(B, S, N, 2, 3)`.
 
     Raises:
-        ValueError: For sizes that do not fit together, unknown choices or what
-            is no truth value.
+        ValueError: For sizes that do not fit together or unknown choices.
 
     Example:
 
-    >>> model = EDRAM(image_shape=(100, 100, 1), units=128, hidden_units=256,
-    ...     context_filters=(4, 4, 8), glimpse_filters=(16, 16, 32, 32, 40, 48))
+    >>> model = EDRAM(image_shape=(100, 100, 1), **SMALL_SIZES)
     >>> model.predict(np.zeros((2, 100, 100, 1), "uint8"))["labels"].shape
     (2, 1, 6, 10)
 
@@ -241,11 +236,10 @@ class EDRAM(BaseModel):
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")
+        check_boolean(detach_transforms, "detach_transforms")
         self.reading_order = reading_order
         self.initial_transform = initial_transform
-        self.detach_transforms = check_boolean(
-            detach_transforms, "detach_transforms"
-        )
+        self.detach_transforms = bool(detach_transforms)
         self.antialias = check_boolean(antialias, "antialias")
         self.standardize = check_boolean(standardize, "standardize")
         self.initialization = initialization
@@ -437,9 +431,9 @@ class EDRAM(BaseModel):
             transforms = self.emission_network(context)
         else:
             transforms = _repeat_identity(context)
-        step = first_step(zeros)
-        state = EDRAMState(step, transforms, zeros, zeros, context, zeros)
-        return pyramid, state
+        return pyramid, EDRAMState(
+            first_step(zeros), transforms, zeros, zeros, context, zeros
+        )
 
     def step(self, pyramid, state, training=False):
         step, transforms = state.step, state.transforms

@@ -26,11 +26,11 @@ from keras_edram.datasets.annotated.formats.entries import (
     Problem,
 )
 from keras_edram.datasets.random_sequence import RandomSequence
-from keras_edram.files import relative_name
 from keras_edram.reading_order import (
     READING_ORDERS,
     end_sequences,
 )
+from keras_edram.words import relative_name
 
 BASES = ("objects", "picture", "between")
 # How many times as wide and as high as an image its window is kept, at most:

@@ -14,10 +14,10 @@ from keras_edram.datasets.annotated.formats.entries import (
     Problem,
     sorted_names,
 )
-from keras_edram.files import relative_name
 from keras_edram.picture_notes import why_unreadable, with_notes
 from keras_edram.pictures import decode_picture, picture_size
 from keras_edram.reading_order import lines_order
+from keras_edram.words import relative_name
 
 ORDERS = ("lines", "annotated")
 # Annotators round: what reaches so far beyond a picture, in pixels, is none.

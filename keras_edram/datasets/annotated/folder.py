@@ -32,8 +32,8 @@ from keras_edram.datasets.annotated.formats.entries import (
 )
 from keras_edram.datasets.annotated.split_problems import split_problems
 from keras_edram.datasets.random_sequence import SPLITS, split_seed
-from keras_edram.files import relative_name
 from keras_edram.reading_order import lines_order
+from keras_edram.words import relative_name
 
 # Which hashes of a file name, as fractions, belong to these splits; the others
 # are for training.

@@ -9,7 +9,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     WHOLE,
     Problem,
 )
-from keras_edram.files import listed, relative_name
+from keras_edram.words import listed, relative_name
 
 QUOTES = "\"'`"
 

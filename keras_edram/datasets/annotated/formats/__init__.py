@@ -16,7 +16,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     ANNOTATION_SUFFIXES,
     find_files,
 )
-from keras_edram.files import listed, relative_name
+from keras_edram.words import listed, relative_name
 
 FORMATS = {
     "coco": coco.FORMAT,

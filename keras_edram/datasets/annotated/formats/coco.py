@@ -20,7 +20,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     without_entry,
 )
 from keras_edram.datasets.annotated.formats.lookup import Pictures
-from keras_edram.files import relative_name
+from keras_edram.words import relative_name
 
 COCO_LISTS = ("images", "annotations", "categories")
 # Marks of what is no single object, and what they then are.

@@ -16,7 +16,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     without_entry,
 )
 from keras_edram.datasets.annotated.formats.lookup import Pictures
-from keras_edram.files import relative_name
+from keras_edram.words import relative_name
 
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 # What has no box, but says something of the picture.

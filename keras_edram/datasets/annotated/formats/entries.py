@@ -9,8 +9,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from keras_edram.files import is_visible, printable, relative_name
 from keras_edram.pictures import OTHER_KINDS
+from keras_edram.words import is_visible, printable, relative_name
 
 ANNOTATION_SUFFIXES = frozenset((".csv", ".json", ".txt", ".xml"))
 PICTURE_SUFFIXES = frozenset(

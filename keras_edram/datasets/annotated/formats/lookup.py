@@ -11,7 +11,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     folded,
     new_entry,
 )
-from keras_edram.files import printable, relative_name
+from keras_edram.words import printable, relative_name
 
 ELSEWHERE = "pictures that are elsewhere, or spelt otherwise, than annotated"
 

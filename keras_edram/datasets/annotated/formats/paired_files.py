@@ -10,7 +10,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     folded,
 )
-from keras_edram.files import relative_name
+from keras_edram.words import relative_name
 
 
 def pair(pictures_folder, texts_folder, suffix, apart=()):

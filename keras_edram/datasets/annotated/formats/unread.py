@@ -6,7 +6,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     find_files,
     read_text,
 )
-from keras_edram.files import relative_name
+from keras_edram.words import relative_name
 
 LOOKED_AT = 100  # files, at most: all are of one kind, as a rule
 EXPORT = "export it as COCO, YOLO or Pascal VOC"

@@ -23,7 +23,7 @@ from keras_edram.datasets.annotated.formats.paired_files import (
     paired_folders,
     without_picture,
 )
-from keras_edram.files import listed, relative_name
+from keras_edram.words import listed, relative_name
 
 # Where the names of the classes are: one a line, or as `names`.
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "classes.names")
