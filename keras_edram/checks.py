@@ -438,6 +438,7 @@ def concrete(values):
     """Values as a NumPy array, or `None` of a tensor in a graph."""
     try:
         return np.asarray(values)
+    # TensorFlow, Keras and JAX each have an error of their own for it.
     except (NotImplementedError, TypeError, ValueError):
         return None
 

@@ -175,7 +175,7 @@ class BaseModel(KerasModel):
             others of B rows.
 
         Raises:
-            NotImplementedError: By a model that does not look step by step.
+            ValueError: By a model that does not look step by step.
         """
         raise self._no_steps()
 
@@ -191,7 +191,7 @@ class BaseModel(KerasModel):
             The `Glimpse` and the next state.
 
         Raises:
-            NotImplementedError: By a model that does not look step by step.
+            ValueError: By a model that does not look step by step.
         """
         raise self._no_steps()
 
@@ -206,13 +206,14 @@ class BaseModel(KerasModel):
             Tensor of shape `(B, 2, 3)`.
 
         Raises:
-            NotImplementedError: By a model that does not look step by step.
+            ValueError: By a model that does not look step by step.
         """
         raise self._no_steps()
 
     def _no_steps(self):
-        return NotImplementedError(
-            f"{type(self).__name__} does not look step by step"
+        return ValueError(
+            "The model must look step by step, see `looks_step_by_step`. "
+            f"Received: a {type(self).__name__}"
         )
 
     def look(

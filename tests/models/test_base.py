@@ -20,7 +20,7 @@ def test_a_model_that_does_not_look_step_by_step_says_so(baseline, images):
         lambda: baseline.step(None, None),
         lambda: baseline.next_windows(None, None),
     ):
-        with pytest.raises(NotImplementedError, match="Baseline does not look"):
+        with pytest.raises(ValueError, match="Received: a Baseline"):
             ask()
 
 
