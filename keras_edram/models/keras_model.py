@@ -37,12 +37,12 @@ class KerasModel(keras.Model):
                 'with them as `dtype="mixed_bfloat16"`. Received: dtype='
                 f"{self.dtype_policy.name!r}"
             )
-        self._traced_shape = None
+        self._traced_shapes = {}
 
     def predict(self, x, *args, **kwargs):
         if isinstance(x, np.ndarray) and not len(x):
             return self.predict_on_batch(x)
-        self._check_first_batch(x, None, **kwargs)
+        self._check_first_batch("predict_function", x, None, **kwargs)
         return super().predict(x, *args, **kwargs)
 
     def predict_on_batch(self, x):
@@ -61,22 +61,25 @@ class KerasModel(keras.Model):
                 kwargs["class_weight"] = class_weight
             else:
                 kwargs["sample_weight"] = targets.class_weights(y, class_weight)
-        self._make_variables(self._check_first_batch(x, y, **kwargs))
+        self._make_variables(
+            self._check_first_batch("train_function", x, y, **kwargs)
+        )
         return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        self._check_first_batch(x, y, **kwargs)
+        self._check_first_batch("test_function", x, y, **kwargs)
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _check_first_batch(self, x, y, **kwargs):
+    def _check_first_batch(self, function, x, y, **kwargs):
         """Checks what comes first and returns its targets, if they are seen."""
         images, y = targets.check_first_batch(self, x, y, **kwargs)
-        if images is not None and images.shape[1:] != self._traced_shape:
+        shape = None if images is None else tuple(images.shape[1:])
+        if shape != self._traced_shapes.get(function):
             # Keras would make one graph for several sizes, that is for unknown
-            # ones, and an image is looked at by its size.
-            self.train_function = None
-            self.test_function = self.predict_function = None
-            self._traced_shape = tuple(images.shape[1:])
+            # ones, and an image is looked at by its size. The others stay: one
+            # may be in use, as that of training while it is validated.
+            setattr(self, function, None)
+            self._traced_shapes[function] = shape
         return y
 
     def _make_variables(self, y):

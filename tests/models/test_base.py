@@ -100,3 +100,19 @@ def test_a_step_of_training_is_traced_once(images):
     history = model.fit(images, np.zeros((3, 1)), batch_size=1, verbose=0)
     assert len(calls) == 1
     assert set(history.history) == {"labels_accuracy", "loss"}
+
+
+def test_a_generator_can_be_fitted_and_validated_on_arrays(images):
+    """What is validated is seen, and what a generator gives is not."""
+    model = Baseline((40, 50, 1), num_classes=3, units=4)
+    model.compile("adam", {"labels": LabelLoss()}, metrics=["accuracy"])
+    labels = np.zeros((3, 1))
+    history = model.fit(
+        ((images, labels) for _ in range(4)),
+        epochs=2,
+        steps_per_epoch=2,
+        validation_data=(images, labels),
+        shuffle=False,  # or Keras warns that a generator is not shuffled
+        verbose=0,
+    )
+    assert len(history.history["val_loss"]) == 2
