@@ -165,7 +165,8 @@ def train(
         name: String, the name of the recipe for `run.json`.
         source: `"bundled"`, the digits that ship, or `"tfds"`, whole data
             sets. Defaults to the first that the recipe has.
-        jit: Boolean, whether to compile the step with XLA.
+        jit: Boolean, whether to compile the step with XLA, as it always is on
+            JAX.
         mixed_precision: Boolean, whether to compute in bfloat16.
         strategy: `"mirrored"` to train on all GPUs of the machine, or, where
             there are none, on all CPU devices that TensorFlow was told to
@@ -343,6 +344,8 @@ def _model(recipe, out, data, jit):
     last = out / "last.keras"
     if not last.exists():
         model = recipe.model(recipe.settings, data)
+        # On JAX, what XLA does not compile runs one operation after the other.
+        jit = jit or keras.config.backend() == "jax"
         recipe.compile(model, recipe.settings, jit)
         return model, 0
     model = keras.models.load_model(last)

@@ -467,3 +467,18 @@ def test_nothing_to_train_with_is_refused_before_it(name, value, tmp_path):
     with pytest.raises(ValueError, match=f"Received: {name}={value}"):
         train(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_jax_never_trains_operation_by_operation(monkeypatch, tmp_path):
+    asked = []
+
+    def compile_and_stop(model, settings, jit_compile):
+        asked.append(jit_compile)
+        raise InterruptedError
+
+    recipe = dataclasses.replace(quick_recipe(), compile=compile_and_stop)
+    for backend in ("jax", "tensorflow"):
+        monkeypatch.setattr(keras.config, "backend", lambda name=backend: name)
+        with pytest.raises(InterruptedError):
+            training.train(recipe, tmp_path / backend)
+    assert asked == [True, False]
