@@ -8,7 +8,12 @@ from keras_edram.checks import (
     check_integers,
     check_size,
 )
-from keras_edram.datasets.digits import DIGIT_NAMES, Digits, load_digits
+from keras_edram.datasets.digits import (
+    DIGIT_NAMES,
+    Digits,
+    load_digits,
+    with_copies,
+)
 from keras_edram.datasets.random_sequence import (
     SPLITS,
     RandomSequence,
@@ -187,7 +192,13 @@ class ClutteredMNIST(RandomSequence):
 
 
 def cluttered_mnist(
-    split, *, source="bundled", protocol="held_out", seed=0, **options
+    split,
+    *,
+    source="bundled",
+    protocol="held_out",
+    digit_copies=0,
+    seed=0,
+    **options,
 ):
     """The cluttered images of one split, under a named protocol.
 
@@ -200,6 +211,9 @@ def cluttered_mnist(
             distractors, and training digits in all splits, which says little
             of digits that were never seen. Figures of the two must not be
             mixed.
+        digit_copies: Integer, varied copies of each training digit, see
+            `digits.with_copies`; those of other splits stay as they are.
+            Defaults to 0.
         seed: Non-negative integer.
         **options: Arguments of `ClutteredMNIST`.
 
@@ -218,11 +232,10 @@ def cluttered_mnist(
     check_choice(protocol, PROTOCOLS, "protocol")
     seed = split_seed(split, seed)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
-    return ClutteredMNIST(
-        load_digits(source, PROTOCOL_DIGITS[protocol][split]),
-        seed=seed,
-        **options,
-    )
+    digits = load_digits(source, PROTOCOL_DIGITS[protocol][split])
+    if split == "train":
+        digits = with_copies(digits, digit_copies, seed)
+    return ClutteredMNIST(digits, seed=seed, **options)
 
 
 def _add_clipped(canvas, patches, y, x):

@@ -11,6 +11,7 @@ from keras_edram.datasets import (
     cluttered_mnist,
     load_digits,
 )
+from keras_edram.datasets.random_sequence import SPLITS
 
 
 def digits(count=7):
@@ -254,3 +255,14 @@ def test_backward_reads_the_same_images_from_the_right():
             one, other = values[row], reversed_truth[name][row]
             np.testing.assert_array_equal(one[:count], other[:count][::-1])
             np.testing.assert_array_equal(one[count:], other[count:])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_only_training_digits_are_varied(split):
+    plain = cluttered_mnist(split).digits
+    varied = cluttered_mnist(split, digit_copies=1).digits
+    times = 2 if split == "train" else 1
+    assert len(varied.images) == times * len(plain.images)
+    np.testing.assert_array_equal(
+        varied.images[: len(plain.images)], plain.images
+    )

@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 
 from keras_edram.datasets import load_digits
-from keras_edram.datasets.digits import BUNDLED_FILE
+from keras_edram.datasets.digits import (
+    BUNDLED_FILE,
+    Digits,
+    _bilinear,
+    with_copies,
+)
 
 MNIST = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
@@ -95,3 +100,45 @@ def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setattr("tensorflow_datasets.builder", UnreachableBuilder)
     with pytest.raises(RuntimeError, match="TFDS_DATA_DIR.*bundled"):
         load_digits("tfds", "train")
+
+
+def test_copies_of_a_digit_are_like_it_but_not_it():
+    digits = Digits(*(part[:40] for part in load_digits("bundled", "test")))
+    varied = with_copies(digits, 2, seed=3)
+    np.testing.assert_array_equal(varied.images[:40], digits.images)
+    np.testing.assert_array_equal(varied.labels, np.tile(digits.labels, 3))
+    y, x = np.mgrid[:28, :28]
+
+    def ink_and_middle(images):
+        ink = images.sum(axis=(1, 2), dtype="float64")
+        middle = [(images * axis).sum(axis=(1, 2)) / ink for axis in (x, y)]
+        return ink, np.stack(middle)
+
+    ink, middle = ink_and_middle(digits.images)
+    for copies in (varied.images[40:80], varied.images[80:]):
+        its_ink, its_middle = ink_and_middle(copies)
+        changed = (copies != digits.images).any(axis=(1, 2))
+        assert changed.all()
+        assert np.abs(its_ink / ink - 1).max() < 0.35  # 1.12**2 of its area
+        assert np.abs(its_middle - middle).max() < 2.5
+    same = with_copies(digits, 2, seed=3)
+    np.testing.assert_array_equal(varied.images, same.images)
+    other = with_copies(digits, 2, seed=4).images[40:]
+    assert (other != varied.images[40:]).any(axis=(1, 2)).all()
+    assert with_copies(digits, 0).images.shape == digits.images.shape
+
+
+def test_a_copy_is_read_between_pixels_and_is_black_beyond_them():
+    images = np.arange(12, dtype="uint8").reshape(1, 3, 4) * 20
+    x = np.array([[[0.0, 3.0, 1.5, -1.0, 3.5]]])
+    y = np.array([[[0.0, 2.0, 0.5, 1.0, 1.0]]])
+    # 1.5, 0.5 lies in the middle of the pixels 1, 2, 5 and 6; half a pixel
+    # beyond the last of its row is half of it.
+    expected = [[[0, 220, 70, 0, 70]]]
+    np.testing.assert_array_equal(_bilinear(images, x, y), expected)
+
+
+@pytest.mark.parametrize("copies", [-1, 0.5])
+def test_wrong_numbers_of_copies_are_refused(copies):
+    with pytest.raises(ValueError, match="`copies`.*Received: copies="):
+        with_copies(load_digits("bundled", "test"), copies)
