@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import statistics
 
 import keras
 
@@ -25,6 +26,7 @@ LOOKS = _training.defaults(EDRAM, "glimpse_size", "context_size")
 AS_PUBLISHED = dict(
     detach_transforms=False, antialias=False, initialization="paper"
 )
+OTHER_SEEDS = (1, 2)  # that a recipe may have been trained with too
 # The titles of its tables, and what its Table 1 has.
 ONE_DIGIT = "Section 4.1: one digit"
 ONE_DIGIT_ERROR = "0.6 % (Table 1; training digits in the test images)"
@@ -41,6 +43,16 @@ def _error(variant=None):
     return cell
 
 
+def _error_of_seeds(run):
+    """A column: mean and deviation of the seeds, where others were trained."""
+    others = [run.of_variant(f"seed_{seed}") for seed in OTHER_SEEDS]
+    if None in others:
+        return None
+    errors = [figures["error"] for figures in (run.figures, *others)]
+    deviation = statistics.stdev(errors)
+    return f"{statistics.mean(errors):.2%} ± {100 * deviation:.2f}"
+
+
 def _protocol(run):
     protocol = run.figures["settings"].get("protocol", "own split")
     return f"{protocol}, {pathlib.PurePath(run.figures['source']).name}"
@@ -54,6 +66,7 @@ PAPER = Paper(
         "recipe": lambda run: f"`{run.name}`",
         "published": lambda run: run.row.published,
         "ours: test error": _error(),
+        "three seeds": _error_of_seeds,
         "10 crops": _error("crops"),
         "no boxes": _error("no_boxes"),
         "overlap": lambda run: f"{run.figures['iou']:.3f}",
@@ -113,6 +126,11 @@ def data(settings, split, source):
         source=source,
         protocol=settings["protocol"],
         seed=settings["seed"],
+        **{
+            name: settings[name]
+            for name in ("digit_copies", "num_distractors")
+            if name in settings
+        },
     )
 
 

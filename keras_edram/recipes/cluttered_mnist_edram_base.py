@@ -5,9 +5,10 @@ Paper     Ablavatski et al., 2017, section 4.1, Table 1: 0.6 % test error, on
 Protocol  held_out: all MNIST digits, 8 distractors, test digits never trained
           on, the model chosen on a twelfth of the training digits.
 Command   keras-edram train cluttered_mnist_edram_base --source tfds --out RUN
-Duration  about 6 hours on 2 CPU cores for 600,000 images; meant for a GPU
-Expected  below the 1.2 % of `cluttered_mnist_edram_small`
-Measured  not run to its end yet
+Duration  4 minutes beside four other trainings on an H100, by Keras on JAX;
+          about 6 hours on 2 CPU cores, 600,000 images
+Expected  below the 0.94 % of `cluttered_mnist_edram_small`
+Measured  results/cluttered_mnist_edram_base.json beside this file
 
 Ours: as `cluttered_mnist_edram_small`, at a lower learning rate.
 """
