@@ -256,7 +256,9 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     right, below = np.minimum(last[..., 0], 1).T  # each (levels,)
     below = below * [width for _, width in sizes]
     offsets = np.stack([0 * right, right, below, below + right], axis=1)
-    offsets = _of_levels((starts[:, None] + offsets)[..., None], levels, "int32")
+    offsets = _of_levels(
+        (starts[:, None] + offsets)[..., None], levels, "int32"
+    )
     values = _take_pixels(parts, index, offsets)  # I_nm, (B, L, 4, P, C)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 

@@ -524,11 +524,10 @@ def test_points_are_read_at_pixels_of_the_finest_level(levels, fill_mode):
     pyramid = image_pyramid(ops.cast(images, "float32"), 4)
     levels = np.array(levels, "int32")
     points = geometry.resized_pixels(
-        np.moveaxis(POINTS, 0, -1)[None, None, 0], 0.5 ** levels[..., None, None]
+        np.moveaxis(POINTS, 0, -1)[None, None, 0],
+        0.5 ** levels[..., None, None],
     )  # (B, L, 2, P)
-    found = read_points(
-        pyramid, ops.cast(points, "float32"), levels, fill_mode
-    )
+    found = read_points(pyramid, ops.cast(points, "float32"), levels, fill_mode)
     expected = [
         [slow_read_points(image, level, POINTS, fill_mode) for level in row]
         for image, row in zip(
