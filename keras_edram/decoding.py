@@ -431,4 +431,5 @@ def _log_sum_exp(values, axis):
     highest = ops.max(values, axis=axis, keepdims=True)
     highest = ops.maximum(highest, np.finfo("float32").min)
     total = ops.sum(ops.exp(values - highest), axis=axis)
-    return ops.log(total) + ops.squeeze(highest, axis)
+    highest = ops.squeeze(highest, axis)  # (...)
+    return ops.log(total) + highest

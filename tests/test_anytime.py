@@ -246,4 +246,4 @@ def test_from_the_second_on_a_look_at_one_image_is_a_graph(
         op_callbacks.remove_op_callback(note)
     assert len(steps) == traced
     assert len(ran) == 6  # a look and a decoding, thrice
-    assert all(b"__inference_" in name for name in ran)
+    assert all("__inference_" in name for name in ran)

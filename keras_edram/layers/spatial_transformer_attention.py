@@ -242,7 +242,8 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     # Where there is only one, the second is too far away to have a weight.
     taps = np.array([0, 1]) + 2.0**31 * ((last == 0) & [False, True])
     taps = _of_levels(taps[..., None], levels, "float32")  # (B, L, 2, 2, 1)
-    weight = ops.relu(1.0 - ops.abs(ops.expand_dims(rest, 3) - taps))
+    rest = ops.expand_dims(rest, 3)  # (B, L, 2, 1, P)
+    weight = ops.relu(1.0 - ops.abs(rest - taps))  # (B, L, 2, 2, P)
     x_weight = weight[:, :, 0:1]  # (B, L, 1, 2, P)
     y_weight = ops.expand_dims(weight[:, :, 1], 3)  # (B, L, 2, 1, P)
     weight = ops.reshape(
@@ -255,10 +256,11 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     starts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
     right, below = np.minimum(last[..., 0], 1).T  # each (levels,)
     below = below * [width for _, width in sizes]
-    offsets = np.stack([0 * right, right, below, below + right], axis=1)
-    offsets = _of_levels(
-        (starts[:, None] + offsets)[..., None], levels, "int32"
-    )
+    offsets = np.stack(
+        [0 * right, right, below, below + right], axis=1
+    )  # (levels, 4)
+    offsets = (starts[:, None] + offsets)[..., None]
+    offsets = _of_levels(offsets, levels, "int32")  # (B, L, 4, 1)
     values = _take_pixels(parts, index, offsets)  # I_nm, (B, L, 4, P, C)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 
