@@ -26,12 +26,53 @@ from keras_edram.checks import (
     seen_images,
 )
 
+MANY = 32  # images that are worth a graph at once
 # Of one wording wherever it is asked for: the server's processes are told it.
 ONLY_FOR = (
     "A budget of glimpses, `confidence` or `max_glimpses`, is for one model "
     "that looks step by step along one path, as EDRAM does and RAM without "
     "rollouts: not for crops, nor another `glimpses_per_target`"
 )
+
+
+class Graphs:
+    """Compiled functions of a model, each made when it is asked for.
+
+    To trace one takes seconds, and to look once without takes half of one. So
+    they are `worth` it for many images, and from the second look on.
+
+    Attributes:
+        num_looks: Integer, how often the model was asked to look.
+    """
+
+    def __init__(self):
+        self.num_looks = 0
+        self._made = {}
+
+    @classmethod
+    def of(cls, model):
+        """The graphs of a model, which keeps them."""
+        if model.graphs is None:
+            model.graphs = cls()
+        return model.graphs
+
+    @property
+    def is_asked_again(self):
+        """Whether the model has looked before the present look."""
+        return keras.config.backend() == "tensorflow" and self.num_looks > 1
+
+    def worth(self, num_images):
+        """Whether the look that begins is to be compiled."""
+        self.num_looks += 1
+        return self.is_asked_again or (
+            keras.config.backend() == "tensorflow" and num_images >= MANY
+        )
+
+    def get(self, key, make):
+        """What `make()` returned when this was first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 class Glimpses(NamedTuple):
@@ -147,12 +188,16 @@ def take_glimpses(model, images, confidence=None, max_glimpses=None):
     >>> take_glimpses(model, np.zeros((2, 100, 100, 1))).taken
     [6, 6]
     """
-    step = _compiled_step(model)
     number = model.num_glimpses
     budget = min(number, max_glimpses or number)
     if not len(images):  # Keras' layers cannot do with none
         one = take_glimpses(model, np.zeros((1, *images.shape[1:])))
         return Glimpses(*(values[:0] for values in one))
+    step = model.step
+    if Graphs.of(model).worth(len(images)):
+        if confidence is None or len(images) == 1:  # no batch to shrink
+            return _take_in_a_graph(model, images, confidence, budget)
+        step = _compiled_step(model)
     pyramid, state = model.start(ops.convert_to_tensor(images))
     glimpses = None
     rows = np.arange(len(images))  # of the images that are not done
@@ -176,6 +221,107 @@ def take_glimpses(model, images, confidence=None, max_glimpses=None):
             rows = rows[unsure]
             pyramid, state = _keep(np.flatnonzero(unsure), pyramid, state)
     return glimpses
+
+
+def _take_in_a_graph(model, images, confidence, budget):
+    """`take_glimpses` as one graph, which takes any budget."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        images = images.astype("float32")
+    single = len(images) == 1
+    spec = (1 if single else None, *images.shape[1:]), images.dtype.name
+    graph = Graphs.of(model).get(spec, lambda: _graph(model, *spec))
+    found = graph(
+        images,
+        np.float32(2 if confidence is None else confidence),
+        np.int32(budget),
+    )
+    following, *seen = (ops.convert_to_numpy(values) for values in found)
+    taken = len(seen[0])
+    first = Glimpses(*(values[0] for values in seen), taken)
+    glimpses = _no_glimpses(len(images), model.num_glimpses, first)
+    for values, found in zip(glimpses, seen, strict=False):
+        values[:, :taken] = np.moveaxis(found, 0, 1)
+    if taken < model.num_glimpses:
+        glimpses.transforms[:, taken] = following
+    glimpses.taken[:] = taken
+    return glimpses
+
+
+def _graph(model, images_shape, dtype):
+    """Of images, a confidence and a number of glimpses: looks until then.
+
+    Its answers are the next windows, and what was seen, the glimpses first.
+    A single image has a graph of its own, in which no shape is computed.
+    """
+    import tensorflow as tf
+
+    num_classes, last = model.num_classes, model.num_targets - 1
+
+    def is_sure(logits, t, confidence):
+        probabilities = tf.nn.softmax(logits)
+        sure = tf.reduce_max(probabilities, axis=-1) >= confidence
+        done = t // model.glimpses_per_target >= last
+        if model.terminal:
+            label = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            done |= label == num_classes - 1
+        return tf.reduce_all(sure & done)
+
+    def look(images, confidence, budget):
+        pyramid, state = model.start(images)
+
+        def take(t, sure, state, arrays):
+            glimpse, state = model.step(pyramid, state)
+            seen = glimpse.logits, glimpse.transforms, glimpse.patches
+            arrays = [
+                array.write(t, tf.cast(value, array.dtype))
+                for array, value in zip(arrays, seen, strict=True)
+            ]
+            sure = is_sure(glimpse.logits, t, confidence)
+            return t + 1, sure, state, arrays
+
+        arrays = [
+            tf.TensorArray(dtype, size=budget)
+            for dtype in (tf.float32, tf.float32, model.compute_dtype)
+        ]
+        t, _, state, arrays = tf.while_loop(
+            lambda t, sure, *_: (t < budget) & ~sure,
+            take,
+            (0, False, state, arrays),
+        )
+        seen = [array.gather(tf.range(t)) for array in arrays]  # (t, B, ...)
+        return model.next_windows(pyramid, state), *seen
+
+    specs = (
+        tf.TensorSpec(images_shape, dtype),
+        tf.TensorSpec((), tf.float32),
+        tf.TensorSpec((), tf.int32),
+    )
+    return tf.function(look, input_signature=specs, autograph=False)
+
+
+def graph_of(function, shapes):
+    """A graph of a function of a dictionary of float32 tensors `(B, ...)`.
+
+    Args:
+        function: The function.
+        shapes: Dictionary of what follows B.
+
+    Returns:
+        The function, compiled.
+
+    Example:
+
+    >>> graph_of(lambda given: given["a"] + 1, {"a": (2,)})({"a": [[1, 2]]})
+    [[2.0, 3.0]]
+    """
+    import tensorflow as tf
+
+    spec = {
+        name: tf.TensorSpec((None, *shape), tf.float32)
+        for name, shape in shapes.items()
+    }
+    return tf.function(function, input_signature=(spec,), autograph=False)
 
 
 def _no_glimpses(num_images, number, glimpse):

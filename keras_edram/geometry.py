@@ -170,8 +170,9 @@ def sampling_grid(transforms, glimpse_size):
         glimpse_size: `(height, width)` of the glimpse in pixels.
 
     Returns:
-        Tensor of shape `(..., height, width, 2)`, float32: x and y in the
-        image's [-1, 1], one point for the centre of each glimpse pixel.
+        Tensor of shape `(..., 2, height, width)`, float32: x and y in the
+        image's [-1, 1], one point for the centre of each glimpse pixel; of
+        `windows_in_pixels`, in pixels.
 
     Raises:
         ValueError: If the last dimensions are not (2, 3), or for sizes that are
@@ -180,7 +181,7 @@ def sampling_grid(transforms, glimpse_size):
     Example:
 
     >>> sampling_grid([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (1, 2))
-    [[[[-0.5, 0.0], [0.5, 0.0]]]]
+    [[[[-0.5, 0.5]], [[0.0, 0.0]]]]
     """
     transforms = _to_float32(transforms)
     check_shapes("transforms (..., 2, 3)", transforms)
@@ -188,11 +189,12 @@ def sampling_grid(transforms, glimpse_size):
     y, x = np.meshgrid(
         pixel_centres(height), pixel_centres(width), indexing="ij"
     )  # (h, w)
-    x, y = _constant(x[..., None]), _constant(y[..., None])  # (h, w, 1)
-    transforms = ops.expand_dims(transforms, (-4, -3))  # (..., 1, 1, 2, 3)
-    return (
-        transforms[..., 0] * x + transforms[..., 1] * y + centres(transforms)
-    )  # (..., h, w, 2)
+    # A plane for x and one for y: few numbers in a row make slow loops.
+    of_x, of_y, middle = (
+        ops.expand_dims(transforms[..., column : column + 1], -1)
+        for column in range(3)
+    )  # each (..., 2, 1, 1)
+    return of_x * _constant(x) + of_y * _constant(y) + middle
 
 
 def centres(transforms):
@@ -282,6 +284,36 @@ def points_to_pixels(points, image_size):
     check_shapes("points (..., 2)", points)
     height, width = _sides(image_size, "image_size")
     return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
+
+
+def windows_in_pixels(transforms, image_size):
+    """Windows as maps to pixel indices, with fractions, rather than to points.
+
+    `points_to_pixels` and the window in one: `X = ((θ1 x + θ2 y + θ3) + 1) W/2
+    - ½`, likewise Y.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        image_size: Tensor or array of shape `(..., 2, 1)`: width and height in
+            pixels, whole or not.
+
+    Returns:
+        Tensor of shape `(..., 2, 3)`, float32.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3).
+
+    Example:
+
+    >>> whole = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    >>> windows_in_pixels(whole, np.array([[20.0], [10.0]]))
+    [[10.0, 0.0, 9.5], [0.0, 5.0, 4.5]]
+    """
+    transforms = _to_float32(transforms)
+    check_shapes("transforms (..., 2, 3)", transforms)
+    halves = _to_float32(image_size) * 0.5
+    middle = _constant([0, 0, 1])
+    return (transforms + middle) * halves - middle * 0.5
 
 
 def window_corners(transforms, image_size=None):

@@ -111,9 +111,8 @@ def look(
             glimpses_per_target=glimpses_per_target,
         )
         look_at = functools.partial(anytime.look_until_sure, model, **budget)
-    elif glimpses_per_target is None and len(images) >= batch_size:
-        # Not of fewer: to compile takes as long as a few batches.
-        look_at = functools.partial(_look_compiled, model)
+    elif glimpses_per_target is None:
+        look_at = functools.partial(_look_as_often, model)
     else:
         look_at = functools.partial(
             model.glimpses, glimpses_per_target=glimpses_per_target
@@ -156,7 +155,7 @@ def answer(model, looks, refuse_below=0.0):
     [1, 1]
     """
     return decoding.read_out(
-        {**looks, **model.decode(looks)}, model.class_names, refuse_below
+        {**looks, **_decode(model, looks)}, model.class_names, refuse_below
     )
 
 
@@ -318,16 +317,36 @@ def _answered(reading, answer):
     )
 
 
-def _look_compiled(model, images):
-    """As `model.glimpses`, by a compiled step where there is one."""
+def _look_as_often(model, images):
+    """As `model.glimpses`, compiled where that is worth it."""
+    if not model.members and anytime.why_no_budget(model):
+        return model.glimpses(images)
+    graphs = anytime.Graphs.of(model)
+    if not graphs.worth(len(images)):
+        return model.glimpses(images)
     if model.members:
-        looks = [_look_compiled(member, images) for member in model.members]
+        looks = []
+        for member in model.members:
+            anytime.Graphs.of(member).num_looks = graphs.num_looks
+            looks.append(_look_as_often(member, images))
         return {
             name: np.stack([seen[name] for seen in looks], axis=1)
             for name in looks[0]
         }  # (B, ...) -> (B, M, ...)
-    if anytime.why_no_budget(model):
-        return model.glimpses(images)
     looks = anytime.look_until_sure(model, images)
     del looks["num_glimpses"]
     return looks
+
+
+def _decode(model, looks):
+    """`model.decode`, compiled where that is worth it."""
+    graphs = model.graphs
+    if graphs is None or not graphs.is_asked_again:
+        return model.decode(looks)
+    outputs = {name: looks[name] for name in ("labels", "transforms")}
+    shapes = {name: values.shape[1:] for name, values in outputs.items()}
+    graph = graphs.get(
+        ("decode", *shapes.values()),
+        lambda: anytime.graph_of(model.decode, shapes),
+    )
+    return graph(outputs)

@@ -17,6 +17,7 @@ class Model:
     num_classes = 3
     terminal = False
     members = ()
+    graphs = None
     looks_step_by_step = False
 
     def __init__(self, shapes=None):

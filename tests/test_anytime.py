@@ -65,6 +65,7 @@ def test_no_glimpse_is_computed_for_images_that_are_done(
             sizes.append(len(pyramid.parts[0])) or step(pyramid, state)
         ),
     )
+    anytime.Graphs.of(model).num_looks = 1
     looks = anytime.look_until_sure(model, images, confidence)
     assert sum(sizes) == looks["num_glimpses"].sum()
     assert sizes[-1] < sizes[0] == 12
@@ -165,6 +166,11 @@ def test_read_takes_the_budget(model, images):
     assert [row["num_glimpses"] for row in rows] == list(looks["num_glimpses"])
     expected = decoding.read_out(model.decode(looks), model.class_names)
     for row, without_number in zip(rows, expected, strict=True):
+        boxes = row.pop("boxes")
+        np.testing.assert_allclose(boxes, without_number.pop("boxes"), 1e-5)
+        without_number["probability"] = pytest.approx(
+            without_number["probability"], 1e-5
+        )
         assert row == {**without_number, "num_glimpses": row["num_glimpses"]}
     assert "num_glimpses" not in model.read(images)[0]
     assert model.read(images, max_glimpses=1)[0]["num_glimpses"] == 1
@@ -208,3 +214,36 @@ def test_what_is_quantized_looks_with_its_new_weights(images):
         after, model.glimpses(images)["labels"], atol=1e-4
     )
     assert np.abs(after - before).max() > 1e-4
+
+
+def test_from_the_second_on_a_look_at_one_image_is_a_graph(
+    model, images, monkeypatch
+):
+    """Of any budget the same, and no operation is run outside of graphs."""
+    from tensorflow.python.framework import op_callbacks
+
+    steps, step = [], model.step
+    monkeypatch.setattr(
+        model,
+        "step",
+        lambda *given, **how: steps.append(1) or step(*given, **how),
+    )
+    (first,) = model.read(images[:1])
+    assert len(steps) == model.num_glimpses  # without a graph
+    (second,) = model.read(images[:1])
+    assert second["labels"] == first["labels"]
+    np.testing.assert_allclose(second["boxes"], first["boxes"], atol=1e-5)
+    traced, ran = len(steps), []
+
+    def note(op_type, *args, graph=None, **kwargs):
+        ran.append(op_type)
+
+    op_callbacks.add_op_callback(note)
+    try:
+        for budget in ({}, dict(max_glimpses=1), dict(confidence=0.5)):
+            model.read(images[1:2], **budget)
+    finally:
+        op_callbacks.remove_op_callback(note)
+    assert len(steps) == traced
+    assert len(ran) == 6  # a look and a decoding, thrice
+    assert all("__inference_" in name for name in ran)

@@ -182,31 +182,42 @@ def test_centres_are_where_the_middle_of_a_glimpse_lies():
 
 def test_the_sampling_grid_follows_equation_2():
     height, width = GLIMPSE
-    expected = np.empty((6, height, width, 2))
+    expected = np.empty((6, 2, height, width))
     for index, row, column in np.ndindex(6, height, width):
         x = (column + 0.5) / width * 2 - 1
         y = (row + 0.5) / height * 2 - 1
-        expected[index, row, column] = point_of(TRANSFORMS[index], x, y)
+        expected[index, :, row, column] = point_of(TRANSFORMS[index], x, y)
     assert_close(geometry.sampling_grid(TRANSFORMS, GLIMPSE), expected)
 
 
 def test_the_sampling_grid_keeps_leading_dimensions():
     transforms = TRANSFORMS.reshape(2, 3, 2, 3)
     grid = geometry.sampling_grid(transforms, GLIMPSE)
-    assert grid.shape == (2, 3, *GLIMPSE, 2)
+    assert grid.shape == (2, 3, 2, *GLIMPSE)
     assert_close(
-        ops.reshape(grid, (6, *GLIMPSE, 2)),
+        ops.reshape(grid, (6, 2, *GLIMPSE)),
         geometry.sampling_grid(TRANSFORMS, GLIMPSE),
     )
 
 
 def test_the_identity_reads_each_pixel_at_its_index():
-    points = geometry.sampling_grid(IDENTITY, IMAGE)
-    pixels = ops.convert_to_numpy(geometry.points_to_pixels(points, IMAGE))
+    height, width = IMAGE
+    window = geometry.windows_in_pixels(IDENTITY, [[width], [height]])
+    pixels = ops.convert_to_numpy(geometry.sampling_grid(window, IMAGE))
     for row, column in np.ndindex(*IMAGE):
         np.testing.assert_allclose(
-            pixels[row, column], [column, row], atol=1e-5
+            pixels[:, row, column], [column, row], atol=1e-5
         )
+
+
+def test_windows_in_pixels_are_the_same_points():
+    height, width = IMAGE
+    points = geometry.sampling_grid(TRANSFORMS, GLIMPSE)
+    windows = geometry.windows_in_pixels(TRANSFORMS, [[width], [height]])
+    assert_close(
+        ops.moveaxis(geometry.sampling_grid(windows, GLIMPSE), 1, -1),
+        geometry.points_to_pixels(ops.moveaxis(points, 1, -1), IMAGE),
+    )
 
 
 def test_points_to_pixels_by_hand():
@@ -333,6 +344,7 @@ def test_half_precision_is_widened_before_it_is_used():
         lambda: geometry.sampling_grid(np.zeros((5, 3, 2)), GLIMPSE),
         lambda: geometry.points_to_pixels(np.zeros((2, 3)), IMAGE),
         lambda: geometry.window_corners(np.zeros((3, 3)), IMAGE),
+        lambda: geometry.windows_in_pixels(np.zeros((3, 2)), [[1], [1]]),
         lambda: geometry.squared_pixel_step(np.zeros(6), GLIMPSE, IMAGE),
         lambda: geometry.centres(np.zeros((2, 3, 2))),
         lambda: geometry.centres(np.zeros(())),

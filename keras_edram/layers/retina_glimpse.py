@@ -127,23 +127,25 @@ class RetinaGlimpse(keras.layers.Layer):
         centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
         offsets = geometry.pixel_offsets(side)  # (g,)
         y, x = np.meshgrid(offsets, offsets, indexing="ij")  # each (g, g)
-        factors = (
-            self.scale_factor ** np.arange(self.num_scales)[:, None]
-        )  # (Z, 1)
-        x, y = (
-            centre[:, None, axis : axis + 1]
-            + ops.convert_to_tensor(
-                (factors * grid.reshape(1, -1)).astype("float32")
+        factors = self.scale_factor ** np.arange(self.num_scales)
+        grid = np.stack([x, y]).reshape(2, side * side)  # (2, g g)
+        points = centre[:, None, :, None] + ops.convert_to_tensor(
+            (factors[:, None, None] * grid).astype("float32")
+        )  # (B, Z, 2, g g)
+
+        def read(levels):
+            shrink = (0.5**levels).astype("float32")[:, None, None]
+            of_level = geometry.resized_pixels(
+                points, ops.convert_to_tensor(shrink)
             )
-            for axis, grid in enumerate((x, y))
-        )  # each (B, Z, g g)
+            return read_points(pyramid, of_level, levels[None])
+
         detail = np.array([self._level(scale) for scale in scales])
         lower = np.floor(detail).astype("int32")
-        patches = read_points(pyramid, x, y, lower[None])  # (B, Z, g g, C)
+        patches = read(lower)  # (B, Z, g g, C)
         blend = (detail - lower).astype("float32")[:, None, None]  # (Z, 1, 1)
         if blend.any():
-            upper = np.ceil(detail).astype("int32")
-            coarse = read_points(pyramid, x, y, upper[None])
+            coarse = read(np.ceil(detail).astype("int32"))
             blend = ops.convert_to_tensor(blend)
             patches = patches + blend * (coarse - patches)
         channels = patches.shape[-1]

@@ -146,16 +146,30 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     check_shapes(
         "pyramid (B, P, C), transforms (B, 2, 3)", pyramid.parts[0], transforms
     )
-    points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
-    position = geometry.points_to_pixels(points, pyramid.sizes[0])
     height, width = glimpse_size
-    position = ops.reshape(position, (-1, 1, height * width, 2))  # (B, 1, P, 2)
-    x, y = position[..., 0], position[..., 1]  # (B, 1, P)
     channels = pyramid.parts[0].shape[-1]
     patches_shape = (-1, height, width, channels)
+
+    def read(levels):
+        size = _of_levels(
+            [
+                [[side * 0.5**level] for side in reversed(pyramid.sizes[0])]
+                for level in range(len(pyramid.sizes))
+            ],
+            levels,
+            "float32",
+        )  # width and height, (B, L, 2, 1)
+        windows = geometry.windows_in_pixels(
+            ops.expand_dims(transforms, 1), size
+        )  # (B, L, 2, 3)
+        points = geometry.sampling_grid(windows, glimpse_size)
+        points = ops.reshape(
+            points, (-1, levels.shape[1], 2, height * width)
+        )  # (B, L, 2, P)
+        return read_points(pyramid, points, levels, fill_mode)
+
     if len(pyramid.sizes) == 1:
-        finest = np.zeros((1, 1), "int32")
-        values = read_points(pyramid, x, y, finest, fill_mode)  # (B, 1, P, C)
+        values = read(np.zeros((1, 1), "int32"))  # (B, 1, P, C)
         return ops.reshape(values, patches_shape)  # (B, h, w, C)
     coarsest = len(pyramid.sizes) - 1
     square = geometry.squared_pixel_step(
@@ -170,35 +184,29 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     lower = ops.clip(ops.cast(lower, "int32"), 0, coarsest - 1)
     both = ops.convert_to_tensor(np.array([0, 1], "int32"))
     levels = ops.expand_dims(lower, 1) + both  # (B, 2)
-    values = read_points(pyramid, x, y, levels, fill_mode)  # (B, 2, P, C)
+    values = read(levels)  # (B, 2, P, C)
     fine, coarse = values[:, 0], values[:, 1]  # each (B, P, C)
     blended = fine + blend * (coarse - fine)
     return ops.reshape(blended, patches_shape)  # (B, h, w, C)
 
 
-# The four pixels around a point: which column and row, from the left upper
-# one, and their weights as a linear function of what is left of the position.
-TAP_COLUMNS = np.array([[0], [1], [0], [1]], "int32")
-TAP_ROWS = np.array([[0], [0], [1], [1]], "int32")
-
-
-def read_points(pyramid, x, y, levels, fill_mode="zeros"):
+def read_points(pyramid, points, levels, fill_mode="zeros"):
     """Bilinear read of single points from L levels of a pyramid.
 
     Eq. 3 of the EDRAM paper for each point (x, y): of its sum over all pixels
-    only the four around the point have a weight.
+    only two columns and two rows around the point have a weight.
 
         V = Σ_n Σ_m I_nm max(0, 1 - |x - m|) max(0, 1 - |y - n|)
 
-    All pixels are gathered at once: on a device it is the number of
-    operations that costs, not their size.
+    At the border they are the two nearest, and weigh nothing further away. All
+    pixels are gathered at once: on a device it is the number of operations
+    that costs, not their size. And what can be is computed in float: small
+    devices are slow with integers.
 
     Args:
         pyramid: `ImagePyramid` of B images.
-        x: Float tensor of shape `(B, L, P)`, or 1 for what is alike: where to
-            read, in pixels of the finest level, 0 being the centre of the
-            first.
-        y: Likewise, downwards.
+        points: Float tensor of shape `(B, L, 2, P)`: x and y, where to read,
+            in pixels of the level, 0 being the centre of the first.
         levels: Int32 tensor of shape `(B, L)`, or `(1, L)` for all images
             alike.
         fill_mode: `"zeros"` or `"nearest"`, see `read_windows`.
@@ -212,73 +220,103 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     Example:
 
     >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
-    >>> x, y = keras.ops.ones((1, 1, 3)), keras.ops.ones((1, 1, 3))
-    >>> read_points(pyramid, x, y, keras.ops.array([[0]])).shape
+    >>> points = keras.ops.ones((1, 1, 2, 3))
+    >>> read_points(pyramid, points, keras.ops.array([[0]])).shape
     (1, 1, 3, 1)
     """
     check_choice(fill_mode, FILL_MODES, "fill_mode")
     parts, sizes = pyramid
-    areas = [height * width for height, width in sizes]
-    starts = np.cumsum([0] + areas[:-1])
-
-    def of_level(values, dtype, dimensions):
-        table = ops.convert_to_tensor(np.array(values, dtype))
-        shape = (-1, levels.shape[1], *[1] * dimensions)
-        values = ops.take(table, levels, axis=0)  # (B, L)
-        return ops.reshape(values, shape)  # (B, L, 1) or (B, L, 1, 1)
-
-    shrink = of_level([0.5**i for i in range(len(sizes))], "float32", 1)
-    x = geometry.resized_pixels(x, shrink)
-    y = geometry.resized_pixels(y, shrink)
-    left, top = ops.floor(x), ops.floor(y)  # each (B, L, P)
-
-    def taps(start, rest, offsets, sides):
-        """Pixels along one axis, whether they are there, and their weights.
-
-        m of Eq. 3, which is `start` or the next, and `max(0, 1 - |x - m|)`.
-        """
-        pixel = ops.expand_dims(ops.cast(start, "int32"), 2)  # (B, L, 1, P)
-        pixel = pixel + ops.convert_to_tensor(offsets)  # (B, L, 4, P)
-        near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
-        # 1 - |x - m| is 1 - rest of the first pixel, rest of the second.
-        first, sign = (
-            ops.convert_to_tensor(part.astype("float32"))
-            for part in (1 - offsets, 2 * offsets - 1)
-        )
-        weight = first + sign * ops.expand_dims(rest, 2)  # (B, L, 4, P)
-        return near, pixel == near, weight
-
-    column, in_width, x_weight = taps(
-        left, x - left, TAP_COLUMNS, [width for _, width in sizes]
-    )
-    row, in_height, y_weight = taps(
-        top, y - top, TAP_ROWS, [height for height, _ in sizes]
-    )
-    weight = x_weight * y_weight  # (B, L, 4, P)
-    if fill_mode == "zeros":
-        weight = ops.where(in_width & in_height, weight, 0.0)
-    width = of_level([width for _, width in sizes], "int32", 2)
-    index = of_level(starts, "int32", 2) + row * width + column
-    values = _take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
-    weight = ops.expand_dims(weight, -1)  # (B, L, 4, P, 1)
+    # x and y of each level: its last pixel.
+    last = np.array([[[width - 1], [height - 1]] for height, width in sizes])
+    if fill_mode == "nearest":
+        points = ops.clip(points, 0.0, _of_levels(last, levels, "float32"))
+    # The first of two columns and of two rows. Clipped as integers: a window
+    # that is not a number must give patches that are not, which a training
+    # can stop at, and not a failing gather.
+    first = ops.clip(
+        ops.cast(ops.floor(points), "int32"),
+        0,
+        _of_levels(np.maximum(last - 1, 0), levels, "int32"),
+    )  # (B, L, 2, P)
+    rest = points - ops.cast(first, "float32")
+    # Where there is only one, the second is too far away to have a weight.
+    taps = np.array([0, 1]) + 2.0**31 * ((last == 0) & [False, True])
+    taps = _of_levels(taps[..., None], levels, "float32")  # (B, L, 2, 2, 1)
+    rest = ops.expand_dims(rest, 3)  # (B, L, 2, 1, P)
+    weight = ops.relu(1.0 - ops.abs(rest - taps))  # (B, L, 2, 2, P)
+    x_weight = weight[:, :, 0:1]  # (B, L, 1, 2, P)
+    y_weight = ops.expand_dims(weight[:, :, 1], 3)  # (B, L, 2, 1, P)
+    weight = ops.reshape(
+        y_weight * x_weight, (-1, levels.shape[1], 4, points.shape[-1], 1)
+    )  # (B, L, 4, P, 1)
+    # From the start of all parts, row by row: the first pixel, and from it to
+    # the four.
+    width = _of_levels([[[width]] for _, width in sizes], levels, "int32")
+    index = first[:, :, 1:2] * width + first[:, :, 0:1]  # (B, L, 1, P)
+    starts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
+    right, below = np.minimum(last[..., 0], 1).T  # each (levels,)
+    below = below * [width for _, width in sizes]
+    offsets = np.stack(
+        [0 * right, right, below, below + right], axis=1
+    )  # (levels, 4)
+    offsets = (starts[:, None] + offsets)[..., None]
+    offsets = _of_levels(offsets, levels, "int32")  # (B, L, 4, 1)
+    values = _take_pixels(parts, index, offsets)  # I_nm, (B, L, 4, P, C)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 
 
-def _take_pixels(parts, index):
-    """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
+def _of_levels(table, levels, dtype):
+    """Rows of a table, one for each level of `(B, L)`: `(B, L, ...)`."""
+    table = np.asarray(table, dtype)
+    if (table == table[0]).all():  # which costs nothing
+        return ops.convert_to_tensor(table[None, :1])  # (1, 1, ...)
+    return take_rows(ops.convert_to_tensor(table), levels)
+
+
+def take_rows(values, index):
+    """`ops.take` along the first axis, of indices that are not negative.
+
+    Keras looks for negative ones in TensorFlow, by three operations more.
+
+    Args:
+        values: Tensor of shape `(n, ...)`.
+        index: Integer tensor of any shape, from 0 to n - 1.
+
+    Returns:
+        Tensor of the shape of `index`, and what follows `n`.
+
+    Example:
+
+    >>> take_rows(keras.ops.array([1.0, 2.0]), keras.ops.array([[1], [0]]))
+    [[2.0], [1.0]]
+    """
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(values, index)
+    return ops.take(values, index, axis=0)
+
+
+def _take_pixels(parts, index, offsets):
+    """Pixels of all parts: `(B, L, 1, P)` + `(B, L, 4, 1)` -> `(..., C)`.
+
+    Both together are the index of a pixel in the image's.
+    """
     image = ops.arange(ops.shape(parts[0])[0], dtype="int32")
     image = ops.reshape(image, (-1, 1, 1, 1))  # (B, 1, 1, 1)
     values, before = None, 0
     for pixels in parts:
         num_pixels, channels = pixels.shape[1:]
-        here = index
-        if len(parts) > 1:
-            here = ops.clip(index - before, 0, num_pixels - 1)
         flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
-        taken = ops.take(flat, image * num_pixels + here, axis=0)
-        taken = ops.cast(taken, "float32")  # (B, L, 4, P, C)
+        if len(parts) == 1:
+            here = index + (offsets + image * num_pixels)
+        else:
+            here = index + offsets  # (B, L, 4, P)
+            earlier = ops.expand_dims(here < before, -1)  # (B, L, 4, P, 1)
+            here = ops.clip(here - before, 0, num_pixels - 1)
+            here = image * num_pixels + here
+        taken = ops.cast(take_rows(flat, here), "float32")  # (B, L, 4, P, C)
         if values is not None:
-            earlier = ops.expand_dims(index < before, -1)  # (B, L, 4, P, 1)
             taken = ops.where(earlier, values, taken)
         values, before = taken, before + num_pixels
     return values

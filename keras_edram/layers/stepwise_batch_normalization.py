@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_edram.checks import check_integer, check_number, check_shapes
+from keras_edram.layers.spatial_transformer_attention import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -131,7 +132,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         offset = beta - self.moving_mean * scale  # (T, C)
         known = ops.minimum(step, self.num_steps - 1)
         scale, offset = (
-            ops.take(table, known, axis=0) for table in (scale, offset)
+            take_rows(table, known) for table in (scale, offset)
         )  # each (C,), or (B, C)
         if len(scale.shape) == 2:  # (B, C): the axes between are missing
             between = [1] * (len(inputs.shape) - 2)

@@ -123,6 +123,7 @@ class BaseModel(KerasModel):
     has_policy = False
     members = ()
     compiled_step = None  # of `step`, made by `keras_edram.anytime`
+    graphs = None  # of whole looks, `keras_edram.anytime.Graphs`
 
     def __init__(
         self,
@@ -443,7 +444,7 @@ class BaseModel(KerasModel):
         return np.clip(picture, 0, 255).astype("uint8")
 
     def quantize(self, *args, **kwargs):
-        self.compiled_step = None  # which has the weights of before
+        self.compiled_step = self.graphs = None  # of the weights of before
         return super().quantize(*args, **kwargs)
 
     # Where it comes from

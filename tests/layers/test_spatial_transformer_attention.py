@@ -522,13 +522,12 @@ def test_points_are_read_at_pixels_of_the_finest_level(levels, fill_mode):
     """Some levels for all images, or others for each of them."""
     images = counted(2, *WIDE_IMAGE, 3)
     pyramid = image_pyramid(ops.cast(images, "float32"), 4)
-    found = read_points(
-        pyramid,
-        ops.cast(POINTS[None, None, :, 0, 0], "float32"),
-        ops.cast(POINTS[None, None, :, 0, 1], "float32"),
-        np.array(levels, "int32"),
-        fill_mode,
-    )
+    levels = np.array(levels, "int32")
+    points = geometry.resized_pixels(
+        np.moveaxis(POINTS, 0, -1)[None, None, 0],
+        0.5 ** levels[..., None, None],
+    )  # (B, L, 2, P)
+    found = read_points(pyramid, ops.cast(points, "float32"), levels, fill_mode)
     expected = [
         [slow_read_points(image, level, POINTS, fill_mode) for level in row]
         for image, row in zip(
@@ -543,10 +542,11 @@ def test_points_can_be_others_in_each_image_and_level():
     pyramid = image_pyramid(ops.cast(images, "float32"), 2)
     rows = np.array([[[3.25, 4.0]], [[17.5, -2.0]]])  # by image
     columns = np.array([[[8.5, 21.0], [0.0, 9.25]]])  # by level
+    points = np.stack(np.broadcast_arrays(columns, rows), 2)  # (B, L, 2, P)
+    shrink = np.array([0.5, 1])[:, None, None]
     found = read_points(
         pyramid,
-        ops.cast(columns, "float32"),
-        ops.cast(rows, "float32"),
+        ops.cast(geometry.resized_pixels(points, shrink), "float32"),
         np.array([[1, 0]], "int32"),
     )
     expected = [
@@ -587,3 +587,25 @@ def test_a_pyramid_of_no_level_or_unknown_border_is_refused(changes):
     arguments = {"num_levels": 2, **changes}
     with pytest.raises(ValueError, match="Received: "):
         image_pyramid(ops.ones((1, *IMAGE, 1)), **arguments)
+
+
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize("image_size", [(1, 6), (5, 1), (1, 1), (2, 3)])
+def test_sides_of_a_pixel_have_no_second_one(image_size, fill_mode):
+    images = counted(2, *image_size, 1)
+    pyramid = image_pyramid(ops.cast(images, "float32"), 2)
+    points = np.array([[-0.5, 0.25, 0.75, 1.5], [0.5, 0, -0.25, 3]])
+    found = read_points(
+        pyramid,
+        ops.cast([[points, points]], "float32"),
+        np.array([[1, 0]], "int32"),
+        fill_mode,
+    )
+    expected = [
+        [
+            slow_read_at(level, points.T[:, None], fill_mode)[:, 0]
+            for level in (slow_half(image), image)
+        ]
+        for image in images
+    ]
+    assert_close(found, np.array(expected))
