@@ -121,8 +121,8 @@ def _budget(model, question):
     number = num_glimpses(model)
     if number is None:
         return None, None
-    # Where no budget is asked for, all glimpses are one: only the steps of a
-    # budget are compiled, and eager ones take tens of times as long.
+    # Where none is asked for, all glimpses are one: an answer says how many
+    # were taken, and what has a budget is compiled.
     return question.confidence, min(question.max_glimpses or number, number)
 
 

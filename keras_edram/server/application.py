@@ -55,6 +55,8 @@ PAGE_FILES = {
 # Requests at a time whose images are decoded and wait, beside small ones, which
 # have together at most the values of one.
 DECODED = 8
+# Images, and confidence, of what is looked at before anybody asks.
+WARM_UP = (1, None), (1, None), (3, None), (2, 1.0), (3, 1.0)
 
 
 def serve(
@@ -308,9 +310,13 @@ class Reader(kserve.Model):
     def warm_up(self):
         """Looks at images once, so that the first who asks need not wait."""
         first = self.checkers.threads.submit(self.checkers.check, b"{}")
-        for number in (1, 3):  # the second teaches that a batch may be of any
-            zeros = np.zeros((number, *self.model.image_shape), "float32")
-            answers.read(self.model, [requests.Question(zeros, glimpses=True)])
+        # What is compiled for any batch is known from the second size on, and
+        # what is only worth it for many looks from the second look on.
+        for number, confidence in WARM_UP:
+            if confidence is None or self.facts.no_budget is None:
+                zeros = np.zeros((number, *self.model.image_shape), "float32")
+                question = requests.Question(zeros, confidence, glimpses=True)
+                answers.read(self.model, [question])
         first.exception()  # waits; nothing is asked, which is refused
 
     def close(self):
