@@ -25,9 +25,11 @@ class Batcher:
 
     Example:
 
+    >>> from keras_edram.server.requests import Question
     >>> batcher = Batcher(lambda questions: questions, max_images=32)
     >>> batcher.ask(Question(images)).result().images.shape
     (5, 100, 100, 1)
+    >>> batcher.close()
     """
 
     def __init__(self, answer, max_images):
