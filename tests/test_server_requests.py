@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import weakref
 
 import malformed
 import numpy as np
@@ -16,7 +18,9 @@ from PIL import Image
 from keras_edram.models import Baseline, Ensemble
 from keras_edram.server import answers, checking
 from keras_edram.server.answers import facts, read
+from keras_edram.server.batching import Batcher
 from keras_edram.server.requests import (
+    BUDGET,
     Facts,
     Question,
     max_images,
@@ -100,15 +104,17 @@ def test_only_one_model_that_looks_has_a_budget(parameter):
             parse(request, facts(model))
 
 
-@pytest.mark.parametrize("kind", [*tiny.MODELS, "ensemble", "baseline"])
+KINDS = {
+    **tiny.MODELS,
+    "ensemble": lambda: Ensemble([tiny.reader(), tiny.reader(8)]),
+    "baseline": lambda: Baseline(malformed.SHAPE, num_classes=3),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_reads_as_the_model_and_tells_what_it_saw(kind, images):
-    models = {
-        **tiny.MODELS,
-        "ensemble": lambda: Ensemble([tiny.reader(), tiny.reader(8)]),
-        "baseline": lambda: Baseline(malformed.SHAPE, num_classes=3),
-    }
-    model = models[kind]()
-    rows = read(model, Question(images.astype("float32"), glimpses=True))
+    model = KINDS[kind]()
+    (rows,) = read(model, [Question(images.astype("float32"), glimpses=True)])
     assert_same(rows, model.read(images))
     windows = model.glimpses(images)["transforms"].reshape(3, -1, 2, 3)
     number = answers.num_glimpses(model)
@@ -129,18 +135,74 @@ def test_it_reads_as_the_model_and_tells_what_it_saw(kind, images):
 def test_a_budget_ends_the_glimpses(images):
     model = tiny.reader()
     images = images.astype("float32")
-    rows = read(model, Question(images, max_glimpses=2, glimpses=True))
+    question = Question(images, max_glimpses=2, glimpses=True)
+    (rows,) = read(model, [question])
     for row in rows:
         assert row["num_glimpses"] == 2
         for name in ("windows", "patches", "seen"):
             assert len(row[name]) == 2
-    sure = read(model, Question(images, confidence=0.0))
+    (sure,) = read(model, [Question(images, confidence=0.0)])
     assert_same(sure, model.read(images, confidence=0.0))
+
+
+OPTIONS = [
+    {},
+    {"refuse_below": 1.0, "glimpses": True},
+    # From here on none looks to the end, and then none is ever sure.
+    {"confidence": 0.3, "max_glimpses": 10**30},
+    {"confidence": 0.5, "max_glimpses": 3, "glimpses": True},
+    {"confidence": 1, "max_glimpses": 2},
+    {"max_glimpses": 1, "glimpses": True},
+]
+TOGETHER = [slice(None), slice(2, 4), slice(4, None)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_questions_together_are_answered_as_each_alone(kind):
+    model = KINDS[kind]()
+    has_budget = answers.num_glimpses(model) is not None
+    images = np.random.default_rng(2).uniform(0, 255, (12, *malformed.SHAPE))
+    questions = [
+        Question(images[2 * i : 2 * i + 1 + i % 2], **options, notes=[[f"{i}"]])
+        for i, options in enumerate(OPTIONS)
+        if has_budget or not {*BUDGET} & {*options}
+    ]
+    alone = [read(model, [question])[0] for question in questions]
+    for some in TOGETHER if has_budget else TOGETHER[:1]:
+        together = read(model, questions[some])
+        assert len(together) == len(alone[some])
+        for found, expected in zip(together, alone[some], strict=True):
+            assert_same(found, expected)
+            for row, other in zip(found, expected, strict=True):
+                assert_same_glimpses(row, other)
+    if has_budget:
+        numbers = [row["num_glimpses"] for row in sum(alone, [])]
+        assert len(set(numbers)) > 1
+
+
+def assert_same_glimpses(found, expected):
+    assert found.keys() == expected.keys()
+    for name in ("notes", "num_glimpses"):
+        assert found.get(name) == expected.get(name)
+    if "windows" in expected:
+        np.testing.assert_allclose(
+            found["windows"], expected["windows"], atol=1e-5
+        )
+        assert len(found["patches"]) == len(expected["patches"])
+        assert_seen(found["seen"], expected["seen"])
+
+
+def assert_seen(found, expected):
+    assert (found is None) == (expected is None)
+    for one, other in zip(found or (), expected or (), strict=True):
+        assert one["name"] == other["name"]
+        assert one["probability"] == pytest.approx(other["probability"], 1e-4)
 
 
 def test_patches_are_pictures_of_what_was_seen(images):
     model = tiny.ram()  # two scales of 8 pixels
-    (row,) = read(model, Question(images[:1].astype("float32"), glimpses=True))
+    question = Question(images[:1].astype("float32"), glimpses=True)
+    ((row,),) = read(model, [question])
     head, content = row["patches"][1].split(",")
     assert head == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
@@ -151,7 +213,8 @@ def test_patches_are_pictures_of_what_was_seen(images):
 
 
 def test_an_unsure_answer_is_refused(images):
-    rows = read(tiny.reader(), Question(images * 1.0, refuse_below=1.0))
+    question = Question(images * 1.0, refuse_below=1.0)
+    (rows,) = read(tiny.reader(), [question])
     assert [row["sequence"] for row in rows] == [None] * 3
 
 
@@ -205,6 +268,83 @@ def test_what_cannot_be_stopped_has_no_budget_among_its_parameters():
     assert set(possible_parameters(ensemble)) == {"refuse_below", "glimpses"}
 
 
+# --- Together ---
+
+
+class Asked:
+    """What a batcher asks: the first batch waits until it may go on."""
+
+    def __init__(self):
+        self.batches = []
+        self.started, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, questions):
+        self.batches.append([len(one.images) for one in questions])
+        self.started.set()
+        self.go_on.wait(30)
+        if any(one.notes for one in questions):
+            raise RuntimeError("No answer")
+        return [one.images.shape for one in questions]
+
+
+@pytest.fixture
+def asked():
+    asked = Asked()
+    asked.batcher = Batcher(asked, max_images=32)
+    yield asked
+    asked.go_on.set()
+    asked.batcher.close()
+
+
+def blank(number, notes=()):
+    return Question(np.zeros((number, 1, 1, 1)), notes=notes)
+
+
+@pytest.mark.parametrize(
+    "sizes, batches",
+    [
+        ([1] * 40, [[1], [1] * 32, [1] * 7]),
+        ([1, 20, 20, 64, 12, 20], [[1], [20], [20], [64], [12, 20]]),
+        ([64, 1], [[64], [1]]),
+    ],
+    ids=["singles", "as they fit", "a large one first"],
+)
+def test_who_asks_meanwhile_is_answered_together(asked, sizes, batches):
+    first = asked.batcher.ask(blank(sizes[0]))
+    assert asked.started.wait(30)  # without waiting for others
+    answers = [first, *(asked.batcher.ask(blank(size)) for size in sizes[1:])]
+    asked.go_on.set()
+    found = [answer.result(30)[0] for answer in answers]
+    assert (found, asked.batches) == (sizes, batches)
+
+
+def test_a_question_without_an_answer_spoils_no_other(asked):
+    asked.batcher.ask(blank(1))
+    assert asked.started.wait(30)
+    answers = [asked.batcher.ask(blank(n)) for n in (1, 2)]
+    bad = asked.batcher.ask(blank(3, notes=["bad"]))
+    answers.append(asked.batcher.ask(blank(4)))
+    asked.go_on.set()
+    assert [answer.result(30)[0] for answer in answers] == [1, 2, 4]
+    with pytest.raises(RuntimeError, match="No answer"):
+        bad.result(30)
+    assert asked.batches == [[1], [1, 2, 3, 4], [1], [2], [3], [4]]
+
+
+def test_who_has_left_is_forgotten(asked):
+    asked.batcher.ask(blank(1))
+    assert asked.started.wait(30)
+    question = blank(1)
+    images = weakref.ref(question.images)
+    left, stays = asked.batcher.ask(question), asked.batcher.ask(blank(2))
+    del question
+    assert left.cancel()
+    assert images() is None
+    asked.go_on.set()
+    assert stays.result(30)[0] == 2
+    assert asked.batches == [[1], [2]]
+
+
 def test_large_images_are_fewer():
     assert max_images((100, 100, 3)) == 64
     assert max_images((3200, 3200, 1)) == 6  # 2**26 / 3200**2 is 6.55
@@ -244,7 +384,7 @@ def test_what_is_odd_about_an_image_is_noted_of_pixels_and_of_files(
     if words:
         assert re.search(f"^This image .*{words}.*[.]$", file[0])
     # And what is noted stands in the answer.
-    found = read(tiny.reader(), question)
+    (found,) = read(tiny.reader(), [question])
     assert [row.get("notes", []) for row in found] == question.notes
 
 

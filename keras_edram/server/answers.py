@@ -1,13 +1,17 @@
-"""How a server answers a question: with what `model.read` says, and more."""
+"""How a server answers questions: with what `model.read` says, and more."""
 
 import base64
 import io
+import itertools
+import math
 
 import numpy as np
 from keras import ops
 
 from keras_edram import anytime, geometry, reading
 from keras_edram.server import requests
+
+NEVER = math.inf  # no glimpse is as sure
 
 
 def facts(model, *, dark_ground=False):
@@ -30,43 +34,46 @@ def facts(model, *, dark_ground=False):
     )
 
 
-def read(model, question):
-    """What a model reads in the images of a question.
+def read(model, questions):
+    """What a model reads in the images of questions, all looked at together.
 
     Args:
         model: A model of this package.
-        question: `Question`.
+        questions: List of `Question`; each may have a budget of its own.
 
     Returns:
-        List of dictionaries as of `model.read`. Those of a model that can have
-        a budget of glimpses have `num_glimpses`. If glimpses were asked for
-        also, in the order of looking: `windows`, four corners each, x and y as
-        fractions of the image's sides, from the left top of the glimpse on
-        clockwise; `patches`, PNG files as data URLs; and `seen`, the name and
-        the probability that each glimpse alone gives, or `None`. What is odd
-        about an image stands in `notes`.
+        For each question a list of dictionaries as of `model.read`. Those of a
+        model that can have a budget of glimpses have `num_glimpses`. If
+        glimpses were asked for also, in the order of looking: `windows`, four
+        corners each, x and y as fractions of the image's sides, from the left
+        top of the glimpse on clockwise; `patches`, PNG files as data URLs; and
+        `seen`, the name and the probability that each glimpse alone gives, or
+        `None`. What is odd about an image stands in `notes`.
 
     Example:
 
     >>> from keras_edram.server.requests import Question
-    >>> read(model, Question(images, max_glimpses=1))[0]["num_glimpses"]
+    >>> (rows,) = read(model, [Question(images, max_glimpses=1)])
+    >>> rows[0]["num_glimpses"]
     1
     """
-    looks = reading.look(
-        model,
-        question.images,
-        confidence=question.confidence,
-        # Where no budget is asked for, all glimpses are one: only the steps of
-        # a budget are compiled, and eager ones take tens of times as long.
-        max_glimpses=question.max_glimpses or num_glimpses(model),
-    )
-    rows = reading.answer(model, looks, question.refuse_below)
-    if question.glimpses:
-        _add_glimpses(model, looks, rows)
-    for row, notes in zip(rows, question.notes, strict=False):
-        if notes:
-            row["notes"] = notes
-    return rows
+    looks = _look(model, questions)
+    rows = iter(reading.answer(model, looks))
+    answers, start = [], 0
+    for question in questions:
+        end = start + len(question.images)
+        answers.append(list(itertools.islice(rows, end - start)))
+        for row in answers[-1]:
+            if row["probability"] < question.refuse_below:
+                row["sequence"] = None
+        if question.glimpses:
+            seen = {name: values[start:end] for name, values in looks.items()}
+            _add_glimpses(model, seen, answers[-1])
+        for row, notes in zip(answers[-1], question.notes, strict=False):
+            if notes:
+                row["notes"] = notes
+        start = end
+    return answers
 
 
 def num_glimpses(model):
@@ -84,6 +91,39 @@ def num_glimpses(model):
     6
     """
     return None if anytime.why_no_budget(model) else model.num_glimpses
+
+
+def _look(model, questions):
+    """What a model sees of the images of all questions, see `reading.look`."""
+    images = np.concatenate([question.images for question in questions])
+    budgets = [_budget(model, question) for question in questions]
+    if len(set(budgets)) == 1:
+        ((confidence, most),) = set(budgets)
+        return reading.look(
+            model, images, confidence=confidence, max_glimpses=most
+        )
+    # All look as long as the largest budget lets them; of each image is then
+    # left out what came after the end of its own.
+    confidences = [NEVER if sure is None else sure for sure, _ in budgets]
+    sizes = [len(question.images) for question in questions]
+    largest = None if NEVER in confidences else max(confidences)
+    most = np.repeat([most for _, most in budgets], sizes)  # (B,)
+    glimpses = anytime.take_glimpses(model, images, largest, most.max())
+    glimpses = anytime.stop_when_sure(
+        model, glimpses, np.repeat(np.float32(confidences), sizes)
+    )
+    glimpses = glimpses._replace(taken=np.minimum(glimpses.taken, most))
+    return anytime.looks_of(model, glimpses)
+
+
+def _budget(model, question):
+    """The confidence and the number of glimpses that an image is done with."""
+    number = num_glimpses(model)
+    if number is None:
+        return None, None
+    # Where none is asked for, all glimpses are one: an answer says how many
+    # were taken, and what has a budget is compiled.
+    return question.confidence, min(question.max_glimpses or number, number)
 
 
 def _add_glimpses(model, looks, rows):

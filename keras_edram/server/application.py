@@ -3,12 +3,11 @@
 KServe brings the protocol and the metrics. Here is what it lacks: a request is
 checked before the model sees it, and refused with 4xx and one sentence;
 requests and connections have limits and deadlines; TensorFlow works in a
-thread of its own, so that the server answers others meanwhile; and `/` is a
-page for people.
+thread of its own, on all who wait for it together, so that the server answers
+others meanwhile; and `/` is a page for people.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -33,9 +32,10 @@ from kserve.protocol.rest.server import metrics_handler
 from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from starlette.exceptions import HTTPException
 
-from keras_edram import __version__, presets, serving
+from keras_edram import __version__, presets, reading, serving
 from keras_edram.presets import opening
 from keras_edram.server import answers, requests
+from keras_edram.server.batching import Batcher
 from keras_edram.server.checking import (
     Checkers,
     Refusal,
@@ -52,7 +52,11 @@ PAGE_FILES = {
     "/drawing.js": "drawing.js",
     "/picture.js": "picture.js",
 }
-DECODED = 8  # requests at a time whose images are decoded and wait
+# Requests at a time whose images are decoded and wait, beside small ones, which
+# have together at most the values of one.
+DECODED = 8
+# Images, and confidence, of what is looked at before anybody asks.
+WARM_UP = (1, None), (1, None), (3, None), (2, 1.0), (3, 1.0)
 
 
 def serve(
@@ -219,7 +223,8 @@ class Reader(kserve.Model):
 
     >>> from keras_edram.server.requests import Question
     >>> reader = Reader(model, "model")
-    >>> len(reader.answer(Question(images))["predictions"])
+    >>> (answer,) = reader.answer([Question(images)])
+    >>> len(answer["predictions"])
     5
     """
 
@@ -238,9 +243,13 @@ class Reader(kserve.Model):
         self.limits = limits
         self.facts = answers.facts(self.model, dark_ground=dark_ground)
         self.checkers = Checkers(self.facts, limits.checking)
-        # One: TensorFlow uses all cores by itself.
-        self.worker = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+        values = math.prod(self.model.image_shape)
+        self.batcher = Batcher(
+            self.answer,
+            max(1, min(reading.BATCH_SIZE, reading.MAX_VALUES // values)),
+        )
         self._decoded = asyncio.Semaphore(DECODED)
+        self._values = 0  # of the small ones
         self._busy_since = None
         self.ready = True
 
@@ -253,14 +262,8 @@ class Reader(kserve.Model):
     async def predict(self, payload, headers=None):
         """Answers without keeping others waiting for theirs."""
         check_encoding((headers or {}).get("content-encoding", ""))
-        loop = asyncio.get_running_loop()
-        async with self._decoded:
-            question = await loop.run_in_executor(
-                self.checkers.threads, self.checkers.check, payload
-            )
-            return await loop.run_in_executor(
-                self.worker, self.answer, question
-            )
+        async with self._checked(payload) as question:
+            return await asyncio.wrap_future(self.batcher.ask(question))
 
     async def explain(self, payload, headers=None):
         """Refuses, for there is no explainer."""
@@ -268,33 +271,58 @@ class Reader(kserve.Model):
             'Nothing is explained here: ask `:predict` with "glimpses"'
         )
 
-    def answer(self, question):
-        """The predictions to a question.
+    def answer(self, questions):
+        """The predictions to questions, which are looked at together.
 
         Args:
-            question: `keras_edram.server.requests.Question`.
+            questions: List of `keras_edram.server.requests.Question`.
 
         Returns:
-            Dictionary with `predictions`, one dictionary an image.
+            For each a dictionary with `predictions`, one dictionary an image.
         """
         self._busy_since = time.monotonic()
         try:
-            return {"predictions": answers.read(self.model, question)}
+            return [
+                {"predictions": rows}
+                for rows in answers.read(self.model, questions)
+            ]
         finally:
             self._busy_since = None
+
+    @contextlib.asynccontextmanager
+    async def _checked(self, body):
+        """The question in a body, when there is memory for it."""
+        loop = asyncio.get_running_loop()
+        async with self._decoded:
+            question = await loop.run_in_executor(
+                self.checkers.threads, self.checkers.check, body
+            )
+            values = question.images.size
+            if self._values + values > requests.MAX_VALUES:
+                yield question
+                return
+        self._values += values
+        try:
+            yield question
+        finally:
+            self._values -= values
 
     def warm_up(self):
         """Looks at images once, so that the first who asks need not wait."""
         first = self.checkers.threads.submit(self.checkers.check, b"{}")
-        for number in (1, 3):  # the second teaches that a batch may be of any
-            zeros = np.zeros((number, *self.model.image_shape), "float32")
-            answers.read(self.model, requests.Question(zeros, glimpses=True))
+        # What is compiled for any batch is known from the second size on, and
+        # what is only worth it for many looks from the second look on.
+        for number, confidence in WARM_UP:
+            if confidence is None or self.facts.no_budget is None:
+                zeros = np.zeros((number, *self.model.image_shape), "float32")
+                question = requests.Question(zeros, confidence, glimpses=True)
+                answers.read(self.model, [question])
         first.exception()  # waits; nothing is asked, which is refused
 
     def close(self):
         """Ends its processes, and this one if the model does not end."""
         self.checkers.close()
-        self.worker.shutdown(wait=False, cancel_futures=True)
+        self.batcher.close()
         if self._busy_since is not None:
             # Python would wait for the thread, which cannot be ended.
             sys.stdout.flush()

@@ -1,5 +1,6 @@
 """What the server holds against: slow clients, floods, hosts, signals."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import gzip
@@ -333,9 +334,9 @@ def check_idle_connections(port):
 def test_too_many_connections_are_told_so(reader, port, monkeypatch):
     read, go_on = answers.read, threading.Event()
 
-    def late(model, question):
+    def late(model, questions):
         go_on.wait(60)
-        return read(model, question)
+        return read(model, questions)
 
     monkeypatch.setattr(answers, "read", late)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
@@ -441,9 +442,9 @@ def test_an_answer_that_comes_too_late_is_given_up(
 ):
     read, go_on = answers.read, threading.Event()
 
-    def stuck(model, question):
+    def stuck(model, questions):
         go_on.wait(60)
-        return read(model, question)
+        return read(model, questions)
 
     monkeypatch.setattr(answers, "read", stuck)
     monkeypatch.setattr(reader, "limits", IMPATIENT)
@@ -460,6 +461,114 @@ def test_an_answer_that_comes_too_late_is_given_up(
     go_on.set()
     monkeypatch.undo()
     assert answered(port) and ask(port, "/v1/models/tiny")[0] == 200
+
+
+# --- Answers together ---
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Images of each batch; they wait until `batches.go_on` is set."""
+    read = answers.read
+
+    class Batches(list):
+        go_on = threading.Event()
+
+    def noted(model, questions):
+        batches.append(sum(len(one.images) for one in questions))
+        batches.go_on.wait(60)
+        return read(model, questions)
+
+    batches = Batches()
+    monkeypatch.setattr(answers, "read", noted)
+    yield batches
+    batches.go_on.set()
+
+
+def test_who_asks_meanwhile_is_answered_together(reader, port, batches):
+    """Each by its own wishes, whatever is wrong with the others'."""
+    images = np.random.default_rng(3).integers(0, 256, (8, 40, 50, 1), "uint8")
+    wishes = 2 * [
+        {},
+        {"max_glimpses": 1},
+        {"confidence": 0.3},
+        {"refuse_below": 1},
+    ]
+    requests = []
+    for number, (image, parameters) in enumerate(
+        zip(images, wishes, strict=True)
+    ):
+        row = image.tolist() if number % 2 else malformed.b64(tiny.png(image))
+        requests.append({"instances": [row], "parameters": parameters})
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 20), (90, 0, 0)).save(buffer, "JPEG")
+    wide = malformed.b64(buffer.getvalue())  # of another size
+    requests.append({"instances": [wide, wide]})
+    bad = [
+        {"instances": [malformed.b64(b"no picture")]},
+        {"instances": [wide], "parameters": {"confidence": 2}},
+    ]
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        first = pool.submit(ask, port, PREDICT, BODY)
+        wait_for(lambda: batches == [1])
+        replies = [
+            pool.submit(ask, port, PREDICT, json.dumps(request).encode())
+            for request in [*bad, *requests]
+        ]
+        wait_for(lambda: len(reader.batcher._waiting) == len(requests))
+        # Who cannot be answered need not wait, nor who asks for its health.
+        assert [reply.result()[0] for reply in replies[:2]] == [400, 400]
+        assert ask(port, "/v2/health/ready")[0] == 200
+        batches.go_on.set()
+        assert first.result()[0] == 200
+        *found, two = [
+            reply.result()[2]["predictions"] for reply in replies[2:]
+        ]
+    assert batches == [1, 8 + 2] and len(two) == 2
+    for (row,), image, parameters in zip(found, images, wishes, strict=True):
+        (expected,) = reader.model.read(image[None], **parameters)
+        for name, value in expected.items():
+            if name in ("probability", "boxes"):
+                np.testing.assert_allclose(row[name], value, atol=1e-5)
+            else:
+                assert row[name] == value, name
+
+
+def test_who_leaves_is_not_answered(reader, port, batches):
+    clients = [connect(port, head(len(BODY)) + BODY)]
+    wait_for(lambda: batches == [1])
+    clients += [connect(port, head(len(BODY)) + BODY) for _ in range(5)]
+    wait_for(lambda: len(reader.batcher._waiting) == 5)
+    for client in clients[:4]:
+        client.close()
+    wait_for(lambda: len(reader.batcher._waiting) == 2)
+    batches.go_on.set()
+    for client in clients[4:]:
+        assert client.recv(2**16).startswith(b"HTTP/1.1 200 ")
+        client.close()
+    assert batches == [1, 2]
+
+
+def test_memory_has_room_for_some_large_requests(reader, batches, monkeypatch):
+    monkeypatch.setattr(application.requests, "MAX_VALUES", 5 * IMAGE.size)
+    places = asyncio.Semaphore(application.DECODED)  # of another event loop
+    monkeypatch.setattr(reader, "_decoded", places)
+    limits = LIMITS._replace(connections=40)
+    with (
+        serving(reader, limits) as port,
+        concurrent.futures.ThreadPoolExecutor(20) as pool,
+    ):
+        replies = [pool.submit(ask, port, PREDICT, BODY)]
+        wait_for(lambda: batches == [1])
+        replies += [pool.submit(ask, port, PREDICT, BODY) for _ in range(19)]
+        # Five of one image, and those that have a place of their own.
+        decoded = 5 + application.DECODED
+        wait_for(lambda: len(reader.batcher._waiting) == decoded - 1)
+        time.sleep(0.3)  # more would come
+        assert len(reader.batcher._waiting) == decoded - 1
+        batches.go_on.set()
+        assert {reply.result()[0] for reply in replies} == {200}
+    assert reader._values == 0 and sum(batches) == 20
 
 
 def test_long_json_leaves_others_their_turn(reader):
@@ -510,7 +619,7 @@ application.serve(sys.argv[1], name="tiny", port=0, limits=Limits(grace=1))
 
 @contextlib.contextmanager
 def serving_apart(path, seconds):
-    """Serves in another process, each answer so slowly; it and its port."""
+    """Serves in another process, each batch so slowly; it and its port."""
     process = subprocess.Popen(
         [sys.executable, "-c", APART, str(path), str(seconds)],
         stdout=subprocess.PIPE,
@@ -562,7 +671,7 @@ def accepted(port):
 
 
 def test_sigterm_answers_or_refuses_all_and_leaves_nothing(path):
-    with serving_apart(path, 0.05) as (process, port):
+    with serving_apart(path, 0.5) as (process, port):
         for _ in range(20):  # leave in the middle of a body, or of an answer
             connect(port, head(1000) + b"{").close()
             connect(port, head(len(BODY)) + BODY).close()
