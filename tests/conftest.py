@@ -6,6 +6,7 @@ of pytest-xdist has no use for it, and they wait for that process.
 
 import contextlib
 import fcntl
+import gc
 import importlib.util
 import os
 
@@ -38,6 +39,17 @@ def pytest_configure(config):
         "ignore::DeprecationWarning:tensorflow_datasets",
     ):
         config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported():
+    """What is imported is there to stay, and no garbage to look for.
+
+    Keras looks for it whenever a layer is quantized.
+    """
+    import keras  # noqa: F401 - and TensorFlow with it
+
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +121,16 @@ def served(made_once):
                 )
 
     return made_once("edram", export), models
+
+
+@pytest.fixture(scope="session")
+def served_folder(served):
+    return served[0]
+
+
+@pytest.fixture(scope="session")
+def served_models(served):
+    return served[1]
 
 
 @pytest.fixture(scope="session")
