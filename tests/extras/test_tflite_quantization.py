@@ -98,7 +98,7 @@ def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
         ),
     }
     few = serving.tflite.TFLITE._replace(variants=lambda model: variants)
-    model = tiny.reader(glimpses_per_target=1)
+    model = tiny.reader(terminal=False, num_targets=1, glimpses_per_target=1)
     labels = tiny.answers(model, images)["labels"]
     wrong = labels.copy()
     wrong[:3, 0] = (wrong[:3, 0] + 1) % 2
