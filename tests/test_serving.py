@@ -345,19 +345,14 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     assert_agree(serving.run_tflite(file, images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
         dict(),
         # Rollouts are drawn while a model is studied, never when it serves.
-        pytest.param(
-            dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            dict(core="conv_lstm", glimpse_network="inception"),
-            marks=pytest.mark.slow,
-        ),
+        dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+        dict(core="conv_lstm", glimpse_network="inception"),
     ],
 )
 def test_ram_is_exported_with_its_mean_policy(

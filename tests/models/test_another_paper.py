@@ -117,6 +117,7 @@ def test_it_is_saved_and_opened(model, images, tmp_path):
     assert (tmp_path / "preset" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_it_is_exported(model, images, tmp_path, monkeypatch):
     # Compared in this process, which takes no time to start.
     monkeypatch.setattr(comparison, "run_apart", comparison.run)
