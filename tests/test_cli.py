@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import pytest
 import stand_in_reader
 import tiny
 from PIL import Image
+from test_docstrings import eagerly
 
 import keras_edram
 from keras_edram import (
@@ -21,6 +23,7 @@ from keras_edram import (
     presets,
     reading,
     recipes,
+    training,
     visualization,
 )
 from keras_edram.cli import commands, predicting, printing
@@ -34,6 +37,14 @@ from keras_edram.visualization import glimpses
 PRESET = "edram_small_cluttered_mnist"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """A preset, and what is compiled of it, is there for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "load", functools.cache(presets.load))
+        yield
+
+
 @pytest.fixture
 def pictures(tmp_path):
     images, targets = cluttered_mnist("test").arrays(9, 4)
@@ -43,6 +54,18 @@ def pictures(tmp_path):
         Image.fromarray(image[..., 0]).save(path)
         paths.append(path)
     return paths, targets["labels"][:, 0].tolist()
+
+
+@pytest.fixture
+def eager_training(monkeypatch):
+    """A few steps take less time than to compile one."""
+    train = training.train
+
+    def train_eagerly(*arguments, **options):
+        with eagerly():
+            return train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", train_eagerly)
 
 
 def error_of(capsys, *arguments):
@@ -726,7 +749,7 @@ def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
+def test_a_folder_is_checked_and_trained_on(eager_training, tmp_path, capsys):
     data = tmp_path / "screws"
     for split, number in (("train", 6), ("validation", 2), ("test", 3)):
         (data / split).mkdir(parents=True)
@@ -752,7 +775,7 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
     train = ["train", recipe, "--out", str(out), "--set", "epochs=1"]
     for setting in (
         *("steps_per_epoch=1", "batch_size=4", "validation_steps=1"),
-        *("glimpses_per_target=1", "units=8", "hidden_units=8"),
+        "glimpses_per_target=1",
     ):
         train += ["--set", setting]
     assert "a folder of annotated pictures" in error_of(capsys, *train)
@@ -795,7 +818,9 @@ def test_recipes_and_presets_are_listed_with_their_figures(capsys):
     assert PRESET in capsys.readouterr().out
 
 
-def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
+def test_train_makes_a_run_with_its_pictures(
+    eager_training, tmp_path, monkeypatch, capsys
+):
     recipe = tiny.recipe(epochs=1)
     monkeypatch.setattr(recipes, "load", lambda name: recipe)
     out = tmp_path / "run"
@@ -814,12 +839,14 @@ def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_quickstart_leaves_all_that_it_promises(tmp_path, monkeypatch, capsys):
+def test_quickstart_leaves_all_that_it_promises(
+    eager_training, tmp_path, monkeypatch, capsys
+):
     # Exports are compared in this process, which takes no time to start.
     monkeypatch.setattr(comparison, "run_apart", comparison.run)
     out = tmp_path / "quick"
     changes = ("epochs=1", "steps_per_epoch=2", "test_images=20")
-    changes += ("glimpses_per_target=1", "units=8", "hidden_units=8")
+    changes += ("glimpses_per_target=1",)
     arguments = ["quickstart", "--out", str(out)]
     for change in changes:
         arguments += ["--set", change]

@@ -234,8 +234,9 @@ def test_a_history_that_was_cut_short_loses_its_last_row_only(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_can_be_compiled_and_computed_in_less(tmp_path):
+    sizes = {**tiny.SIZES, "glimpses_per_target": 1}
     results = training.train(
-        tiny.recipe(epochs=2),
+        tiny.recipe(sizes, epochs=2),
         tmp_path,
         jit=True,
         mixed_precision=True,
@@ -406,8 +407,6 @@ def test_a_command_killed_by_a_signal_ends_with_the_same_weights(tmp_path):
         validation_steps=1,
         test_images=20,
         glimpses_per_target=1,
-        units=8,
-        hidden_units=8,
     )
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
