@@ -97,6 +97,13 @@ def compared_here():
         yield
 
 
+@pytest.fixture(scope="module")
+def compares_here():
+    """See `compared_here`."""
+    with compared_here():
+        yield
+
+
 @pytest.fixture(scope="session")
 def served(made_once):
     """SavedModels of two models of the same images, as versions of one.

@@ -31,7 +31,6 @@ from keras_edram.datasets import cluttered_mnist
 from keras_edram.datasets.annotated import annotations as annotated_files
 from keras_edram.models import EDRAM, Baseline, Ensemble
 from keras_edram.presets import opening
-from keras_edram.serving import comparison
 from keras_edram.visualization import glimpses
 
 PRESET = "edram_small_cluttered_mnist"
@@ -266,6 +265,7 @@ def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
     assert "one with a policy" in error_of(capsys, *arguments)
 
 
+@pytest.mark.usefixtures("compares_here")
 def test_export_writes_and_says_so(tmp_path, capsys):
     model = tmp_path / "model.keras"
     Baseline((20, 30, 1), units=2).save(model)
@@ -749,7 +749,8 @@ def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_is_checked_and_trained_on(eager_training, tmp_path, capsys):
+@pytest.mark.usefixtures("eager_training")
+def test_a_folder_is_checked_and_trained_on(tmp_path, capsys):
     data = tmp_path / "screws"
     for split, number in (("train", 6), ("validation", 2), ("test", 3)):
         (data / split).mkdir(parents=True)
@@ -818,9 +819,8 @@ def test_recipes_and_presets_are_listed_with_their_figures(capsys):
     assert PRESET in capsys.readouterr().out
 
 
-def test_train_makes_a_run_with_its_pictures(
-    eager_training, tmp_path, monkeypatch, capsys
-):
+@pytest.mark.usefixtures("eager_training")
+def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
     recipe = tiny.recipe(epochs=1)
     monkeypatch.setattr(recipes, "load", lambda name: recipe)
     out = tmp_path / "run"
@@ -839,11 +839,8 @@ def test_train_makes_a_run_with_its_pictures(
 
 
 @pytest.mark.slow
-def test_quickstart_leaves_all_that_it_promises(
-    eager_training, tmp_path, monkeypatch, capsys
-):
-    # Exports are compared in this process, which takes no time to start.
-    monkeypatch.setattr(comparison, "run_apart", comparison.run)
+@pytest.mark.usefixtures("compares_here", "eager_training")
+def test_quickstart_leaves_all_that_it_promises(tmp_path, capsys):
     out = tmp_path / "quick"
     changes = ("epochs=1", "steps_per_epoch=2", "test_images=20")
     changes += ("glimpses_per_target=1",)

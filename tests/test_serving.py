@@ -15,6 +15,8 @@ from keras_edram.datasets import read_picture
 from keras_edram.models import EDRAM, RAM, Baseline, Ensemble, glimpse_loop
 from keras_edram.serving.registry import FORMATS
 
+pytestmark = pytest.mark.usefixtures("compares_here")
+
 OUTPUTS = {
     "labels",
     "lengths",
@@ -27,14 +29,6 @@ OUTPUTS = {
 
 
 RUN_APART = serving.comparison.run_apart
-
-
-@pytest.fixture(autouse=True, scope="module")
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
 
 
 @pytest.fixture(scope="module")

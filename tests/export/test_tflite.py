@@ -17,6 +17,8 @@ from keras_edram.datasets import read_picture
 from keras_edram.pictures import decode_picture
 from keras_edram.serving import report
 
+pytestmark = pytest.mark.usefixtures("compares_here")
+
 CLIENT = pathlib.Path(__file__).parents[2] / "export" / "tflite" / "read.py"
 # As on a device: neither TensorFlow nor Keras nor this package.
 WITHOUT = """
@@ -26,14 +28,6 @@ for name in ("tensorflow", "keras", "keras_edram"):
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
 
 
 @pytest.fixture

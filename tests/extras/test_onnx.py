@@ -63,12 +63,11 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     assert tuple(labels.split("\n")) == serving.class_names(model)
 
 
+@pytest.mark.usefixtures("compares_here")
 def test_the_command_exports_a_preset(tmp_path, monkeypatch, capsys):
     model = EDRAM.from_preset(PRESET)
     model.glimpses_per_target = 3  # each is in the file
     monkeypatch.setattr(opening, "open_model", lambda where: model)
-    # Compared in this process, which takes no time to start.
-    monkeypatch.setattr(serving.comparison, "run_apart", serving.comparison.run)
     path = tmp_path / "edram.onnx"
     arguments = ["export", PRESET, "--format", "onnx", "--out", str(path)]
     assert cli.main(arguments) == 0

@@ -288,10 +288,10 @@ def test_warm_up_requests_are_as_the_signatures_want_them(steps_path):
         np.testing.assert_allclose(outputs[key], value[:, 0], atol=1e-5)
 
 
+@pytest.mark.usefixtures("compares_here")
 def test_the_command_writes_warm_up_requests(
     served_models, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(serving.comparison, "run_apart", serving.comparison.run)
     served_models[2].save(tmp_path / "model.keras")
     arguments = ["export", tmp_path / "model.keras", "--format", "saved_model"]
     arguments += ["--out", tmp_path / "served", "--warmup"]

@@ -14,13 +14,7 @@ from keras_edram.serving import quantization, report
 
 pytest.importorskip("ai_edge_quantizer")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
+pytestmark = pytest.mark.usefixtures("compares_here")
 
 
 @pytest.fixture(scope="module")
