@@ -23,6 +23,9 @@ for name, value in (
     os.environ.setdefault(name, value)
 
 
+CLEAR_KERNELS = "tensorflow.python.eager.context.Context.clear_kernel_cache"
+
+
 def pytest_configure(config):
     # What this package and Keras warn of is a mistake of ours, whomever the
     # warning blames: a test that called, or Keras between the two. What the
@@ -52,12 +55,23 @@ def imported():
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fresh_tensorflow():
+    """Frees what TensorFlow made ready for the module before."""
+    import keras
+
+    keras.utils.clear_session(free_memory=False)
+
+
 @pytest.fixture(autouse=True)
-def fresh_keras():
+def fresh_keras(fresh_tensorflow):
     import keras
 
     policy = keras.config.dtype_policy()
-    keras.utils.clear_session(free_memory=False)
+    with pytest.MonkeyPatch.context() as patch:
+        # Or each graph, and each operation, would be made ready again.
+        patch.setattr(CLEAR_KERNELS, lambda context: None)
+        keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy(policy)

@@ -289,7 +289,7 @@ def reader(tmp_path):
         class_names=["bolt", "nut"],
         terminal=True,
         num_targets=3,
-        **tiny.SIZES,
+        **{**tiny.SIZES, "glimpses_per_target": 1},
     )
     model.classification_output.bias.assign([0, 3, -9])  # never ends
     path = tmp_path / "reader.keras"
@@ -543,8 +543,8 @@ def test_the_figure_shows_the_answers_that_were_printed(
     arguments = (reader, *paths, "--crops", 3, "--plot", plot)
     status, out, notes = predict(capsys, *arguments)
     assert status == 0 and "crops" in notes[0] and len(notes) == 1
-    # A row has 7 columns of 2 axes: the picture is above its answer.
-    above, below = figures[0].axes[::14], figures[0].axes[7::14]
+    # A row has 4 columns of 2 axes: the picture is above its answer.
+    above, below = figures[0].axes[::8], figures[0].axes[4::8]
     for line, axis, read in zip(
         out.splitlines(),
         below,
