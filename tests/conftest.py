@@ -23,9 +23,6 @@ for name, value in (
     os.environ.setdefault(name, value)
 
 
-CLEAR_KERNELS = "tensorflow.python.eager.context.Context.clear_kernel_cache"
-
-
 def pytest_configure(config):
     # What this package and Keras warn of is a mistake of ours, whomever the
     # warning blames: a test that called, or Keras between the two. What the
@@ -66,11 +63,12 @@ def fresh_tensorflow():
 @pytest.fixture(autouse=True)
 def fresh_keras(fresh_tensorflow):
     import keras
+    from tensorflow.python.eager import context
 
     policy = keras.config.dtype_policy()
     with pytest.MonkeyPatch.context() as patch:
         # Or each graph, and each operation, would be made ready again.
-        patch.setattr(CLEAR_KERNELS, lambda context: None)
+        patch.setattr(context.Context, "clear_kernel_cache", lambda self: None)
         keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
