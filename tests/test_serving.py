@@ -337,7 +337,7 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
         dict(),
         # Rollouts are drawn while a model is studied, never when it serves.
         dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
-        dict(core="conv_lstm", glimpse_network="inception"),
+        dict(core="conv_lstm", glimpse_network="inception", num_glimpses=2),
     ],
 )
 def test_ram_is_exported_with_its_mean_policy(
@@ -350,10 +350,11 @@ def test_ram_is_exported_with_its_mean_policy(
         file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     ram.num_rollouts = 0
     expected = tiny.answers(ram, images)
-    last = serving.run_steps(folder, images, 3)["step_probabilities"][:, -1]
+    steps = serving.run_steps(folder, images, ram.num_glimpses)
+    last = steps["step_probabilities"][:, -1]
     np.testing.assert_allclose(last, expected["probabilities"][:, 0], atol=1e-5)
     locations = expected["locations"]
-    assert locations.shape == (3, 1, 3, 2)
+    assert locations.shape == (3, 1, ram.num_glimpses, 2)
     assert not locations[:, :, 0].any()  # the middle
     assert np.abs(locations[0, 0, -1] - locations[1, 0, -1]).max() > 1e-4
     assert_agree(serving.run_saved_model(folder, images), expected)
