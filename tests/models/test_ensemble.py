@@ -79,7 +79,7 @@ def test_two_of_the_same_are_surer(images):
 def test_a_backward_reader_reads_the_same_from_the_other_end(images):
     # The same weights: what one calls first, the other calls last.
     forward, backward = (
-        make_member(6, reading_order=order) for order in ("forward", "backward")
+        make_member(8, reading_order=order) for order in ("forward", "backward")
     )
     forward.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
     backward.set_weights(forward.get_weights())
