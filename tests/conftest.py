@@ -6,6 +6,7 @@ of pytest-xdist has no use for it, and they wait for that process.
 
 import contextlib
 import fcntl
+import gc
 import importlib.util
 import os
 
@@ -40,12 +41,35 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", line)
 
 
-@pytest.fixture(autouse=True)
-def fresh_keras():
+@pytest.fixture(scope="session", autouse=True)
+def imported():
+    """What is imported is there to stay, and no garbage to look for.
+
+    Keras looks for it whenever a layer is quantized.
+    """
+    import keras  # noqa: F401 - and TensorFlow with it
+
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_tensorflow():
+    """Frees what TensorFlow made ready for the module before."""
     import keras
 
-    policy = keras.config.dtype_policy()
     keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras(fresh_tensorflow):
+    import keras
+    from tensorflow.python.eager import context
+
+    policy = keras.config.dtype_policy()
+    with pytest.MonkeyPatch.context() as patch:
+        # Or each graph, and each operation, would be made ready again.
+        patch.setattr(context.Context, "clear_kernel_cache", lambda self: None)
+        keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy(policy)
@@ -85,6 +109,13 @@ def compared_here():
         yield
 
 
+@pytest.fixture(scope="module")
+def compares_here():
+    """See `compared_here`."""
+    with compared_here():
+        yield
+
+
 @pytest.fixture(scope="session")
 def served(made_once):
     """SavedModels of two models of the same images, as versions of one.
@@ -109,6 +140,16 @@ def served(made_once):
                 )
 
     return made_once("edram", export), models
+
+
+@pytest.fixture(scope="session")
+def served_folder(served):
+    return served[0]
+
+
+@pytest.fixture(scope="session")
+def served_models(served):
+    return served[1]
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
+import functools
 import io
 import json
 import os
 import pathlib
 import shlex
-import subprocess
 import sys
 import warnings
 
@@ -13,6 +13,7 @@ import pytest
 import stand_in_reader
 import tiny
 from PIL import Image
+from test_docstrings import eagerly
 
 import keras_edram
 from keras_edram import (
@@ -22,16 +23,25 @@ from keras_edram import (
     presets,
     reading,
     recipes,
+    training,
     visualization,
 )
 from keras_edram.cli import commands, predicting, printing
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.datasets.annotated import annotations as annotated_files
-from keras_edram.models import EDRAM, Ensemble
+from keras_edram.models import EDRAM, Baseline, Ensemble
 from keras_edram.presets import opening
 from keras_edram.visualization import glimpses
 
 PRESET = "edram_small_cluttered_mnist"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """A preset, and what is compiled of it, is there for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "load", functools.cache(presets.load))
+        yield
 
 
 @pytest.fixture
@@ -43,6 +53,18 @@ def pictures(tmp_path):
         Image.fromarray(image[..., 0]).save(path)
         paths.append(path)
     return paths, targets["labels"][:, 0].tolist()
+
+
+@pytest.fixture
+def eager_training(monkeypatch):
+    """A few steps take less time than to compile one."""
+    train = training.train
+
+    def train_eagerly(*arguments, **options):
+        with eagerly():
+            return train(*arguments, **options)
+
+    monkeypatch.setattr(training, "train", train_eagerly)
 
 
 def error_of(capsys, *arguments):
@@ -243,10 +265,10 @@ def test_evaluate_averages_rollouts_and_draws_a_heat_map(tmp_path, capsys):
     assert "one with a policy" in error_of(capsys, *arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
 def test_export_writes_and_says_so(tmp_path, capsys):
     model = tmp_path / "model.keras"
-    keras_edram.EDRAM(**tiny.SIZES).save(model)
+    Baseline((20, 30, 1), units=2).save(model)
     out = tmp_path / "tiny.tflite"
     arguments = ["export", model, "--format", "tflite", "--out", out]
     assert cli.main(list(map(str, arguments))) == 0
@@ -267,7 +289,7 @@ def reader(tmp_path):
         class_names=["bolt", "nut"],
         terminal=True,
         num_targets=3,
-        **tiny.SIZES,
+        **{**tiny.SIZES, "glimpses_per_target": 1},
     )
     model.classification_output.bias.assign([0, 3, -9])  # never ends
     path = tmp_path / "reader.keras"
@@ -521,8 +543,8 @@ def test_the_figure_shows_the_answers_that_were_printed(
     arguments = (reader, *paths, "--crops", 3, "--plot", plot)
     status, out, notes = predict(capsys, *arguments)
     assert status == 0 and "crops" in notes[0] and len(notes) == 1
-    # A row has 7 columns of 2 axes: the picture is above its answer.
-    above, below = figures[0].axes[::14], figures[0].axes[7::14]
+    # A row has 4 columns of 2 axes: the picture is above its answer.
+    above, below = figures[0].axes[::8], figures[0].axes[4::8]
     for line, axis, read in zip(
         out.splitlines(),
         below,
@@ -727,7 +749,8 @@ def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("eager_training")
+def test_a_folder_is_checked_and_trained_on(tmp_path, capsys):
     data = tmp_path / "screws"
     for split, number in (("train", 6), ("validation", 2), ("test", 3)):
         (data / split).mkdir(parents=True)
@@ -751,7 +774,10 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, monkeypatch, capsys):
     recipe = "house_numbers_edram_backward"
     out = tmp_path / "run"
     train = ["train", recipe, "--out", str(out), "--set", "epochs=1"]
-    for setting in ("steps_per_epoch=1", "batch_size=4", "validation_steps=1"):
+    for setting in (
+        *("steps_per_epoch=1", "batch_size=4", "validation_steps=1"),
+        "glimpses_per_target=1",
+    ):
         train += ["--set", setting]
     assert "a folder of annotated pictures" in error_of(capsys, *train)
     assert cli.main([*train, "--source", str(data)]) == 0
@@ -793,6 +819,7 @@ def test_recipes_and_presets_are_listed_with_their_figures(capsys):
     assert PRESET in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("eager_training")
 def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
     recipe = tiny.recipe(epochs=1)
     monkeypatch.setattr(recipes, "load", lambda name: recipe)
@@ -812,20 +839,16 @@ def test_train_makes_a_run_with_its_pictures(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_quickstart_leaves_all_that_it_promises(tmp_path):
+@pytest.mark.usefixtures("compares_here", "eager_training")
+def test_quickstart_leaves_all_that_it_promises(tmp_path, capsys):
     out = tmp_path / "quick"
     changes = ("epochs=1", "steps_per_epoch=2", "test_images=20")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "keras_edram.cli", "quickstart"),
-            *("--out", str(out)),
-            *(part for change in changes for part in ("--set", change)),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "What to do next" in done.stdout
+    changes += ("glimpses_per_target=1",)
+    arguments = ["quickstart", "--out", str(out)]
+    for change in changes:
+        arguments += ["--set", change]
+    assert cli.main(arguments) == 0
+    assert "What to do next" in capsys.readouterr().out
     for name in (
         "model.keras",
         "results.json",

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_edram import presets
+from keras_edram import EDRAM, Ensemble, presets
 
 FILE = pathlib.Path(__file__).with_name("goldens.json")
 RENEW = (
@@ -32,12 +32,22 @@ TOLERANCE = dict(rtol=0.01, atol=0.04)
 
 def models():
     """Makers of each class that is saved, by name."""
-    from test_conformance import TABLE, VARIANTS
+    from test_conformance import EDRAM_SIZES, TABLE, VARIANTS
 
-    return {
+    makers = {
         entry.cls.__name__ + entry.variant: entry.make
         for entry in (*TABLE, *VARIANTS)
         if issubclass(entry.cls, keras.Model)
+    }
+    # The table has one of fewer operations.
+    sizes = {**EDRAM_SIZES, "num_targets": 1, "glimpses_per_target": 2}
+    return makers | {
+        "Ensemble": lambda: Ensemble(
+            [
+                EDRAM(**{**sizes, "reading_order": order, "name": order})
+                for order in ("forward", "backward")
+            ]
+        )
     }
 
 
@@ -106,6 +116,7 @@ def test_the_weights_of_a_class_have_the_names_they_had(name):
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_is_what_it_was(name):
     model, golden = presets.load(name), known()["presets"][name]
+    assert model.count_params() == presets.results(name)["parameters"]
     assert weights_of(model)["file"] == golden["file"], RENEW
     found, expected = answers_of(model), golden["answers"]
     assert found["labels"] == expected["labels"], RENEW

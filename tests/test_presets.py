@@ -62,7 +62,6 @@ def test_a_preset_is_small_and_has_a_card_with_its_figures(name):
         texts.append(figures["settings"]["protocol"])
     for text in texts:
         assert text in card, text
-    assert presets.load(name).count_params() == figures["parameters"]
 
 
 @pytest.fixture(scope="module")

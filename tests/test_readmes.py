@@ -102,12 +102,14 @@ def one_step(monkeypatch):
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory):
-    import tiny
-
     from keras_edram import serving
+    from keras_edram.models import Baseline
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    return serving.export_onnx(tiny.reader(), path)
+    # Compared in this process, which takes no time to start.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
+        return serving.export_onnx(Baseline((40, 50, 1)), path)
 
 
 def own_server(model):

@@ -15,6 +15,8 @@ from keras_edram.datasets import read_picture
 from keras_edram.models import EDRAM, RAM, Baseline, Ensemble, glimpse_loop
 from keras_edram.serving.registry import FORMATS
 
+pytestmark = pytest.mark.usefixtures("compares_here")
+
 OUTPUTS = {
     "labels",
     "lengths",
@@ -29,22 +31,19 @@ OUTPUTS = {
 RUN_APART = serving.comparison.run_apart
 
 
-@pytest.fixture(autouse=True, scope="module")
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
+@pytest.fixture(scope="module")
+def model(served_models):
+    return served_models[1]
 
 
 @pytest.fixture(scope="module")
-def model(served):
-    return served[1][1]
+def saved_model(served_folder):
+    return served_folder / "1"
 
 
 @pytest.fixture(scope="module")
-def saved_model(served):
-    return served[0] / "1"
+def loaded(saved_model):
+    return tf.saved_model.load(str(saved_model))
 
 
 @pytest.fixture
@@ -78,19 +77,7 @@ def test_the_answers_of_the_test_model_differ_between_images(model, images):
     assert len(np.unique(expected["labels"], axis=0)) > 1
 
 
-def test_a_saved_model_lies_where_tf_serving_looks(tmp_path):
-    saved_model = serving.export_saved_model(
-        Baseline((40, 50, 1)), tmp_path / "tiny", version=3
-    )
-    assert saved_model.name == "3" and saved_model.parent.name == "tiny"
-    assert (saved_model / "saved_model.pb").is_file()
-    assert [path.name for path in saved_model.parent.iterdir()] == ["3"]
-
-
-def test_each_signature_gives_the_answers_of_the_model(
-    saved_model, model, images
-):
-    loaded = tf.saved_model.load(str(saved_model))
+def test_each_signature_gives_the_answers_of_the_model(loaded, model, images):
     assert set(loaded.signatures) == {
         "serving_default",
         "serving_uint8",
@@ -111,14 +98,13 @@ def test_each_signature_gives_the_answers_of_the_model(
 
 
 def test_a_picture_of_another_size_is_read_as_predict_reads_it(
-    saved_model, model, tmp_path
+    loaded, model, tmp_path
 ):
     # Smooth: two programs that shrink it differ by a grey value or two.
     x, y = np.meshgrid(np.arange(110), np.arange(70))
     picture = (127 + 60 * np.sin(x / 17) + 60 * np.cos(y / 9)).astype("uint8")
     path = tmp_path / "picture.png"
     path.write_bytes(tiny.png(picture[..., None]))
-    loaded = tf.saved_model.load(str(saved_model))
     outputs = loaded.signatures["serving_bytes"](
         image_bytes=tf.constant([path.read_bytes()])
     )
@@ -126,13 +112,12 @@ def test_a_picture_of_another_size_is_read_as_predict_reads_it(
     assert_agree(outputs, tiny.answers(model, images), atol=1e-2)
 
 
-def test_a_picture_is_read_alike_from_its_bytes(saved_model, model):
+def test_a_picture_is_read_alike_from_its_bytes(loaded, model):
     contents = picture_files.files()
     names = (
         *("black on nothing.png", "white on nothing.png", "turned 6.jpg"),
         *("turned 8.png", "12 bits.png", "palette.gif", "grey.bmp"),
     )
-    loaded = tf.saved_model.load(str(saved_model))
     outputs = loaded.signatures["serving_bytes"](
         image_bytes=tf.constant([contents[name] for name in names])
     )
@@ -162,8 +147,7 @@ def test_labels_come_out_as_names(saved_model, model, images):
     assert serving.class_names(model)[-2:] == ("10", "11")
 
 
-def test_a_file_that_is_no_picture_is_refused(saved_model):
-    loaded = tf.saved_model.load(str(saved_model))
+def test_a_file_that_is_no_picture_is_refused(loaded):
     with pytest.raises(tf.errors.InvalidArgumentError):
         loaded.signatures["serving_bytes"](image_bytes=tf.constant([b"no"]))
 
@@ -262,7 +246,9 @@ def test_pixels_that_are_no_numbers_are_refused(
 def test_a_smaller_tflite_file_gives_nearly_the_same(
     model, images, quantize, tolerance, tmp_path
 ):
-    path = serving.export_tflite(model, tmp_path / "m.tflite", quantize)
+    path = serving.export_tflite(
+        model, tmp_path / "m.tflite", quantize, steps=False
+    )
     outputs = serving.run_tflite(path, images)
     assert set(outputs) == OUTPUTS
     expected = tiny.answers(model, images)
@@ -302,12 +288,9 @@ def test_a_caller_can_look_step_by_step(
     assert_steps_agree(tflite_file, expected, images)
 
 
-def test_a_server_can_look_for_callers_at_different_glimpses(
-    saved_model, images
-):
+def test_a_server_can_look_for_callers_at_different_glimpses(loaded, images):
     """It joins their requests along the first axis of all tensors."""
-    look = tf.saved_model.load(str(saved_model)).signatures["look"]
-    start = tf.saved_model.load(str(saved_model)).signatures["start"]
+    look, start = loaded.signatures["look"], loaded.signatures["start"]
     images = tf.constant(images, tf.float32)
 
     def state_of(outputs):
@@ -334,29 +317,27 @@ def test_a_server_can_look_for_callers_at_different_glimpses(
 @pytest.mark.slow
 def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     ensemble = Ensemble(
-        [tiny.reader(4), tiny.reader(7, reading_order="backward")]
+        [
+            tiny.reader(4, glimpses_per_target=1),
+            tiny.reader(7, glimpses_per_target=1, reading_order="backward"),
+        ]
     )
     expected = tiny.answers(ensemble, images)
-    assert expected["locations"].shape == (3, 2, 2, 2, 2)
+    assert expected["locations"].shape == (3, 2, 2, 1, 2)
     folder = serving.export_saved_model(ensemble, tmp_path / "ensemble")
     assert_agree(serving.run_saved_model(folder, images), expected)
     file = serving.export_tflite(ensemble, tmp_path / "ensemble.tflite")
     assert_agree(serving.run_tflite(file, images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
         dict(),
         # Rollouts are drawn while a model is studied, never when it serves.
-        pytest.param(
-            dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            dict(core="conv_lstm", glimpse_network="inception"),
-            marks=pytest.mark.slow,
-        ),
+        dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+        dict(core="conv_lstm", glimpse_network="inception", num_glimpses=2),
     ],
 )
 def test_ram_is_exported_with_its_mean_policy(
@@ -369,10 +350,11 @@ def test_ram_is_exported_with_its_mean_policy(
         file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     ram.num_rollouts = 0
     expected = tiny.answers(ram, images)
-    last = serving.run_steps(folder, images, 3)["step_probabilities"][:, -1]
+    steps = serving.run_steps(folder, images, ram.num_glimpses)
+    last = steps["step_probabilities"][:, -1]
     np.testing.assert_allclose(last, expected["probabilities"][:, 0], atol=1e-5)
     locations = expected["locations"]
-    assert locations.shape == (3, 1, 3, 2)
+    assert locations.shape == (3, 1, ram.num_glimpses, 2)
     assert not locations[:, :, 0].any()  # the middle
     assert np.abs(locations[0, 0, -1] - locations[1, 0, -1]).max() > 1e-4
     assert_agree(serving.run_saved_model(folder, images), expected)
@@ -397,9 +379,12 @@ def test_a_trained_ram_is_exported_with_the_answers_of_the_model(tmp_path):
     assert agree.mean() >= 0.98
 
 
-def test_a_baseline_is_exported_like_the_models_that_look(images, tmp_path):
+def test_a_baseline_is_exported_where_tf_serving_looks(images, tmp_path):
     model = Baseline((40, 50, 1), network="convolution", units=8)
-    path = serving.export_saved_model(model, tmp_path / "baseline")
+    path = serving.export_saved_model(model, tmp_path / "baseline", version=3)
+    assert path == tmp_path / "baseline" / "3"
+    assert (path / "saved_model.pb").is_file()
+    assert [path] == [*path.parent.iterdir()]
     outputs = serving.run_saved_model(path, images)
     assert_agree(outputs, tiny.answers(model, images))
     np.testing.assert_array_equal(outputs["boxes"][:, 0], [[0, 0, 1, 1]] * 3)
@@ -407,8 +392,9 @@ def test_a_baseline_is_exported_like_the_models_that_look(images, tmp_path):
 
 @pytest.mark.slow
 def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
-    mixed = EDRAM(**tiny.SIZES, dtype="mixed_bfloat16")
-    path = serving.export_tflite(mixed, tmp_path / "mixed.tflite")
+    sizes = {**tiny.SIZES, "glimpses_per_target": 1}
+    mixed = EDRAM(**sizes, dtype="mixed_bfloat16")
+    path = serving.export_tflite(mixed, tmp_path / "m.tflite", steps=False)
     assert serving.run_tflite(path, images)["boxes"].dtype == np.float32
 
 
@@ -416,9 +402,7 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
     "name, dtype",
     [("serving_default", tf.float32), ("serving_uint8", tf.uint8)],
 )
-def test_images_of_another_shape_are_refused(saved_model, name, dtype):
-    loaded = tf.saved_model.load(str(saved_model))
-
+def test_images_of_another_shape_are_refused(loaded, name, dtype):
     # Of an unknown shape, or Python would refuse them before the graph can;
     # a server has no Python.
     @tf.function(input_signature=[tf.TensorSpec(None, dtype)])
@@ -512,8 +496,9 @@ def test_a_long_sequence_is_exported_as_the_loop_that_it_is(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(glimpse_loop, "MOST_WRITTEN_OUT", 1)
-    model = tiny.reader()
+    model = tiny.reader(glimpses_per_target=1)
     # Each is compared with the model, which loops too, before it has a name.
     serving.export_saved_model(model, tmp_path / "reader")
-    path = serving.export_tflite(model, tmp_path / "reader.tflite")
+    path = tmp_path / "reader.tflite"
+    serving.export_tflite(model, path, steps=False)
     assert "WHILE" in serving.tflite_operators(path)

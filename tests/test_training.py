@@ -11,7 +11,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, run_folder, training
+from keras_edram import files, recipes, run_folder, training
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
@@ -49,7 +49,10 @@ class KillAt(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if self.now == self.epoch and batch == 1:
-            raise Killed
+            self.kill()
+
+    def kill(self):
+        raise Killed
 
 
 def train(recipe, out, kill_at=None, callback=None, **options):
@@ -78,34 +81,6 @@ def quick_recipe(optimizer=keras.optimizers.Adam, **settings):
         model=lambda settings, data: Baseline(data.image_shape),
         compile=compile_baseline,
     )
-
-
-@pytest.mark.slow
-def test_a_run_that_was_killed_ends_with_the_same_weights(tmp_path):
-    recipe = tiny.recipe()
-    expected = train(recipe, tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(recipe, tmp_path / "killed", kill_at=2)
-    assert not (tmp_path / "killed" / "results.json").exists()
-    half = tmp_path / "killed" / f"{files.PREFIX}abc"
-    half.mkdir()
-    (half / "best.keras").write_bytes(b"killed while it was written")
-    results = train(recipe, tmp_path / "killed")
-    assert not half.exists()
-    assert_same_weights(
-        tmp_path / "whole/last.keras", tmp_path / "killed/last.keras"
-    )
-    assert_same_weights(
-        tmp_path / "whole/model.keras", tmp_path / "killed/model.keras"
-    )
-    assert results["error"] == expected["error"]
-    assert results["images_seen"] == 4 * 3 * 8
-    rows = run_folder.read_history(tmp_path / "killed/history.csv")
-    whole = run_folder.read_history(tmp_path / "whole/history.csv")
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
-    for row, other in zip(rows, whole, strict=True):
-        for name in row.keys() - {"seconds"}:
-            assert row[name] == other[name], name
 
 
 def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
@@ -422,33 +397,54 @@ def test_older_runs_go_on_but_not_with_other_classes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_command_killed_by_a_signal_goes_on(tmp_path):
-    def command(out):
-        small = (
-            "epochs=3 steps_per_epoch=2 batch_size=8 validation_steps=1 "
-            "test_images=20 glimpses_per_target=1"
-        )
-        changes = [
-            part for setting in small.split() for part in ("--set", setting)
-        ]
-        return [
-            sys.executable,
-            *("-m", "keras_edram.cli", "train", "quickstart"),
-            *("--out", str(out), *changes),
-        ]
-
-    killed = tmp_path / "killed"
-    process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL)
+def test_a_command_killed_by_a_signal_ends_with_the_same_weights(tmp_path):
+    """The command is killed; its run is ended, and done as a whole, here."""
+    changes = dict(
+        epochs=3,
+        steps_per_epoch=2,
+        batch_size=8,
+        validation_steps=1,
+        test_images=20,
+        glimpses_per_target=2,  # with one, a part would not be taught
+    )
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "keras_edram.cli", "train", "quickstart"),
+            *("--out", str(killed)),
+            *(
+                part
+                for name, value in changes.items()
+                for part in ("--set", f"{name}={value}")
+            ),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
     while not (killed / "last.keras").exists():  # the first epoch is done
         assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (killed / "results.json").exists()
-    for out in (killed, tmp_path / "whole"):
-        subprocess.run(command(out), check=True, stdout=subprocess.DEVNULL)
-    assert_same_weights(killed / "last.keras", tmp_path / "whole/last.keras")
-    assert not list(killed.glob(".partial*"))
+    half = killed / f"{files.PREFIX}abc"
+    half.mkdir()
+    (half / "best.keras").write_bytes(b"killed while it was written")
+    recipe = recipes.load("quickstart").with_settings(changes)
+    results, expected = (
+        training.train(recipe, out, name="quickstart", verbose=0)
+        for out in (killed, whole)
+    )
+    assert not list(killed.glob(f"{files.PREFIX}*"))
+    for name in ("last.keras", "model.keras"):
+        assert_same_weights(killed / name, whole / name)
+    assert results["error"] == expected["error"]
+    assert results["images_seen"] == 3 * 2 * 8
+    rows = run_folder.read_history(killed / "history.csv")
+    others = run_folder.read_history(whole / "history.csv")
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    for row, other in zip(rows, others, strict=True):
+        for name in row.keys() - {"seconds"}:
+            assert row[name] == other[name], name
 
 
 @pytest.mark.parametrize(

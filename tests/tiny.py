@@ -52,8 +52,7 @@ def reader(seed=7, **arguments):
 def ram(**arguments):
     """A tiny RAM whose locations depend on the image."""
     keras.utils.set_random_seed(0)
-    model = RAM(
-        (40, 50, 1),
+    sizes = dict(
         num_glimpses=3,
         num_scales=2,
         units=8,
@@ -61,8 +60,8 @@ def ram(**arguments):
         convolution_filters=(2, 3),
         inception_filters=1,
         core_filters=2,
-        **arguments,
     )
+    model = RAM((40, 50, 1), **{**sizes, **arguments})
     kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
     model.location.kernel.assign(kernel)
     return model

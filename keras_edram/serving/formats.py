@@ -96,8 +96,9 @@ def answers(open_export, path, images):
     Raises:
         ValueError: For images with values that are not finite.
     """
+    images = finite(images)  # before the export is opened, which takes long
     run, _ = open_export(path)
-    return run("serving_default", images=finite(images))
+    return run("serving_default", images=images)
 
 
 def take_steps(run, images, num_glimpses):

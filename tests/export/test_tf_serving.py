@@ -27,18 +27,8 @@ LABELS = {"stable": 1, "canary": 2}
 
 
 @pytest.fixture(scope="module")
-def folder(served):
-    return served[0]
-
-
-@pytest.fixture(scope="module")
-def models(served):
-    return served[1]
-
-
-@pytest.fixture(scope="module")
-def url(folder, models):
-    with stand_in.serve_rest(stand_in.StandIn(folder, LABELS)) as url:
+def url(served_folder, served_models):
+    with stand_in.serve_rest(stand_in.StandIn(served_folder, LABELS)) as url:
         yield url
 
 
@@ -66,10 +56,10 @@ def ask(url, request):
     ],
 )
 def test_the_client_has_the_answers_of_the_model(
-    url, models, images, pictures, chosen, version
+    url, served_models, images, pictures, chosen, version
 ):
     found = rest_client.predict(url + chosen, pictures)
-    tiny.assert_answers(found, models[version], images)
+    tiny.assert_answers(found, served_models[version], images)
 
 
 def test_a_picture_may_be_of_any_size(url, tmp_path):
@@ -92,13 +82,13 @@ def test_metadata_lists_the_signatures(url):
 
 @pytest.mark.parametrize("signature", [None, "serving_uint8"])
 def test_rows_and_columns_as_the_documentation_has_them(
-    url, models, images, signature
+    url, served_models, images, signature
 ):
     url, values = f"{url}/versions/1", images.tolist()
     chosen = {} if signature is None else {"signature_name": signature}
     rows = ask(url, {**chosen, "instances": values})
     assert set(rows) == {"predictions"} and len(rows["predictions"]) == 3
-    tiny.assert_answers(rows["predictions"], models[1], images)
+    tiny.assert_answers(rows["predictions"], served_models[1], images)
     named = [{"images": value} for value in values]
     assert ask(url, {**chosen, "instances": named}) == rows
     columns = ask(url, {**chosen, "inputs": values})
@@ -108,7 +98,7 @@ def test_rows_and_columns_as_the_documentation_has_them(
     assert ask(url, {**chosen, "inputs": {"images": values}}) == columns
 
 
-def test_a_client_looks_step_by_step(url, models, images):
+def test_a_client_looks_step_by_step(url, served_models, images):
     url, values = f"{url}/versions/1", images.tolist()
     request = {"signature_name": "start", "inputs": {"images": values}}
     state = ask(url, request)["outputs"]
@@ -120,7 +110,7 @@ def test_a_client_looks_step_by_step(url, models, images):
         state = {name: outputs[name] for name in state}
         probabilities.append(outputs["step_probabilities"])
     found = np.reshape(np.swapaxes(probabilities, 0, 1), (3, 2, 2, 4))
-    expected = tiny.answers(models[1], images)["probabilities"]
+    expected = tiny.answers(served_models[1], images)["probabilities"]
     np.testing.assert_allclose(found.mean(axis=2), expected, atol=1e-5)
 
 
@@ -327,12 +317,14 @@ def test_a_drawing_that_fails_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_model_cli_runs_it(folder, models, images, tmp_path):
+def test_saved_model_cli_runs_it(
+    served_folder, served_models, images, tmp_path
+):
     np.save(tmp_path / "images.npy", images.astype("float32"))
     subprocess.run(
         [
             *(sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"),
-            *("run", "--dir", folder / "1", "--tag_set", "serve"),
+            *("run", "--dir", served_folder / "1", "--tag_set", "serve"),
             *("--signature_def", "serving_default"),
             *("--inputs", f"images={tmp_path / 'images.npy'}"),
             *("--outdir", tmp_path),
@@ -340,7 +332,7 @@ def test_saved_model_cli_runs_it(folder, models, images, tmp_path):
         check=True,
         capture_output=True,
     )
-    for name, value in tiny.answers(models[1], images).items():
+    for name, value in tiny.answers(served_models[1], images).items():
         found = np.load(tmp_path / f"{name}.npy")
         np.testing.assert_allclose(found, value, atol=1e-5)
 

@@ -17,6 +17,8 @@ from keras_edram.datasets import read_picture
 from keras_edram.pictures import decode_picture
 from keras_edram.serving import report
 
+pytestmark = pytest.mark.usefixtures("compares_here")
+
 CLIENT = pathlib.Path(__file__).parents[2] / "export" / "tflite" / "read.py"
 # As on a device: neither TensorFlow nor Keras nor this package.
 WITHOUT = """
@@ -26,14 +28,6 @@ for name in ("tensorflow", "keras", "keras_edram"):
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
 
 
 @pytest.fixture
@@ -186,16 +180,15 @@ def test_a_picture_of_no_known_depth_is_refused_on_a_device(client, tmp_path):
         client.open_picture(path)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("EDRAM", marks=pytest.mark.slow), "RAM"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["EDRAM", "RAM"])
 def test_a_device_looks_no_longer_than_needed(
     kind, pictures, tmp_path, ram_file
 ):
     model, path = tiny.ram(), ram_file
     if kind == "EDRAM":
         model = tiny.reader(
-            terminal=False, num_targets=1, glimpses_per_target=3
+            terminal=False, num_targets=1, glimpses_per_target=2
         )
         path = serving.export_tflite(model, tmp_path / "model.tflite")
     images = np.stack(

@@ -14,6 +14,9 @@ import train_ram_on_backend
 from keras_edram import RAM
 from keras_edram.datasets import cluttered_mnist
 
+# JAX compiles nearly every operation by itself; few are used twice.
+QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 
 @pytest.fixture(params=["jax", "torch"])
 def run(request, tmp_path):
@@ -25,7 +28,7 @@ def run(request, tmp_path):
     def run(script):
         done = subprocess.run(
             [sys.executable, pathlib.Path(script.__file__), tmp_path],
-            env={**os.environ, "KERAS_BACKEND": backend},
+            env={**os.environ, "KERAS_BACKEND": backend, **QUICK},
             capture_output=True,
             text=True,
         )

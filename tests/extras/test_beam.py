@@ -20,10 +20,9 @@ BATCH_SIZE = 3  # so that the bad ones are among others
 
 
 @pytest.fixture(scope="module")
-def exported(served):
+def exported(served_folder, served_models):
     """A model of grey images, and its SavedModel."""
-    folder, models = served
-    return models[1], folder / "1"
+    return served_models[1], served_folder / "1"
 
 
 @pytest.fixture(scope="module")

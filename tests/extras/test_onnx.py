@@ -9,6 +9,7 @@ import tiny
 from keras_edram import cli, serving
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM, Baseline
+from keras_edram.presets import opening
 
 for package in ("tf2onnx", "onnxruntime"):
     pytest.importorskip(package, reason='needs pip install -e ".[onnx]"')
@@ -39,7 +40,9 @@ def assert_agree(path, model, images):
             )
 
 
-@pytest.mark.parametrize("make", [tiny.reader, tiny.ram])
+@pytest.mark.parametrize(
+    "make", [lambda: tiny.reader(glimpses_per_target=1), tiny.ram]
+)
 def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     model = make()
     # Compared in another process before it gets its name.
@@ -60,15 +63,19 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
     assert tuple(labels.split("\n")) == serving.class_names(model)
 
 
-def test_the_command_exports_a_preset(tmp_path, capsys):
+@pytest.mark.usefixtures("compares_here")
+def test_the_command_exports_a_preset(tmp_path, monkeypatch, capsys):
+    model = EDRAM.from_preset(PRESET)
+    model.glimpses_per_target = 3  # each is in the file
+    monkeypatch.setattr(opening, "open_model", lambda where: model)
     path = tmp_path / "edram.onnx"
     arguments = ["export", PRESET, "--format", "onnx", "--out", str(path)]
     assert cli.main(arguments) == 0
     assert "agrees with the model" in capsys.readouterr().out
     images, targets = cluttered_mnist("test").arrays(50)
-    assert_agree(path, EDRAM.from_preset(PRESET), images)
+    assert_agree(path, model, images)
     labels = serving.run_onnx(path, images)["labels"]
-    assert (labels == targets["labels"]).mean() > 0.9
+    assert (labels == targets["labels"]).mean() > 0.8
 
 
 def test_a_file_that_disagrees_never_gets_its_name(tmp_path, monkeypatch):

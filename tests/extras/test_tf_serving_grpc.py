@@ -45,19 +45,9 @@ def model_config():
 
 
 @pytest.fixture(scope="module")
-def folder(served):
-    return served[0]
-
-
-@pytest.fixture(scope="module")
-def models(served):
-    return served[1]
-
-
-@pytest.fixture(scope="module")
-def address(folder, models):
+def address(served_folder, served_models):
     labels = dict(model_config().version_labels)
-    server = stand_in.StandIn(folder, labels)
+    server = stand_in.StandIn(served_folder, labels)
     with grpc_stand_in.serve_grpc(server) as address:
         yield address
 
@@ -81,10 +71,10 @@ def request_of(name="edram", signature="", output_filter=(), **inputs):
     "label, version", [(None, 2), ("stable", 1), ("canary", 2)]
 )
 def test_the_client_has_the_answers_of_the_model(
-    address, models, images, pictures, label, version
+    address, served_models, images, pictures, label, version
 ):
     found = grpc_client.predict(address, pictures, version_label=label)
-    tiny.assert_answers(found, models[version], images)
+    tiny.assert_answers(found, served_models[version], images)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +86,14 @@ def test_the_client_has_the_answers_of_the_model(
     ],
 )
 def test_arrays_are_answered_by_both_signatures(
-    stub, models, images, asked, signature, dtype
+    stub, served_models, images, asked, signature, dtype
 ):
     request = request_of(signature=asked, images=images.astype(dtype))
     request.model_spec.version.value = 1
     reply = stub.Predict(request)
     assert reply.model_spec.version.value == 1
     assert reply.model_spec.signature_name == signature
-    for name, value in tiny.answers(models[1], images).items():
+    for name, value in tiny.answers(served_models[1], images).items():
         found = tf.make_ndarray(reply.outputs[name])
         assert found.dtype == value.dtype
         np.testing.assert_allclose(found, value, atol=1e-5)
@@ -248,10 +238,10 @@ def names_of(requests):
     return [request.model_spec.signature_name for request in requests]
 
 
-def test_warm_up_requests_are_answered(folder, stub):
+def test_warm_up_requests_are_answered(served_folder, stub):
     # Version 2 is a baseline, which does not look step by step.
     for version, names in (1, [*SIGNATURES, "start", "look"]), (2, SIGNATURES):
-        requests = warmup_requests(folder / str(version))
+        requests = warmup_requests(served_folder / str(version))
         assert names_of(requests) == names
         for request in requests:
             assert request.model_spec.name == "edram"
@@ -262,10 +252,10 @@ def test_warm_up_requests_are_answered(folder, stub):
 
 
 @pytest.fixture(params=["EDRAM", "RAM"])
-def steps_path(request, folder, models, tmp_path, monkeypatch):
+def steps_path(request, served_folder, served_models, tmp_path, monkeypatch):
     """Path of a model that looks step by step."""
     if request.param == "EDRAM":
-        return folder / "1"
+        return served_folder / "1"
     # Not compared, as other tests do: that takes time.
     monkeypatch.setattr(serving.comparison, "compare", lambda *_, **__: None)
     return serving.export_saved_model(tiny.ram(), tmp_path / "ram", warmup=True)
@@ -298,9 +288,11 @@ def test_warm_up_requests_are_as_the_signatures_want_them(steps_path):
         np.testing.assert_allclose(outputs[key], value[:, 0], atol=1e-5)
 
 
-def test_the_command_writes_warm_up_requests(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-    models[2].save(tmp_path / "model.keras")
+@pytest.mark.usefixtures("compares_here")
+def test_the_command_writes_warm_up_requests(
+    served_models, tmp_path, monkeypatch
+):
+    served_models[2].save(tmp_path / "model.keras")
     arguments = ["export", tmp_path / "model.keras", "--format", "saved_model"]
     arguments += ["--out", tmp_path / "served", "--warmup"]
     assert cli.main(list(map(str, arguments))) == 0

@@ -14,13 +14,7 @@ from keras_edram.serving import quantization, report
 
 pytest.importorskip("ai_edge_quantizer")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def here():
-    """Exports are compared in this process, which takes no time to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.comparison, "run_apart", serving.comparison.run)
-        yield
+pytestmark = pytest.mark.usefixtures("compares_here")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +92,7 @@ def test_a_report_compares_all_files(images, tmp_path, monkeypatch):
         ),
     }
     few = serving.tflite.TFLITE._replace(variants=lambda model: variants)
-    model = tiny.reader(glimpses_per_target=1)
+    model = tiny.reader(terminal=False, num_targets=1, glimpses_per_target=1)
     labels = tiny.answers(model, images)["labels"]
     wrong = labels.copy()
     wrong[:3, 0] = (wrong[:3, 0] + 1) % 2

@@ -24,6 +24,7 @@ PRESET = "edram_small_cluttered_mnist"
 def models():
     """The models by name, with the same weights on all backends."""
     edram = EDRAM.from_preset(PRESET)
+    edram.glimpses_per_target = 2  # each is compiled
     baseline = Baseline(image_shape=edram.image_shape, units=8)
     generator = np.random.default_rng(0)
     for weight in baseline.weights:

@@ -26,7 +26,6 @@ from keras_edram import (
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError
 from keras_edram.presets import opening
-from keras_edram.serving import comparison
 from keras_edram.training import Recipe
 
 SIZES = dict(image_shape=(40, 50, 1), num_classes=3, class_names=tiny.NAMES)
@@ -117,9 +116,9 @@ def test_it_is_saved_and_opened(model, images, tmp_path):
     assert (tmp_path / "preset" / "config.json").is_file()
 
 
-def test_it_is_exported(model, images, tmp_path, monkeypatch):
-    # Compared in this process, which takes no time to start.
-    monkeypatch.setattr(comparison, "run_apart", comparison.run)
+@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
+def test_it_is_exported(model, images, tmp_path):
     serving.export_saved_model(model, tmp_path)
     import tensorflow as tf
 

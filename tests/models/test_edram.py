@@ -16,7 +16,7 @@ B = 3
 TINY = dict(
     image_shape=(40, 30, 2),
     num_classes=4,
-    glimpses_per_target=3,
+    glimpses_per_target=2,
     glimpse_size=(16, 14),
     context_size=10,
     context_filters=(3, 5, 4),
@@ -33,6 +33,13 @@ def make_model(**changes):
 @pytest.fixture
 def images():
     return np.random.default_rng(1).integers(0, 256, (B, 40, 30, 2), "uint8")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """For all tests that leave it as it is."""
+    keras.utils.set_random_seed(0)
+    return shake(make_model())
 
 
 # Size
@@ -95,7 +102,7 @@ def test_the_targets_are_one_sequence_of_glimpses(images):
     outputs = model(images)
     pyramid, state = model.start(images)
     for target in range(2):
-        for glimpse in range(3):
+        for glimpse in range(2):
             np.testing.assert_array_equal(
                 outputs["transforms"][:, target, glimpse], state.transforms
             )
@@ -103,11 +110,10 @@ def test_the_targets_are_one_sequence_of_glimpses(images):
             np.testing.assert_allclose(
                 outputs["labels"][:, target, glimpse], step.logits, rtol=1e-5
             )
-    assert int(state.step) == 6
+    assert int(state.step) == 4
 
 
-def test_bytes_and_floats_are_read_alike(images):
-    model = shake(make_model())
+def test_bytes_and_floats_are_read_alike(model, images):
     for name, expected in model(images).items():
         found = model(images.astype("float32"))[name]
         np.testing.assert_array_equal(found, expected)
@@ -127,8 +133,8 @@ def test_images_of_any_size_are_read(images):
 # The first window
 
 
-def test_the_first_window_is_the_whole_image(images):
-    transforms = shake(make_model())(images)["transforms"]
+def test_the_first_window_is_the_whole_image(model, images):
+    transforms = model(images)["transforms"]
     first = np.tile(geometry.IDENTITY, (B, 1, 1))
     np.testing.assert_array_equal(transforms[:, 0, 0], first)
 
@@ -202,8 +208,7 @@ def slow_lstm(cell, inputs, hidden, carry):
     return o * np.tanh(carry), carry
 
 
-def test_a_step_is_the_equations_of_the_docstring(images):
-    model = shake(make_model())
+def test_a_step_is_the_equations_of_the_docstring(model, images):
     pyramid, state = random_state(model, images)
     glimpse, after = model.step(pyramid, state)
     logits, patches = glimpse.logits, glimpse.patches
@@ -234,8 +239,7 @@ def test_a_step_is_the_equations_of_the_docstring(images):
     assert int(after.step) == int(state.step) + 1
 
 
-def test_the_context_is_the_first_state_of_lstm_2_alone(images):
-    model = shake(make_model())
+def test_the_context_is_the_first_state_of_lstm_2_alone(model, images):
     _, state = model.start(images)
     context = context_of(model, images)
     assert np.any(context)
@@ -245,9 +249,8 @@ def test_the_context_is_the_first_state_of_lstm_2_alone(images):
     assert int(state.step) == 0
 
 
-def test_images_can_be_at_different_steps(images):
+def test_images_can_be_at_different_steps(model, images):
     """What a server needs to answer several clients at once."""
-    model = shake(make_model())
     pyramid, first = model.start(images)
     _, second = model.step(pyramid, first)
     expected = [model.step(pyramid, state) for state in (first, second)]
@@ -275,9 +278,8 @@ def test_images_can_be_at_different_steps(images):
 
 
 @pytest.mark.parametrize("changed", ["where_hidden", "where_cell"])
-def test_lstm_1_does_not_see_the_state_of_lstm_2(images, changed):
+def test_lstm_1_does_not_see_the_state_of_lstm_2(model, images, changed):
     """Section 3.1: r^(1) is independent of r^(2)."""
-    model = shake(make_model())
     pyramid, state = random_state(model, images)
     other = state._replace(**{changed: getattr(state, changed) + 1})
     glimpse, after = model.step(pyramid, state)
@@ -293,8 +295,7 @@ def test_lstm_1_does_not_see_the_state_of_lstm_2(images, changed):
 
 
 @pytest.mark.parametrize("changed", ["what_hidden", "what_cell"])
-def test_everything_sees_the_state_of_lstm_1(images, changed):
-    model = shake(make_model())
+def test_everything_sees_the_state_of_lstm_1(model, images, changed):
     pyramid, state = random_state(model, images)
     other = state._replace(**{changed: getattr(state, changed) + 1})
     glimpse, after = model.step(pyramid, state)
@@ -360,7 +361,7 @@ def test_each_glimpse_has_statistics_of_its_own(images):
     model(images, training=True)
     after = model.what.normalization.moving_mean.numpy()
     assert (np.abs(after - before).max(axis=1) > 0).all()
-    assert len(np.unique(after, axis=0)) == 3
+    assert len(np.unique(after, axis=0)) == 2
 
 
 # Looking into it
@@ -374,10 +375,10 @@ def test_glimpses_are_those_of_a_call(images, num_targets):
         assert isinstance(glimpses[name], np.ndarray)
         np.testing.assert_array_equal(glimpses[name], expected)
     patches = glimpses["patches"]
-    assert patches.shape == (B, num_targets, 3, 16, 14, 2)
+    assert patches.shape == (B, num_targets, 2, 16, 14, 2)
     assert 0 <= patches.min() < patches.max() <= 1
     pixels = images.astype("float32") / 255
-    for target, glimpse in np.ndindex(num_targets, 3):
+    for target, glimpse in np.ndindex(num_targets, 2):
         window = glimpses["transforms"][:, target, glimpse]
         np.testing.assert_allclose(
             patches[:, target, glimpse],
@@ -386,12 +387,11 @@ def test_glimpses_are_those_of_a_call(images, num_targets):
         )
 
 
-def test_looking_more_or_less_often_than_in_training(images):
-    model = shake(make_model())
+def test_looking_more_or_less_often_than_in_training(model, images):
     expected = model.glimpses(images)
-    for glimpses_per_target in (1, 2, 5):
+    for glimpses_per_target in (1, 4):
         found = model.glimpses(images, glimpses_per_target)
-        known = min(3, glimpses_per_target)
+        known = min(2, glimpses_per_target)
         for name in ("labels", "transforms", "patches"):
             assert found[name].shape[:3] == (B, 1, glimpses_per_target)
             np.testing.assert_allclose(

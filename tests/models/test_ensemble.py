@@ -18,7 +18,7 @@ def make_member(seed=0, **arguments):
                 class_names=["a", "b", "c"],
                 terminal=True,
                 num_targets=3,
-                **tiny.SIZES,
+                **{**tiny.SIZES, "glimpses_per_target": 1},
             ),
             **arguments,
         }
@@ -46,17 +46,17 @@ def test_members_answer_as_they_do_alone(images):
     ensemble = Ensemble(members)
     assert ensemble.members == [members[1], members[2], members[0]]
     outputs = ensemble(images)
-    assert outputs["labels"].shape == (3, 3, 3, 2, 4)
-    assert outputs["transforms"].shape == (3, 3, 3, 2, 2, 3)
+    assert outputs["labels"].shape == (3, 3, 3, 1, 4)
+    assert outputs["transforms"].shape == (3, 3, 3, 1, 2, 3)
     for index, member in enumerate(ensemble.members):
         alone = member(images)
         for name, values in outputs.items():
             np.testing.assert_allclose(
                 values[:, index], alone[name], rtol=1e-5, atol=1e-5
             )
-    looks = ensemble.glimpses(images, 3)
-    assert looks["labels"].shape == (3, 3, 3, 3, 4)
-    assert looks["patches"].shape[:4] == (3, 3, 3, 3)
+    looks = ensemble.glimpses(images, 2)
+    assert looks["labels"].shape == (3, 3, 3, 2, 4)
+    assert looks["patches"].shape[:4] == (3, 3, 3, 2)
     expected = decoding.decode(outputs, terminal=True, num_forward=2)
     for name, value in ensemble.decode(outputs).items():
         np.testing.assert_array_equal(value, expected[name])
@@ -79,7 +79,7 @@ def test_two_of_the_same_are_surer(images):
 def test_a_backward_reader_reads_the_same_from_the_other_end(images):
     # The same weights: what one calls first, the other calls last.
     forward, backward = (
-        make_member(6, reading_order=order) for order in ("forward", "backward")
+        make_member(8, reading_order=order) for order in ("forward", "backward")
     )
     forward.classification_output.bias.assign([0, 0, 0, -2])  # seldom ends
     backward.set_weights(forward.get_weights())
