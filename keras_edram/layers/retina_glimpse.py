@@ -105,7 +105,6 @@ class RetinaGlimpse(keras.layers.Layer):
 
     def pyramid(self, images):
         """The `ImagePyramid` of images, to `read` from it more than once."""
-        images = ops.cast(images, "float32")
         num_levels = 1 + math.ceil(self._level(self.num_scales - 1))
         return image_pyramid(images, num_levels, fill_mode="zeros")
 
