@@ -309,12 +309,12 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
         weight = ops.where(in_width & in_height, weight, 0.0)
     width = of_level([width for _, width in sizes], "int32", 2)
     index = of_level(starts, "int32", 2) + row * width + column
-    values = _take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
+    values = take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
     weight = ops.expand_dims(weight, -1)  # (B, L, 4, P, 1)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 
 
-def _take_pixels(parts, index):
+def take_pixels(parts, index):
     """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
     image = ops.arange(ops.shape(parts[0])[0], dtype="int32")
     image = ops.reshape(image, (-1, 1, 1, 1))  # (B, 1, 1, 1)
