@@ -315,7 +315,23 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
 
 
 def take_pixels(parts, index):
-    """Pixels by their index in all parts: `(B, L, 4, P)` -> `(..., C)`."""
+    """Pixels by their place among those of all levels of a pyramid.
+
+    Args:
+        parts: Those of an `ImagePyramid` of B images.
+        index: Int32 tensor of shape `(B, L, N, P)`, pixels counted row by row
+            from the finest level on.
+
+    Returns:
+        Float32 tensor of shape `(B, L, N, P, C)`.
+
+    Example:
+
+    >>> pyramid = image_pyramid(keras.ops.ones((1, 4, 4, 1)), 1)
+    >>> index = keras.ops.zeros((1, 1, 2, 3), "int32")
+    >>> take_pixels(pyramid.parts, index).shape
+    (1, 1, 2, 3, 1)
+    """
     image = ops.arange(ops.shape(parts[0])[0], dtype="int32")
     image = ops.reshape(image, (-1, 1, 1, 1))  # (B, 1, 1, 1)
     values, before = None, 0
