@@ -135,7 +135,7 @@ class RetinaGlimpse(keras.layers.Layer):
             patches = patches + blend * (coarse - patches)
         if self.flatten_scales:
             channels = self.num_scales * patches.shape[-1]
-            patches = ops.transpose(patches, (0, 2, 3, 1, 4))
+            patches = ops.transpose(patches, (0, 2, 3, 1, 4))  # (B, g, g, Z, C)
             patches = ops.reshape(
                 patches, (-1, side, side, channels)
             )  # (B, g, g, Z C)
@@ -159,34 +159,37 @@ class RetinaGlimpse(keras.layers.Layer):
             centre[:, :, None, None] + _constant(factors * offsets),
             _constant(shrink),
         )  # X and Y, (B, 2, Z, g or 1)
-        first = ops.floor(place)
-        rest = place - first
-        pixel = ops.cast(first, "int32")
+        whole = ops.floor(place)
+        rest = place - whole
+        pixel = ops.cast(whole, "int32")
         if touching:
             pixel = pixel + _constant(np.arange(side + 1), "int32")
             before, after = slice(0, side), slice(1, side + 1)
         else:
-            pixel = ops.concatenate([pixel, pixel + 1], axis=-1)
+            pixel = ops.concatenate(
+                [pixel, pixel + 1], axis=-1
+            )  # (B, 2, Z, 2 g)
             before, after = slice(0, side), slice(side, 2 * side)
         sizes = np.array(pyramid.sizes)  # (levels, 2)
         last = _constant(sizes[levels, ::-1].T[..., None] - 1, "int32")
         near = ops.clip(pixel, 0, last)  # (B, 2, Z, P), P of an axis
         there = ops.cast(pixel == near, "float32")
-        # 1 - |x - m| of the pixel before a point, and of the one after it.
-        weights = (1.0 - rest) * there[..., before], rest * there[..., after]
-        starts = np.cumsum([0, *sizes.prod(axis=1)])[levels]
-        widths = sizes[levels, 1]
-        rows = near[:, 1] * _constant(widths[:, None], "int32")
-        rows = rows + _constant(starts[:, None], "int32")  # (B, Z, P)
+        # max(0, 1 - |x - m|) of the pixel before a point, and of that after it.
+        first = (1.0 - rest) * there[..., before]  # (B, 2, Z, g)
+        second = rest * there[..., after]
+        starts = np.cumsum([0, *sizes.prod(axis=1)])[levels, None]
+        widths = sizes[levels, 1, None]  # (Z, 1)
+        starts, widths = (_constant(one, "int32") for one in (starts, widths))
+        rows = starts + widths * near[:, 1]  # (B, Z, P)
         index = rows[..., None] + near[:, 0, :, None]  # (B, Z, P, P)
         values = take_pixels(pyramid.parts, index)  # (B, Z, P, P, C)
         values = (
-            values[:, :, before] * weights[0][:, 1, :, :, None, None]
-            + values[:, :, after] * weights[1][:, 1, :, :, None, None]
+            values[:, :, before] * first[:, 1, :, :, None, None]
+            + values[:, :, after] * second[:, 1, :, :, None, None]
         )  # (B, Z, g, P, C)
         return (
-            values[:, :, :, before] * weights[0][:, 0, :, None, :, None]
-            + values[:, :, :, after] * weights[1][:, 0, :, None, :, None]
+            values[:, :, :, before] * first[:, 0, :, None, :, None]
+            + values[:, :, :, after] * second[:, 0, :, None, :, None]
         )  # (B, Z, g, g, C)
 
     def windows(self, locations, image_size, scale=0):

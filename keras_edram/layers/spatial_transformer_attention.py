@@ -148,16 +148,18 @@ def _means_of_four_beside_others(pixels):
     number = math.gcd(width // 2, max(1, 4 // channels))
     means = np.kron(np.eye(number), np.full((2, 1), 0.25))  # of each 2 columns
     means = np.kron(means, np.eye(channels))  # (2 number C, number C)
-    kernel = np.stack([means, means])[:, None].astype("float32")  # of 2 rows
+    kernel = np.stack([means, means])[:, None]  # (2, 1, 2 number C, number C)
     shape = (-1, height, width // (2 * number), 2 * number * channels)
+    pixels = ops.reshape(pixels, shape)  # (B, H, W / 2 number, 2 number C)
     means = ops.conv(
-        ops.reshape(pixels, shape),
-        ops.convert_to_tensor(kernel),
+        pixels,
+        ops.convert_to_tensor(kernel.astype("float32")),
         strides=(2, 1),
         padding="valid",
         data_format="channels_last",
     )
-    return ops.reshape(means, (-1, height // 2, width // 2, channels))
+    shape = (-1, height // 2, width // 2, channels)
+    return ops.reshape(means, shape)  # (B, H / 2, W / 2, C)
 
 
 def _join(levels):
