@@ -19,7 +19,7 @@ from keras_edram.checks import (
 )
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
-    read_points,
+    take_pixels,
 )
 
 
@@ -105,7 +105,6 @@ class RetinaGlimpse(keras.layers.Layer):
 
     def pyramid(self, images):
         """The `ImagePyramid` of images, to `read` from it more than once."""
-        images = ops.cast(images, "float32")
         num_levels = 1 + math.ceil(self._level(self.num_scales - 1))
         return image_pyramid(images, num_levels, fill_mode="zeros")
 
@@ -123,39 +122,75 @@ class RetinaGlimpse(keras.layers.Layer):
         check_shapes(
             "pyramid (B, P, C), locations (B, 2)", pyramid.parts[0], locations
         )
-        side, scales = self.glimpse_size, range(self.num_scales)
+        side = self.glimpse_size
         centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
-        offsets = geometry.pixel_offsets(side)  # (g,)
-        y, x = np.meshgrid(offsets, offsets, indexing="ij")  # each (g, g)
-        factors = self.scale_factor ** np.arange(self.num_scales)
-        grid = np.stack([x, y]).reshape(2, side * side)  # (2, g g)
-        points = centre[:, None, :, None] + ops.convert_to_tensor(
-            (factors[:, None, None] * grid).astype("float32")
-        )  # (B, Z, 2, g g)
-
-        def read(levels):
-            shrink = (0.5**levels).astype("float32")[:, None, None]
-            of_level = geometry.resized_pixels(
-                points, ops.convert_to_tensor(shrink)
-            )
-            return read_points(pyramid, of_level, levels[None])
-
-        detail = np.array([self._level(scale) for scale in scales])
-        lower = np.floor(detail).astype("int32")
-        patches = read(lower)  # (B, Z, g g, C)
-        blend = (detail - lower).astype("float32")[:, None, None]  # (Z, 1, 1)
+        detail = np.array([self._level(z) for z in range(self.num_scales)])
+        lower = np.floor(detail).astype(int)
+        patches = self._read_levels(pyramid, centre, lower)
+        blend = (detail - lower).astype("float32")[:, None, None, None]
         if blend.any():
-            coarse = read(np.ceil(detail).astype("int32"))
-            blend = ops.convert_to_tensor(blend)
+            upper = np.ceil(detail).astype(int)
+            coarse = self._read_levels(pyramid, centre, upper)
+            blend = ops.convert_to_tensor(blend)  # (Z, 1, 1, 1)
             patches = patches + blend * (coarse - patches)
-        channels = patches.shape[-1]
         if self.flatten_scales:
-            patches = ops.transpose(patches, (0, 2, 1, 3))  # (B, g g, Z, C)
-            shape = (-1, side, side, self.num_scales * channels)
-        else:
-            shape = (-1, self.num_scales, side, side, channels)
-        patches = ops.reshape(patches, shape)  # (B, g, g, Z C), or see above
+            channels = self.num_scales * patches.shape[-1]
+            patches = ops.transpose(patches, (0, 2, 3, 1, 4))  # (B, g, g, Z, C)
+            patches = ops.reshape(
+                patches, (-1, side, side, channels)
+            )  # (B, g, g, Z C)
         return ops.cast(patches, self.compute_dtype)
+
+    def _read_levels(self, pyramid, centre, levels):
+        """Each scale from a level of its own: `(B, 2)` -> `(B, Z, g, g, C)`.
+
+        The square is upright, so that rows and columns are found apart from
+        each other, and of a step of one pixel of the level, neighbours share
+        theirs.
+        """
+        side = self.glimpse_size
+        factors = self.scale_factor ** np.arange(self.num_scales)[:, None]
+        shrink = 0.5 ** levels[:, None]  # (Z, 1)
+        offsets = geometry.pixel_offsets(side)  # (g,)
+        touching = np.all(factors * shrink == 1)
+        if touching:
+            offsets = offsets[:1]
+        place = geometry.resized_pixels(
+            centre[:, :, None, None] + _constant(factors * offsets),
+            _constant(shrink),
+        )  # X and Y, (B, 2, Z, g or 1)
+        whole = ops.floor(place)
+        rest = place - whole
+        pixel = ops.cast(whole, "int32")
+        if touching:
+            pixel = pixel + _constant(np.arange(side + 1), "int32")
+            before, after = slice(0, side), slice(1, side + 1)
+        else:
+            pixel = ops.concatenate(
+                [pixel, pixel + 1], axis=-1
+            )  # (B, 2, Z, 2 g)
+            before, after = slice(0, side), slice(side, 2 * side)
+        sizes = np.array(pyramid.sizes)  # (levels, 2)
+        last = _constant(sizes[levels, ::-1].T[..., None] - 1, "int32")
+        near = ops.clip(pixel, 0, last)  # (B, 2, Z, P), P of an axis
+        there = ops.cast(pixel == near, "float32")
+        # max(0, 1 - |x - m|) of the pixel before a point, and of that after it.
+        first = (1.0 - rest) * there[..., before]  # (B, 2, Z, g)
+        second = rest * there[..., after]
+        starts = np.cumsum([0, *sizes.prod(axis=1)])[levels, None]
+        widths = sizes[levels, 1, None]  # (Z, 1)
+        starts, widths = (_constant(one, "int32") for one in (starts, widths))
+        rows = starts + widths * near[:, 1]  # (B, Z, P)
+        index = rows[..., None] + near[:, 0, :, None]  # (B, Z, P, P)
+        values = take_pixels(pyramid.parts, index)  # (B, Z, P, P, C)
+        values = (
+            values[:, :, before] * first[:, 1, :, :, None, None]
+            + values[:, :, after] * second[:, 1, :, :, None, None]
+        )  # (B, Z, g, P, C)
+        return (
+            values[:, :, :, before] * first[:, 0, :, None, :, None]
+            + values[:, :, :, after] * second[:, 0, :, None, :, None]
+        )  # (B, Z, g, g, C)
 
     def windows(self, locations, image_size, scale=0):
         """What one scale shows, as transforms: `(..., 2)` -> `(..., 2, 3)`.
@@ -192,3 +227,7 @@ class RetinaGlimpse(keras.layers.Layer):
             flatten_scales=self.flatten_scales,
         )
         return config
+
+
+def _constant(values, dtype="float32"):
+    return ops.convert_to_tensor(np.asarray(values, dtype))

@@ -365,8 +365,8 @@ class EDRAM(BaseModel):
 
     def pyramid(self, images):
         """The `ImagePyramid` that all reads of `(B, H, W, C)` share."""
-        images = ops.cast(images, "float32")
         if self.standardize:
+            images = ops.cast(images, "float32")
             axes = (1, 2, 3)
             mean, variance = ops.moments(images, axes, keepdims=True)
             images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)

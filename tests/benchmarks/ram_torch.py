@@ -2,7 +2,8 @@
 
 The network of `keras_edram.models.RAM` with the dense glimpse network and an
 LSTM, written as public implementations are: a Python loop over the images of
-the batch cuts each patch out of the padded picture.
+the batch cuts each patch out of the padded picture, scale by scale; the wider
+ones are averaged down, a batch at once.
 """
 
 import torch
@@ -12,14 +13,17 @@ DEVIATION = 0.15
 
 
 class LoopedRAM(nn.Module):
-    """One scale; sizes as of `RAM`."""
+    """Scales twice as wide each; sizes as of `RAM`."""
 
-    def __init__(self, num_glimpses, glimpse_size, units, hidden_units):
+    def __init__(
+        self, num_glimpses, glimpse_size, num_scales, units, hidden_units
+    ):
         super().__init__()
         self.num_glimpses = num_glimpses
         self.glimpse_size = glimpse_size
+        self.num_scales = num_scales
         self.units = units
-        self.what = nn.Linear(glimpse_size**2, hidden_units)
+        self.what = nn.Linear(num_scales * glimpse_size**2, hidden_units)
         self.where = nn.Linear(2, hidden_units)
         self.what_output = nn.Linear(hidden_units, units)
         self.where_output = nn.Linear(hidden_units, units)
@@ -29,7 +33,14 @@ class LoopedRAM(nn.Module):
         self.baseline = nn.Linear(units, 1)
 
     def read(self, images, locations):
-        side = self.glimpse_size
+        scales = [
+            self.read_scale(images, locations, 2**scale)
+            for scale in range(self.num_scales)
+        ]
+        return torch.cat(scales, dim=1).flatten(1)
+
+    def read_scale(self, images, locations, width):
+        side = self.glimpse_size * width
         size = images.shape[-1]
         padded = nn.functional.pad(images, (side,) * 4)
         centre = (0.5 * (locations + 1.0) * size).long()
@@ -38,7 +49,10 @@ class LoopedRAM(nn.Module):
         for image in range(len(images)):
             x, y = corner[image]
             patches.append(padded[image, :, y : y + side, x : x + side])
-        return torch.stack(patches).flatten(1)
+        patches = torch.stack(patches)
+        return (
+            nn.functional.avg_pool2d(patches, width) if width > 1 else patches
+        )
 
     def forward(self, images):
         locations = torch.zeros(len(images), 2)

@@ -2,16 +2,20 @@
 
     python tests/benchmarks/ram_training_step.py --out FILE.json
 
-MNIST, 128 images, 6 glimpses of 8x8, the dense glimpse network and the LSTM of
-256 units; stepped by what `model.fit` calls, in turns with two others:
+128 images of MNIST, 6 glimpses of 8x8, or with `--task cluttered_60` of 60x60
+with clutter, 8 glimpses of 12x12 in three scales; the dense glimpse network
+and the LSTM of 256 units; stepped by what `model.fit` calls, in turns with two
+others:
 
-- the same model but for its sensor, which cuts the patch of each image out of
-  the padded picture in a loop over the batch, in TensorFlow's graph;
-- the same network in plain PyTorch, with that loop in Python, as the public
-  implementations are (needs PyTorch).
+- the same network in plain PyTorch, which cuts the patch of each image out of
+  the padded picture in a Python loop over the batch, as the public
+  implementations do (needs PyTorch);
+- for one scale, our model with that loop unrolled into TensorFlow's graph.
 
 The matrix products of the step are timed at their shapes, in the same turns:
-what the step takes beyond them went elsewhere.
+what the step takes beyond them went elsewhere. With `--one-core` all have one
+thread each and seconds are those of the process, which other programs disturb
+less than a clock on the wall.
 """
 
 import argparse
@@ -27,16 +31,20 @@ import keras
 import numpy as np
 import ram_torch
 import tensorflow as tf
+import torch
 
 from keras_edram import geometry
-from keras_edram.datasets import mnist
+from keras_edram.datasets import cluttered_mnist, mnist
 from keras_edram.layers import RetinaGlimpse
 from keras_edram.losses import LabelLoss
 from keras_edram.models import RAM
 
 BATCH_SIZE = 128
-NUM_GLIMPSES = 6
-UNITS, HIDDEN_UNITS, GLIMPSE_SIZE = 256, 128, 8
+UNITS, HIDDEN_UNITS = 256, 128
+TASKS = {
+    "mnist": dict(num_glimpses=6, glimpse_size=8, num_scales=1),
+    "cluttered_60": dict(num_glimpses=8, glimpse_size=12, num_scales=3),
+}
 
 
 class LoopedGlimpse(RetinaGlimpse):
@@ -58,46 +66,55 @@ class LoopedGlimpse(RetinaGlimpse):
         return tf.ensure_shape(tf.stack(patches), (None, side, side, 1))
 
 
-def make_step(looped=False):
+def read_batch(task):
+    """Images and their labels `(B, 1)`."""
+    if task == "mnist":
+        data = mnist("train")
+    else:
+        data = cluttered_mnist("train", image_size=60, num_distractors=4)
+    images, targets = data.arrays(BATCH_SIZE)
+    return images, targets["labels"]
+
+
+def make_step(task="mnist", looped=False):
     """A function that trains one batch, after a first time."""
     keras.utils.set_random_seed(0)
+    images, labels = read_batch(task)
     model = RAM(
-        num_glimpses=NUM_GLIMPSES,
-        glimpse_size=GLIMPSE_SIZE,
+        image_shape=images.shape[1:],
         units=UNITS,
         hidden_units=HIDDEN_UNITS,
         seed=0,
+        **TASKS[task],
     )
     if looped:
         model.glimpse_sensor.__class__ = LoopedGlimpse
     model.compile("adam", loss={"labels": LabelLoss()})
-    images, targets = mnist("train").arrays(BATCH_SIZE)
-    labels = {"labels": targets["labels"]}
 
     def step():
-        model.train_on_batch(images, labels)
+        model.train_on_batch(images, {"labels": labels})
 
     step()
     return step
 
 
-def make_torch_step():
+def make_torch_step(task="mnist"):
     """The same for PyTorch."""
-    images, targets = mnist("train").arrays(BATCH_SIZE)
+    images, labels = read_batch(task)
     return ram_torch.make_step(
         images,
-        targets["labels"][:, 0],
-        num_glimpses=NUM_GLIMPSES,
-        glimpse_size=GLIMPSE_SIZE,
+        labels[:, 0],
         units=UNITS,
         hidden_units=HIDDEN_UNITS,
+        **TASKS[task],
     )
 
 
-def make_products():
+def make_products(task="mnist"):
     """A function that computes the matrix products of one step, no more."""
+    sizes = TASKS[task]
     shapes = [
-        (GLIMPSE_SIZE**2, HIDDEN_UNITS),
+        (sizes["num_scales"] * sizes["glimpse_size"] ** 2, HIDDEN_UNITS),
         (2, HIDDEN_UNITS),
         (HIDDEN_UNITS, UNITS),
         (HIDDEN_UNITS, UNITS),
@@ -119,7 +136,7 @@ def make_products():
     @tf.function(autograph=False)
     def products(operands):
         results = []
-        for _ in range(NUM_GLIMPSES):
+        for _ in range(sizes["num_glimpses"]):
             for inputs, kernel in operands:
                 # Each depends on the last, or equal ones are computed once.
                 inputs += results[-1] * 0.0 if results else 0.0
@@ -136,27 +153,39 @@ def make_products():
     return step
 
 
-def seconds(step, number):
-    start = time.perf_counter()
+def seconds(step, number, clock):
+    start = clock()
     for _ in range(number):
         step()
-    return (time.perf_counter() - start) / number
+    return (clock() - start) / number
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--task", choices=TASKS, default="mnist")
+    parser.add_argument("--one-core", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="a turn")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
+    clock = time.perf_counter
+    if options.one_core:
+        clock = time.process_time
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        torch.set_num_threads(1)
     steps = {
-        "ours": make_step(),
-        "looped": make_step(looped=True),
-        "torch": make_torch_step(),
-        "products": make_products(),
+        "ours": make_step(options.task),
+        "torch": make_torch_step(options.task),
+        "products": make_products(options.task),
     }
+    if TASKS[options.task]["num_scales"] == 1:
+        steps["looped"] = make_step(options.task, looped=True)
     rounds = [
-        {name: seconds(step, options.steps) for name, step in steps.items()}
+        {
+            name: seconds(step, options.steps, clock)
+            for name, step in steps.items()
+        }
         for _ in range(options.rounds)
     ]
 
@@ -171,28 +200,26 @@ def main():
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
+        "task": options.task,
+        "one_core": options.one_core,
         "rounds": options.rounds,
         "batch_size": BATCH_SIZE,
-        "num_glimpses": NUM_GLIMPSES,
+        **TASKS[options.task],
         "images_per_second": summary(
             [BATCH_SIZE / turn["ours"] for turn in rounds]
         ),
-        "looped_images_per_second": summary(
-            [BATCH_SIZE / turn["looped"] for turn in rounds]
-        ),
-        "torch_images_per_second": summary(
-            [BATCH_SIZE / turn["torch"] for turn in rounds]
-        ),
-        "ratio_to_looped": summary(
-            [turn["looped"] / turn["ours"] for turn in rounds]
-        ),
-        "ratio_to_torch": summary(
-            [turn["torch"] / turn["ours"] for turn in rounds]
-        ),
-        "share_not_matrix_products": summary(
-            [1 - turn["products"] / turn["ours"] for turn in rounds]
-        ),
     }
+    for other in ("torch", "looped"):
+        if other in steps:
+            figures[f"{other}_images_per_second"] = summary(
+                [BATCH_SIZE / turn[other] for turn in rounds]
+            )
+            figures[f"ratio_to_{other}"] = summary(
+                [turn[other] / turn["ours"] for turn in rounds]
+            )
+    figures["share_not_matrix_products"] = summary(
+        [1 - turn["products"] / turn["ours"] for turn in rounds]
+    )
     text = json.dumps(figures, indent=2)
     print(text)
     if options.out:

@@ -242,6 +242,53 @@ def test_large_levels_apart_from_the_others_are_read_alike(
     np.testing.assert_array_equal(attention(images, windows), expected)
 
 
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+@pytest.mark.parametrize(
+    "shape", [(22, 40, 1), (16, 36, 3), (22, 30, 5), (23, 40, 1), (16, 31, 2)]
+)
+def test_a_large_image_is_halved_from_its_bytes_as_a_small_one_is(
+    shape, fill_mode, monkeypatch
+):
+    images = np.random.default_rng(3).integers(0, 256, (2, *shape), "uint8")
+    as_floats = images.astype("float32")
+    small = image_pyramid(as_floats, 4, fill_mode)
+    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", 100)
+    pyramid = image_pyramid(images, 4, fill_mode)
+    # It is never there as floats, which are four times as large.
+    assert pyramid.parts[0].dtype == "uint8"
+    assert all(part.dtype == "float32" for part in pyramid.parts[1:])
+    for given in (pyramid, image_pyramid(as_floats, 4, fill_mode)):
+        for found, expected in zip(
+            images_of(given), images_of(small), strict=True
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    windows = np.array([WINDOWS["zoomed"], WINDOWS["rotated"]], "float32")
+    np.testing.assert_allclose(
+        read_windows(pyramid, windows, SMALL_GLIMPSE),
+        read_windows(small, windows, SMALL_GLIMPSE),
+        rtol=1e-5,
+    )
+
+
+def test_a_large_image_has_the_gradient_of_a_small_one(monkeypatch):
+    images = tf.constant(counted(1, 16, 24, 2), "float32")
+    windows = np.array([WINDOWS["rotated"]], "float32")
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            patches = SpatialTransformerAttention(SMALL_GLIMPSE)(
+                images, windows
+            )
+            total = tf.reduce_sum(tf.sin(patches))
+        return tape.gradient(total, images)
+
+    expected = gradient()
+    assert np.abs(expected).max() > 0.01
+    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", 50)
+    np.testing.assert_allclose(gradient(), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("antialias", [False, True])
 def test_reading_twice_from_one_pyramid_is_reading_twice(antialias):
     images = counted(2, *WIDE_IMAGE, 2)
