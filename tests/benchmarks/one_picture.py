@@ -43,6 +43,7 @@ def export(code, preset, *paths):
     """TFLite files, float32 and int8, of a preset by the package in `code`."""
     subprocess.run(
         [sys.executable, "-c", EXPORT, preset, *map(str, paths)],
+        cwd=code,  # which Python looks into first
         env={**os.environ, "PYTHONPATH": str(code)},
         capture_output=True,
         check=True,
@@ -183,6 +184,7 @@ def cold_starts(folder, rounds):
             start = time.perf_counter()
             subprocess.run(
                 [sys.executable, *arguments],
+                cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 check=True,
