@@ -312,7 +312,8 @@ def graph_of(function, shapes):
 
     Example:
 
-    >>> graph_of(lambda given: given["a"] + 1, {"a": (2,)})({"a": [[1, 2]]})
+    >>> graph = graph_of(lambda given: given["a"] + 1, {"a": (2,)})
+    >>> graph({"a": np.array([[1.0, 2.0]])})
     [[2.0, 3.0]]
     """
     import tensorflow as tf

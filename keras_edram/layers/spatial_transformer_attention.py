@@ -25,6 +25,10 @@ FILL_MODES = ("zeros", "nearest")
 # A level of more pixels is neither copied into one tensor with the others,
 # which takes longer than to look in several places, nor cast as a whole.
 LARGE_LEVEL = 2**20
+# Pixels, a last digit: of a point on the centre of a pixel the weights have two
+# slopes, and halfway between them none. A window that is the image itself would
+# teach nothing; so a point lies to the right of it.
+JUST_RIGHT = 2.0**-23
 
 
 class ImagePyramid(NamedTuple):
@@ -292,7 +296,8 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     )  # (B, L, 2, P)
     rest = points - ops.cast(first, "float32")
     # Where there is only one, the second is too far away to have a weight.
-    taps = np.array([0, 1]) + 2.0**31 * ((last == 0) & [False, True])
+    taps = np.array([0, 1]) - JUST_RIGHT
+    taps = taps + 2.0**31 * ((last == 0) & [False, True])
     taps = _of_levels(taps[..., None], levels, "float32")  # (B, L, 2, 2, 1)
     rest = ops.expand_dims(rest, 3)  # (B, L, 2, 1, P)
     weight = ops.relu(1.0 - ops.abs(rest - taps))  # (B, L, 2, 2, P)

@@ -656,3 +656,19 @@ def test_sides_of_a_pixel_have_no_second_one(image_size, fill_mode):
         for image in images
     ]
     assert_close(found, np.array(expected))
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_a_window_that_is_the_image_itself_has_a_gradient(antialias):
+    """All its points lie on the centres of pixels, where slopes differ."""
+    layer = SpatialTransformerAttention(IMAGE, antialias=antialias)
+    ramp = np.tile(np.arange(IMAGE[1]), (IMAGE[0], 1))[None, ..., None] * 2.0
+    transforms = tf.constant(geometry.IDENTITY[None])
+    with tf.GradientTape() as tape:
+        tape.watch(transforms)
+        patches = layer(ramp, transforms)
+        total = tf.reduce_sum(patches[:, :, :-1])  # the last has no right one
+    # θ3 moves a point by half of the image's width, 5 pixels of 2 each.
+    points = IMAGE[0] * (IMAGE[1] - 1)
+    gradient = tape.gradient(total, transforms)
+    np.testing.assert_allclose(gradient[0, 0, 2], points * 5 * 2, rtol=1e-5)
