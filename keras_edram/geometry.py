@@ -182,17 +182,58 @@ def sampling_grid(transforms, glimpse_size):
     >>> sampling_grid([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (1, 2))
     [[[[-0.5, 0.0], [0.5, 0.0]]]]
     """
+    rows = _sampling_rows(transforms, glimpse_size)
+    return ops.moveaxis(rows, -3, -1)  # (..., h, w, 2)
+
+
+def sampling_pixels(transforms, glimpse_size, image_size):
+    """Pixels of the image that those of a glimpse are read at.
+
+    The points of `sampling_grid` as `points_to_pixels` gives them; X and Y
+    apart and the image's size in the transform, as is computed quickest.
+
+    Args:
+        transforms: Tensor of shape `(..., 2, 3)`.
+        glimpse_size: `(height, width)` of the glimpse in pixels.
+        image_size: `(height, width)` of the image in pixels.
+
+    Returns:
+        X and Y, float32 tensors of shape `(..., height, width)`: pixel
+        indices, with fractions.
+
+    Raises:
+        ValueError: If the last dimensions are not (2, 3), or for sizes that are
+            none.
+
+    Example:
+
+    >>> sampling_pixels([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], (1, 2), (5, 8))
+    ([[[1.5, 5.5]]], [[[2.0, 2.0]]])
+    """
+    transforms = _to_float32(transforms)
+    check_shapes("transforms (..., 2, 3)", transforms)
+    sides = np.array(_sides(image_size, "image_size"), "float32")[::-1, None]
+    # ((x + 1) W - 1) / 2 of x = θ1 x_g + θ2 y_g + θ3, likewise Y.
+    shift = (sides - 1) / 2 * np.array([0, 0, 1])  # (2, 3)
+    transforms = transforms * _constant(sides / 2) + _constant(shift)
+    rows = _sampling_rows(transforms, glimpse_size)  # (..., 2, h, w)
+    return rows[..., 0, :, :], rows[..., 1, :, :]
+
+
+def _sampling_rows(transforms, glimpse_size):
+    """`A (x_g, y_g, 1)` of all pixels of a glimpse: `(..., 2, h, w)`."""
     transforms = _to_float32(transforms)
     check_shapes("transforms (..., 2, 3)", transforms)
     height, width = check_integers(glimpse_size, 2, "glimpse_size")
     y, x = np.meshgrid(
         pixel_centres(height), pixel_centres(width), indexing="ij"
     )  # (h, w)
-    x, y = _constant(x[..., None]), _constant(y[..., None])  # (h, w, 1)
-    transforms = ops.expand_dims(transforms, (-4, -3))  # (..., 1, 1, 2, 3)
+    theta = ops.expand_dims(transforms, (-2, -1))  # (..., 2, 3, 1, 1)
     return (
-        transforms[..., 0] * x + transforms[..., 1] * y + centres(transforms)
-    )  # (..., h, w, 2)
+        theta[..., 0, :, :] * _constant(x)
+        + theta[..., 1, :, :] * _constant(y)
+        + theta[..., 2, :, :]
+    )  # (..., 2, h, w)
 
 
 def centres(transforms):

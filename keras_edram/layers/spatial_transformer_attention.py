@@ -146,11 +146,13 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     check_shapes(
         "pyramid (B, P, C), transforms (B, 2, 3)", pyramid.parts[0], transforms
     )
-    points = geometry.sampling_grid(transforms, glimpse_size)  # (B, h, w, 2)
-    position = geometry.points_to_pixels(points, pyramid.sizes[0])
     height, width = glimpse_size
-    position = ops.reshape(position, (-1, 1, height * width, 2))  # (B, 1, P, 2)
-    x, y = position[..., 0], position[..., 1]  # (B, 1, P)
+    x, y = (
+        ops.reshape(pixels, (-1, 1, height * width))
+        for pixels in geometry.sampling_pixels(
+            transforms, glimpse_size, pyramid.sizes[0]
+        )
+    )  # each (B, 1, P)
     channels = pyramid.parts[0].shape[-1]
     patches_shape = (-1, height, width, channels)
     if len(pyramid.sizes) == 1:
@@ -176,10 +178,8 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     return ops.reshape(blended, patches_shape)  # (B, h, w, C)
 
 
-# The four pixels around a point: which column and row, from the left upper
-# one, and their weights as a linear function of what is left of the position.
-TAP_COLUMNS = np.array([[0], [1], [0], [1]], "int32")
-TAP_ROWS = np.array([[0], [0], [1], [1]], "int32")
+# The four pixels around a point, from the left upper one: which of two rows.
+TAP_ROWS = np.array([0, 0, 1, 1], "int32")
 
 
 def read_points(pyramid, x, y, levels, fill_mode="zeros"):
@@ -232,33 +232,35 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     y = geometry.resized_pixels(y, shrink)
     left, top = ops.floor(x), ops.floor(y)  # each (B, L, P)
 
-    def taps(start, rest, offsets, sides):
-        """Pixels along one axis, whether they are there, and their weights.
+    def taps(start, rest, sides):
+        """The two pixels along one axis, and their weights.
 
         m of Eq. 3, which is `start` or the next, and `max(0, 1 - |x - m|)`.
         """
-        pixel = ops.expand_dims(ops.cast(start, "int32"), 2)  # (B, L, 1, P)
-        pixel = pixel + ops.convert_to_tensor(offsets)  # (B, L, 4, P)
+        first = ops.cast(start, "int32")
+        pixel = ops.stack([first, first + 1], axis=2)  # (B, L, 2, P)
         near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
         # 1 - |x - m| is 1 - rest of the first pixel, rest of the second.
-        first, sign = (
-            ops.convert_to_tensor(part.astype("float32"))
-            for part in (1 - offsets, 2 * offsets - 1)
-        )
-        weight = first + sign * ops.expand_dims(rest, 2)  # (B, L, 4, P)
-        return near, pixel == near, weight
+        weight = ops.stack([1.0 - rest, rest], axis=2)  # (B, L, 2, P)
+        if fill_mode == "zeros":
+            weight = ops.where(pixel == near, weight, 0.0)
+        return near, weight
 
-    column, in_width, x_weight = taps(
-        left, x - left, TAP_COLUMNS, [width for _, width in sizes]
-    )
-    row, in_height, y_weight = taps(
-        top, y - top, TAP_ROWS, [height for height, _ in sizes]
-    )
-    weight = x_weight * y_weight  # (B, L, 4, P)
-    if fill_mode == "zeros":
-        weight = ops.where(in_width & in_height, weight, 0.0)
+    column, x_weight = taps(left, x - left, [width for _, width in sizes])
+    row, y_weight = taps(top, y - top, [height for height, _ in sizes])
     width = of_level([width for _, width in sizes], "int32", 2)
-    index = of_level(starts, "int32", 2) + row * width + column
+    row = of_level(starts, "int32", 2) + row * width
+
+    def columns(values):
+        """Those of the four pixels: `(B, L, 2, P)` -> `(B, L, 4, P)`."""
+        return ops.concatenate([values, values], axis=2)
+
+    def rows(values):
+        return ops.take(values, TAP_ROWS, axis=2)
+
+    # Not by a broadcast, which takes longer than all else here.
+    index = rows(row) + columns(column)  # (B, L, 4, P)
+    weight = rows(y_weight) * columns(x_weight)  # (B, L, 4, P)
     values = _take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
     weight = ops.expand_dims(weight, -1)  # (B, L, 4, P, 1)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
