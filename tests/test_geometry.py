@@ -209,6 +209,15 @@ def test_the_identity_reads_each_pixel_at_its_index():
         )
 
 
+def test_the_pixels_that_are_read_are_those_of_the_sampling_grid():
+    transforms = TRANSFORMS.reshape(2, 3, 2, 3)
+    points = geometry.sampling_grid(transforms, GLIMPSE)
+    expected = geometry.points_to_pixels(points, IMAGE)
+    x, y = geometry.sampling_pixels(transforms, GLIMPSE, IMAGE)
+    assert x.shape == y.shape == (2, 3, *GLIMPSE)
+    assert_close(ops.stack([x, y], axis=-1), expected, atol=1e-5)
+
+
 def test_points_to_pixels_by_hand():
     # Left top edge, middle, right bottom edge, and a point outside.
     points = [[[-1, -1], [0, 0]], [[1, 1], [1.5, -2]]]
@@ -331,6 +340,8 @@ def test_half_precision_is_widened_before_it_is_used():
         lambda: geometry.transforms_to_boxes(IDENTITY, box_format="yxyx"),
         lambda: geometry.transforms_to_boxes(IDENTITY, box_format="xyxy"),
         lambda: geometry.sampling_grid(np.zeros((5, 3, 2)), GLIMPSE),
+        lambda: geometry.sampling_pixels(np.zeros(6), GLIMPSE, IMAGE),
+        lambda: geometry.sampling_pixels(IDENTITY, GLIMPSE, (0, 5)),
         lambda: geometry.points_to_pixels(np.zeros((2, 3)), IMAGE),
         lambda: geometry.window_corners(np.zeros((3, 3)), IMAGE),
         lambda: geometry.squared_pixel_step(np.zeros(6), GLIMPSE, IMAGE),
