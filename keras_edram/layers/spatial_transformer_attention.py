@@ -178,10 +178,8 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     return ops.reshape(blended, patches_shape)  # (B, h, w, C)
 
 
-# The four pixels around a point, from the left upper one: in which of the two
-# columns and of the two rows they are.
-TAP_COLUMNS = (0, 1, 0, 1)
-TAP_ROWS = (0, 0, 1, 1)
+# The four pixels around a point, from the left upper one: which of two rows.
+TAP_ROWS = np.array([0, 0, 1, 1], "int32")
 
 
 def read_points(pyramid, x, y, levels, fill_mode="zeros"):
@@ -234,28 +232,36 @@ def read_points(pyramid, x, y, levels, fill_mode="zeros"):
     y = geometry.resized_pixels(y, shrink)
     left, top = ops.floor(x), ops.floor(y)  # each (B, L, P)
 
-    def taps(start, rest, places, sides):
-        """Pixels along one axis, and their weights.
+    def taps(start, rest, sides):
+        """The two pixels along one axis, and their weights.
 
         m of Eq. 3, which is `start` or the next, and `max(0, 1 - |x - m|)`.
-        Stacked, as broadcasts take TensorFlow several times as long.
         """
         first = ops.cast(start, "int32")
-        pixels, weights = (first, first + 1), (1.0 - rest, rest)
-        pixel = ops.stack([pixels[i] for i in places], 2)  # (B, L, 4, P)
-        weight = ops.stack([weights[i] for i in places], 2)  # (B, L, 4, P)
+        pixel = ops.stack([first, first + 1], axis=2)  # (B, L, 2, P)
         near = ops.clip(pixel, 0, of_level(sides, "int32", 2) - 1)
+        # 1 - |x - m| is 1 - rest of the first pixel, rest of the second.
+        weight = ops.stack([1.0 - rest, rest], axis=2)  # (B, L, 2, P)
         if fill_mode == "zeros":
             weight = ops.where(pixel == near, weight, 0.0)
         return near, weight
 
-    widths = [width for _, width in sizes]
-    heights = [height for height, _ in sizes]
-    column, x_weight = taps(left, x - left, TAP_COLUMNS, widths)
-    row, y_weight = taps(top, y - top, TAP_ROWS, heights)
-    weight = x_weight * y_weight  # (B, L, 4, P)
-    width = of_level(widths, "int32", 2)
-    index = of_level(starts, "int32", 2) + row * width + column
+    column, x_weight = taps(left, x - left, [width for _, width in sizes])
+    row, y_weight = taps(top, y - top, [height for height, _ in sizes])
+    width = of_level([width for _, width in sizes], "int32", 2)
+    row = of_level(starts, "int32", 2) + row * width
+
+    def columns(values):
+        """Those of the four pixels: `(B, L, 2, P)` -> `(B, L, 4, P)`."""
+        return ops.concatenate([values, values], axis=2)  # (B, L, 4, P)
+
+    def rows(values):
+        """Likewise, by the row that each is in."""
+        return ops.take(values, TAP_ROWS, axis=2)
+
+    # Copies, as TensorFlow takes several times as long for a broadcast.
+    index = rows(row) + columns(column)  # (B, L, 4, P)
+    weight = rows(y_weight) * columns(x_weight)  # (B, L, 4, P)
     values = _take_pixels(parts, index)  # I_nm, (B, L, 4, P, C)
     weight = ops.expand_dims(weight, -1)  # (B, L, 4, P, 1)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
