@@ -7,6 +7,9 @@ turns (Keras, PyTorch, Keras, ...): the speed of a machine drifts, and only
 figures taken next to each other can be compared. A large matrix product is
 timed in the same turns; its speed is what the machine can reach at all.
 
+With `--beside FOLDER` the other side is the package of another checkout, and
+with `--beside plain` this one without the options of the first side.
+
 `README.md` says how to read the result.
 """
 
@@ -19,14 +22,17 @@ import os
 import pathlib
 import platform
 import statistics
+import sys
 import time
 
 MATRIX_SIDE = 3072
+MOST_SECONDS = 120  # that the rounds take; the first steps come before
 PROCESSOR_TIMES = pathlib.Path("/proc/stat")  # in hundredths of a second
 CHECKED_STEPS = 3  # whose losses must agree
 # Relative, of each of them: float32 sums in another order, which Adam's first
 # steps, all of the same length, amplify.
 TOLERANCES = (1e-4, 1e-2, 1e-2)
+HALF_TOLERANCES = (1e-2, 2e-2, 2e-2)  # of bfloat16, which has eight bits
 
 
 def multiply_adds(model):
@@ -89,10 +95,18 @@ def training_operations(model):
 class KerasSide:
     """The package's model, stepped as `model.fit` steps it."""
 
-    def __init__(self, sizes, batch, jit):
+    def __init__(self, sizes, batch, options):
+        sys.path.insert(0, str(options["package"]))
         import keras
         import numpy as np
         import tensorflow as tf
+
+        if options["threads"]:
+            intra, inter = options["threads"]
+            tf.config.threading.set_intra_op_parallelism_threads(intra)
+            tf.config.threading.set_inter_op_parallelism_threads(inter)
+        if options["mixed_precision"]:
+            keras.config.set_dtype_policy("mixed_bfloat16")
 
         from keras_edram.losses import LabelLoss, TransformLoss
         from keras_edram.models.edram import EDRAM
@@ -109,7 +123,7 @@ class KerasSide:
         self.model.compile(
             keras.optimizers.Adam(1e-4, global_clipnorm=10.0),
             loss={"labels": LabelLoss(), "transforms": TransformLoss()},
-            jit_compile=jit,
+            jit_compile=options["jit"],
         )
         images, labels, transforms = batch
         targets = {
@@ -136,12 +150,15 @@ class KerasSide:
         return arrays
 
     def describe(self):
+        import keras_edram
+
         return {
             "parameters": sum(
                 w.shape.num_elements() for w in self.model.trainable_variables
             ),
             "operations": training_operations(self.model),
             "threads": os.cpu_count(),
+            "package": keras_edram.__file__,
         }
 
     def step(self):
@@ -179,6 +196,7 @@ class TorchSide:
         self.threads = torch.get_num_threads()
 
     def load(self, weights):
+        """Takes those of a Keras side; a Keras side makes the same itself."""
         self.model.load_keras_weights(weights)
 
     def describe(self):
@@ -202,12 +220,13 @@ class TorchSide:
 
 def serve(connection, side, arguments):
     """In a worker: answers `(method, *arguments)` until the parent ends."""
-    side = {"keras": KerasSide, "torch": TorchSide}[side](*arguments)
+    side = (TorchSide if side == "torch" else KerasSide)(*arguments)
 
     def seconds(function, *inputs):
-        start = time.perf_counter()
+        """Of the clock, and of the processors."""
+        start, busy = time.perf_counter(), time.process_time()
         function(*inputs)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - busy
 
     def steps(count):
         return seconds(lambda: [side.step() for _ in range(count)])
@@ -245,43 +264,57 @@ class Worker:
         return self.connection.recv()
 
 
-def check(keras_side, torch_side):
+def check(keras_side, other_side, other, tolerances):
     """Both are the same model: parameters, weights, losses.
 
     Raises:
         RuntimeError: If they are not.
     """
-    ours, theirs = keras_side("describe"), torch_side("describe")
+    ours, theirs = keras_side("describe"), other_side("describe")
     if ours["parameters"] != theirs["parameters"]:
         raise RuntimeError(
             "Both models must have the same number of parameters. Received: "
-            f"{ours['parameters']} in Keras, {theirs['parameters']} in PyTorch"
+            f"{ours['parameters']} in Keras, {theirs['parameters']} in {other}"
         )
-    torch_side("load", keras_side("weights"))
+    if other == "torch":  # a Keras side draws the same weights itself
+        other_side("load", keras_side("weights"))
     ours = keras_side("losses", CHECKED_STEPS)
-    theirs = torch_side("losses", CHECKED_STEPS)
-    for our, their, tolerance in zip(ours, theirs, TOLERANCES, strict=True):
+    theirs = other_side("losses", CHECKED_STEPS)
+    for our, their, tolerance in zip(ours, theirs, tolerances, strict=True):
         if abs(our - their) > tolerance * abs(their):
             raise RuntimeError(
                 "Both models must have the same losses from the same weights. "
-                f"Received: {ours} in Keras, {theirs} in PyTorch"
+                f"Received: {ours} in Keras, {theirs} in {other}"
             )
-    return {"keras": ours, "torch": theirs}
+    return {"keras": ours, other: theirs}
 
 
-def measure(keras_side, torch_side, batch_size, rounds, burst):
-    """Figures of the quiet rounds; of all of them where none was quiet."""
-    operations = keras_side("describe")["operations"]
+def measure(sides, batch_size, rounds, burst):
+    """Figures of the quiet rounds; of all of them where none was quiet.
+
+    Args:
+        sides: Name of each side, "keras" the first of two -> `Worker`.
+        batch_size: Integer.
+        rounds: Integer, rounds at most.
+        burst: Integer, steps of each side in a round.
+
+    Returns:
+        Dictionary.
+    """
+    operations = sides["keras"]("describe")["operations"]
     products = 2 * MATRIX_SIDE**3
+    other = list(sides)[1]
+    end = time.monotonic() + MOST_SECONDS
     rows = []
-    for _ in range(rounds):
+    while len(rows) < rounds and (not rows or time.monotonic() < end):
         # Whatever else runs hurts one side more than the other.
-        row = {"quiet": wait_until_quiet()}
-        for name, side in (("keras", keras_side), ("torch", torch_side)):
-            seconds = side("steps", burst) / burst
-            row[name] = batch_size / seconds  # images/s
-        for name, side in (("keras", keras_side), ("torch", torch_side)):
-            row[f"{name}_peak"] = products / side("matrix_product") / 1e9
+        row = {"quiet": wait_until_quiet(limit=5.0)}
+        for name, side in sides.items():
+            seconds, busy = side("steps", burst)
+            row[name] = batch_size * burst / seconds  # images/s
+            row[f"{name}_busy"] = busy / burst  # s a step
+        for name, side in sides.items():
+            row[f"{name}_peak"] = products / side("matrix_product")[0] / 1e9
         rows.append(row)
     counted = [row for row in rows if row["quiet"]] or rows
 
@@ -294,23 +327,27 @@ def measure(keras_side, torch_side, batch_size, rounds, burst):
         }
 
     def peak(row):
-        return max(row["keras_peak"], row["torch_peak"])
+        return max(row["keras_peak"], row[f"{other}_peak"])
 
     gigas = operations / 1e9
     return {
         "keras_images_per_second": spread(row["keras"] for row in counted),
-        "torch_images_per_second": spread(row["torch"] for row in counted),
-        "ratio": spread(row["keras"] / row["torch"] for row in counted),
+        f"{other}_images_per_second": spread(row[other] for row in counted),
+        "ratio": spread(row["keras"] / row[other] for row in counted),
+        # What other programs hardly disturb; waiting may count as work.
+        "processor_ratio": spread(
+            row[f"{other}_busy"] / row["keras_busy"] for row in counted
+        ),
         "peak_gflops": spread(peak(row) for row in counted),
         "keras_share_of_peak": spread(
             row["keras"] * gigas / peak(row) for row in counted
         ),
-        "torch_share_of_peak": spread(
-            row["torch"] * gigas / peak(row) for row in counted
+        f"{other}_share_of_peak": spread(
+            row[other] * gigas / peak(row) for row in counted
         ),
         "quiet_rounds": sum(row["quiet"] for row in rows),
         "rounds": [
-            {name: round(value, 2) for name, value in row.items()}
+            {name: round(value, 3) for name, value in row.items()}
             for row in rows
         ],
     }
@@ -348,9 +385,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", choices=("base", "small"), default="base")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--burst", type=int, help="steps in a turn")
     parser.add_argument("--jit", action="store_true", help="Keras with XLA")
+    parser.add_argument(
+        "--mixed-precision", action="store_true", help="Keras in bfloat16"
+    )
+    parser.add_argument(
+        "--threads", type=int, nargs=2, metavar=("INTRA", "INTER")
+    )
+    parser.add_argument(
+        "--beside",
+        default="torch",
+        help="`torch`, `plain`, or the folder of another checkout",
+    )
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -359,18 +407,44 @@ def main():
     from keras_edram.models.edram import SMALL_SIZES
 
     sizes = {} if options.sizes == "base" else SMALL_SIZES
-    burst = options.burst or (2 if options.sizes == "base" else 8)
+    burst = options.burst or (1 if options.sizes == "base" else 6)
     images, targets = cluttered_mnist("train").arrays(options.batch_size)
     batch = images, targets["labels"][:, 0], targets["transforms"][:, 0]
 
-    keras_side = Worker("keras", sizes, batch, options.jit)
-    torch_side = Worker("torch", sizes, batch)
-    losses = check(keras_side, torch_side)  # also the first, slow steps
-    description = keras_side("describe")
+    here = pathlib.Path(__file__).parents[2]
+    plain = dict(package=here, jit=False, mixed_precision=False, threads=None)
+    ours = plain | {
+        name: getattr(options, name)
+        for name in ("jit", "mixed_precision", "threads")
+    }
+    other = {"torch": "torch", "plain": "plain"}.get(options.beside, "before")
+    sides = {"keras": Worker("keras", sizes, batch, ours)}
+    if other == "torch":
+        sides[other] = Worker(other, sizes, batch)
+    elif other == "plain":
+        sides[other] = Worker(other, sizes, batch, plain)
+    else:
+        package = pathlib.Path(options.beside).resolve()
+        sides[other] = Worker(other, sizes, batch, ours | {"package": package})
+    losses = check(  # also the first, slow steps
+        *sides.values(),
+        other,
+        HALF_TOLERANCES if options.mixed_precision else TOLERANCES,
+    )
+    descriptions = {name: side("describe") for name, side in sides.items()}
+    packages = {
+        description.get("package") for description in descriptions.values()
+    }
+    if other == "before" and len(packages) != 2:
+        raise RuntimeError(
+            "`--beside` must be the folder of another checkout. Received: "
+            f"{options.beside}"
+        )
     result = {
         "sizes": options.sizes,
         "batch_size": options.batch_size,
         "jit": options.jit,
+        "mixed_precision": options.mixed_precision,
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {processor()}",
         "versions": {
@@ -378,33 +452,34 @@ def main():
             **{
                 name: importlib.metadata.version(name)
                 for name in ("tensorflow", "keras", "torch", "numpy")
+                if name != "torch" or other == "torch"
             },
         },
         "threads": {
-            "keras": description["threads"],
-            "torch": torch_side("describe")["threads"],
+            name: description["threads"]
+            for name, description in descriptions.items()
         },
-        "parameters": description["parameters"],
-        "gigaoperations_per_image": description["operations"] / 1e9,
+        "parameters": descriptions["keras"]["parameters"],
+        "gigaoperations_per_image": descriptions["keras"]["operations"] / 1e9,
         "first_losses": losses,
         "steps_in_a_turn": burst,
-        **measure(
-            keras_side, torch_side, options.batch_size, options.rounds, burst
-        ),
+        **measure(sides, options.batch_size, options.rounds, burst),
     }
     for name, unit in (
         ("keras_images_per_second", "images/s"),
-        ("torch_images_per_second", "images/s"),
-        ("ratio", "Keras to PyTorch"),
+        (f"{other}_images_per_second", "images/s"),
+        ("ratio", f"Keras to {other}"),
+        ("processor_ratio", "the same, of processor time"),
         ("peak_gflops", "GFLOP/s"),
         ("keras_share_of_peak", "of the peak"),
-        ("torch_share_of_peak", "of the peak"),
+        (f"{other}_share_of_peak", "of the peak"),
     ):
         spread = result[name]
         print(
-            f"{name:24} {spread['median']:8.2f}  "
+            f"{name:25} {spread['median']:8.2f}  "
             f"({spread['min']:.2f} to {spread['max']:.2f}) {unit}"
         )
+    print(f"{result['quiet_rounds']} of {len(result['rounds'])} rounds quiet")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(result, indent=2) + "\n")

@@ -5,7 +5,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_edram.layers import StepwiseBatchNormalization
+from keras_edram.layers import (
+    StepwiseBatchNormalization,
+    stepwise_batch_normalization,
+)
 
 MOMENTUM, EPSILON = 0.75, 0.01
 STEPS = 3
@@ -139,6 +142,111 @@ def test_statistics_are_float32_in_mixed_precision():
         / inputs.astype("float64").std(0)
     )
     assert np.abs(deviation).max() < 0.1
+
+
+def counted(*shape):
+    """Counted values around a mean of their own in each channel."""
+    values = np.arange(np.prod(shape), dtype="float32").reshape(shape)
+    return np.sin(values) * 3 + np.arange(shape[-1])
+
+
+def learn(dtype, inputs, wrap=lambda step: step):
+    """What a training step gives and learns: by name, in float32."""
+    layer = StepwiseBatchNormalization(
+        STEPS, momentum=MOMENTUM, epsilon=EPSILON, dtype=dtype
+    )
+    layer.build(inputs.shape)
+    channels = inputs.shape[-1]
+    layer.gamma.assign(np.linspace(0.5, 2, channels))
+    layer.beta.assign(np.linspace(-1, 1, channels))
+    inputs = ops.cast(inputs, layer.compute_dtype)
+    upstream = ops.cast(counted(*inputs.shape)[::-1], inputs.dtype)
+
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, step=1, training=True)
+        weights = layer.gamma.value, layer.beta.value
+        return outputs, *tape.gradient(outputs, (inputs, *weights), upstream)
+
+    names = "outputs", "d_inputs", "d_gamma", "d_beta"
+    found = dict(zip(names, wrap(step)(), strict=True))
+    assert found["outputs"].dtype == inputs.dtype
+    found |= {"mean": layer.moving_mean, "variance": layer.moving_variance}
+    return {
+        name: ops.convert_to_numpy(ops.cast(value, "float32"))
+        for name, value in found.items()
+    }
+
+
+def kinds(function, *inputs):
+    """The kinds of the operations in a function's graph."""
+    graph = tf.function(function).get_concrete_function(*inputs).graph
+    return {operation.type for operation in graph.get_operations()}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(7, 3), (5, 4, 3), (4, 3, 5, 2), (2, 3, 1, 2, 3), (1, 3)],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_fused_kernel_does_what_the_portable_form_does(
+    shape, dtype, monkeypatch
+):
+    inputs = counted(*shape)
+    fused = learn(dtype, inputs)
+    monkeypatch.setattr(stepwise_batch_normalization, "FUSED_DTYPES", ())
+    portable = learn(dtype, inputs)
+    # bfloat16 has eight bits, and the portable form rounds to it twice.
+    rounding = 0.0 if dtype == "float32" else 2**-6
+    for name, tolerance in dict(
+        outputs=1e-5, d_inputs=1e-4, d_gamma=1e-4, d_beta=1e-4
+    ).items():
+        scale = np.abs(portable[name]).max()
+        np.testing.assert_allclose(
+            fused[name],
+            portable[name],
+            atol=scale * max(rounding, tolerance) + 1e-6,
+            err_msg=name,
+        )
+    # In float32 under every policy.
+    for name in ("mean", "variance"):
+        np.testing.assert_allclose(
+            fused[name], portable[name], rtol=1e-5, atol=1e-6, err_msg=name
+        )
+
+
+def test_training_takes_the_fused_kernel_and_inference_does_not(monkeypatch):
+    """An export would have to know it."""
+    layer, inputs = make_layer(), tf.ones((2, 3, 5, 4))
+
+    def train(inputs):
+        return layer(inputs, step=1, training=True)
+
+    assert "FusedBatchNormV3" in kinds(train, inputs)
+    assert "FusedBatchNormV3" not in kinds(lambda x: layer(x, step=1), inputs)
+    monkeypatch.setattr(stepwise_batch_normalization, "FUSED_DTYPES", ())
+    assert "FusedBatchNormV3" not in kinds(train, inputs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_fused_kernel_compiles_by_xla(dtype):
+    inputs = counted(4, 3, 5, 2)
+    expected = learn(dtype, inputs)
+    found = learn(dtype, inputs, tf.function(jit_compile=True))
+    for name, value in expected.items():
+        atol = np.abs(value).max() * (1e-5 if dtype == "float32" else 2**-7)
+        np.testing.assert_allclose(found[name], value, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "dtype, epsilon", [("float64", 0.01), ("float32", 1e-6)]
+)
+def test_what_the_fused_kernel_cannot_do_is_portable(dtype, epsilon):
+    way = stepwise_batch_normalization._normalization_by_batch
+    assert way("float32", 0.01) is stepwise_batch_normalization._fused
+    assert way(dtype, epsilon) is stepwise_batch_normalization._portable
 
 
 @pytest.mark.parametrize("num_steps", [0, -1, 2.0, None, "6"])
