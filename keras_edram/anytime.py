@@ -285,7 +285,7 @@ def _graph(model, images_shape, dtype):
             for dtype in (tf.float32, tf.float32, model.compute_dtype)
         ]
         t, _, state, arrays = tf.while_loop(
-            lambda t, sure, *_: (t < budget) & ~sure,
+            lambda t, sure, *_: (t < budget) & tf.logical_not(sure),
             take,
             (0, False, state, arrays),
         )
@@ -375,6 +375,13 @@ def looks_of(model, glimpses):
 
     Returns:
         Dictionary of NumPy arrays, see `look_until_sure`.
+
+    Example:
+
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> glimpses = take_glimpses(model, np.zeros((2, 100, 100, 1)))
+    >>> looks_of(model, glimpses)["labels"].shape
+    (2, 1, 6, 10)
     """
     num_targets = model.num_targets
     glimpses_per_target = model.glimpses_per_target

@@ -428,8 +428,10 @@ def _log_sum_exp(values, axis):
     Keras' own asks for either in ten operations more, which a single image
     notices.
     """
-    highest = ops.max(values, axis=axis, keepdims=True)
-    highest = ops.maximum(highest, np.finfo("float32").min)
+    # Without an `initial` Keras has no maximum of no values.
+    highest = ops.max(
+        values, axis=axis, keepdims=True, initial=np.finfo("float32").min
+    )
     total = ops.sum(ops.exp(values - highest), axis=axis)
     highest = ops.squeeze(highest, axis)  # (...)
     return ops.log(total) + highest

@@ -15,6 +15,7 @@ class FixedAnswers:
     num_classes, terminal, reading_order = 2, False, "forward"
     label_names, image_shape = ("0", "1"), (4, 4, 1)
     members, glimpses_per_target, answers_per_target = (), 2, 2
+    looks_step_by_step, has_policy, graphs = False, False, None
 
     def decode(self, outputs):
         return decoding.decode(outputs)
@@ -104,6 +105,7 @@ class FixedSequences:
     num_classes, terminal = 3, True
     label_names, image_shape = ("0", "1"), (4, 4, 1)
     members, glimpses_per_target, answers_per_target = (), 1, 1
+    looks_step_by_step, has_policy, graphs = False, False, None
     # As it reads them, target by target.
     answers = ((0, 1, 2), (1, 2, 2), (2, 2, 2), (0, 0, 2))
     sure = (9.0, 9.0, 9.0, 2.0)  # logit of the answers to an image

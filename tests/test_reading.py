@@ -212,7 +212,8 @@ def by_server(model, files, budget):
         {"b64": base64.b64encode(file.read_bytes()).decode()} for file in files
     ]
     request = {"instances": instances, "parameters": budget}
-    rows = answers.read(model, requests.parse(request, answers.facts(model)))
+    question = requests.parse(request, answers.facts(model))
+    (rows,) = answers.read(model, [question])
     if not budget:  # where it looks to the end it says how long that was
         taken = {row.pop("num_glimpses", None) for row in rows}
         assert taken == {answers.num_glimpses(model)}

@@ -117,7 +117,9 @@ def with_copies(digits, copies, seed=0):
         for first in range(0, len(digits.images), COPIES_AT_ONCE):
             part = digits.images[first : first + COPIES_AT_ONCE]
             images.append(_varied(part, generator))
-    return Digits(np.concatenate(images), np.tile(digits.labels, copies + 1))
+    images = np.concatenate(images)  # (copies n + n, h, w)
+    labels = np.tile(digits.labels, copies + 1)  # (copies n + n,)
+    return Digits(images, labels)
 
 
 def mnist(split, *, source="bundled", seed=0, **options):

@@ -121,7 +121,9 @@ def test_bytes_and_floats_are_read_alike(model, images):
 
 def test_images_of_any_size_are_read(images):
     """The cost does not depend on the image, nor do the weights."""
-    model = shake(make_model(initial_transform="context"))
+    model = shake(
+        make_model(initial_transform="context", glimpses_per_target=3)
+    )
     larger = np.kron(images, np.ones((1, 2, 2, 1), "uint8"))
     for name, expected in model(images).items():
         # Twice the image, each pixel four times, is nearly the same sight.
