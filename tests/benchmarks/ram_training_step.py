@@ -36,6 +36,7 @@ import torch
 from keras_edram import geometry
 from keras_edram.datasets import cluttered_mnist, mnist
 from keras_edram.layers import RetinaGlimpse
+from keras_edram.layers.spatial_transformer_attention import ImagePyramid
 from keras_edram.losses import LabelLoss
 from keras_edram.models import RAM
 
@@ -52,18 +53,20 @@ class LoopedGlimpse(RetinaGlimpse):
 
     def pyramid(self, images):
         side = self.glimpse_size
-        return tf.pad(images, [(0, 0), (side, side), (side, side), (0, 0)])
+        padded = tf.pad(images, [(0, 0), (side, side), (side, side), (0, 0)])
+        return ImagePyramid((padded,), (images.shape[1:3],))
 
-    def read(self, padded, locations):
+    def read(self, pyramid, locations):
         side = self.glimpse_size
-        height, width = (size - 2 * side for size in padded.shape[1:3])
-        centre = geometry.points_to_pixels(locations, (height, width))
+        (padded,) = pyramid.parts
+        centre = geometry.points_to_pixels(locations, pyramid.sizes[0])
         corner = tf.cast(tf.round(centre + 0.5), tf.int32) + side - side // 2
         patches = []
         for image in range(BATCH_SIZE):
             x, y = corner[image, 0], corner[image, 1]
             patches.append(padded[image, y : y + side, x : x + side])
-        return tf.ensure_shape(tf.stack(patches), (None, side, side, 1))
+        patches = tf.cast(tf.stack(patches), "float32")
+        return tf.ensure_shape(patches, (None, side, side, 1))
 
 
 def read_batch(task):

@@ -170,7 +170,7 @@ def test_the_windows_are_drawn_where_the_model_looked(page, image):
     drop(page, tiny.png(image * 0))
     wait(page, lambda: text(page, "sure"))
     question = Question(image[None] * 0.0, glimpses=True)
-    (row,) = answers.read(tiny.reader(), question)
+    ((row,),) = answers.read(tiny.reader(), [question])
     patches(page)[0].click()
     red = (np.abs(pixels(page) - [0xE5, 0x38, 0x3B]) < 30).all(axis=-1)
     height, width = red.shape
@@ -310,13 +310,13 @@ def test_a_slow_answer_is_seen_to_be_slow_and_can_be_cancelled(
     page, reader, image, monkeypatch
 ):
     answered = threading.Event()
-    answer = reader.answer
+    answer = reader.batcher._answer
 
     def late(*arguments):
         answered.wait(SECONDS)
         return answer(*arguments)
 
-    monkeypatch.setattr(reader, "answer", late)
+    monkeypatch.setattr(reader.batcher, "_answer", late)
     drop(page, tiny.png(image))
     wait(page, lambda: text(page, "status") == "Reading …")
     assert page.execute_script("return document.body.ariaBusy") == "true"
