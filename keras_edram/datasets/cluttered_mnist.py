@@ -221,7 +221,8 @@ def cluttered_mnist(
         `ClutteredMNIST`.
 
     Raises:
-        ValueError: For an unknown split, source or protocol.
+        ValueError: For an unknown split, source or protocol, or a number of
+            copies that is none.
 
     Example:
 
@@ -230,6 +231,7 @@ def cluttered_mnist(
     (1000, 100, 100, 1)
     """
     check_choice(protocol, PROTOCOLS, "protocol")
+    check_integer(digit_copies, "digit_copies", 0)
     seed = split_seed(split, seed)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
     digits = load_digits(source, PROTOCOL_DIGITS[protocol][split])

@@ -266,3 +266,12 @@ def test_only_training_digits_are_varied(split):
     np.testing.assert_array_equal(
         varied.images[: len(plain.images)], plain.images
     )
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("copies", [-1, 0.5])
+def test_wrong_numbers_of_copies_are_named_as_they_were_asked_for(
+    split, copies
+):
+    with pytest.raises(ValueError, match="Received: digit_copies="):
+        cluttered_mnist(split, digit_copies=copies)
