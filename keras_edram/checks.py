@@ -157,6 +157,39 @@ def check_integers(values, length, name):
     return integers
 
 
+def check_image_shape(image_shape):
+    """The shape of images as a tuple; `None` where they may be of any size.
+
+    Args:
+        image_shape: `(height, width, channels)`, or `(None, None, channels)`.
+
+    Returns:
+        Tuple of three.
+
+    Raises:
+        ValueError: For another number of values, or some that are none.
+
+    Example:
+
+    >>> check_image_shape([None, None, 1])
+    (None, None, 1)
+    """
+    try:
+        height, width, channels = image_shape
+    except (TypeError, ValueError):
+        height = width = channels = None
+    if height is None and width is None and channels is not None:
+        return None, None, check_integer(channels, "image_shape[2]")
+    try:
+        return check_integers(image_shape, 3, "image_shape")
+    except ValueError:
+        raise ValueError(
+            "`image_shape` must be (height, width, channels), three integers "
+            "of at least 1, or (None, None, channels) for images of any size. "
+            f"Received: image_shape={image_shape!r}"
+        ) from None
+
+
 def check_size(size, name):
     """`(height, width)` from one integer or a pair of them.
 
@@ -264,25 +297,25 @@ def check_class_names(names, number=None):
 
 
 def check_images(images, channels=None):
-    """Raises unless a tensor is a batch of images of known size.
+    """Raises unless a tensor is a batch of images, of any size.
 
     Args:
         images: Tensor or array.
         channels: Integer, the channels that they must have; by default any.
 
     Raises:
-        ValueError: For another shape, or unknown sides.
+        ValueError: For another shape, or channels that are not known.
 
     Example:
 
     >>> check_images(np.zeros((2, 40, 50, 1)), channels=1)
     """
     shape = tuple(images.shape)
-    if len(shape) != 4 or None in shape[1:] or channels not in (None, shape[3]):
+    if len(shape) != 4 or shape[3] is None or channels not in (None, shape[3]):
         last = "channels" if channels is None else channels
         raise ValueError(
-            f"`images` must have the shape (batch, height, width, {last}), "
-            f"all but the batch known. Received: images of shape {shape}"
+            f"`images` must have the shape (batch, height, width, {last}). "
+            f"Received: images of shape {shape}"
         )
 
 

@@ -127,9 +127,9 @@ def windows_around(points, window_size, image_size):
     """
     points = _to_float32(points)
     check_shapes("points (..., 2)", points)
-    high, wide = _sides(window_size, "window_size")
-    height, width = _sides(image_size, "image_size")
-    zooms = _constant(np.diag([wide / width, high / height]))
+    window = _width_height(window_size, "window_size")[:, None]
+    image = _width_height(image_size, "image_size")[:, None]
+    zooms = _constant(np.eye(2, dtype="float32") * (window / image))
     zooms = ops.zeros_like(points)[..., None] + zooms  # (..., 2, 2)
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
 
@@ -282,8 +282,8 @@ def points_to_pixels(points, image_size):
     """
     points = _to_float32(points)
     check_shapes("points (..., 2)", points)
-    height, width = _sides(image_size, "image_size")
-    return ((points + 1.0) * _constant([width, height]) - 1.0) / 2.0
+    size = _constant(_width_height(image_size, "image_size"))
+    return ((points + 1.0) * size - 1.0) / 2.0
 
 
 def windows_in_pixels(transforms, image_size):
@@ -376,10 +376,8 @@ def squared_pixel_step(transforms, glimpse_size, image_size):
     """
     transforms = _to_float32(transforms)
     check_shapes("transforms (..., 2, 3)", transforms)
-    height, width = _sides(image_size, "image_size")
-    high, wide = _sides(glimpse_size, "glimpse_size")
-    image = np.array([[width], [height]], "float32")  # a row each
-    glimpse = np.array([wide, high], "float32")  # a column each
+    image = _width_height(image_size, "image_size")[:, None]  # a row each
+    glimpse = _width_height(glimpse_size, "glimpse_size")  # a column each
     steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
     return ops.max(ops.sum(ops.square(steps), axis=-2), axis=-1)
 
@@ -453,6 +451,8 @@ def _area(boxes):
 
 def _constant(values):
     # A tensor: PyTorch computes with no array beside one that has a gradient.
+    if ops.is_tensor(values):
+        return values
     return ops.convert_to_tensor(np.asarray(values, "float32"))
 
 
@@ -467,6 +467,14 @@ def _box_scale(box_format, image_size):
         return 1.0
     height, width = _sides(image_size, "image_size")
     return _constant([width, height, width, height])
+
+
+def _width_height(size, name):
+    """`(2,)`, float32: of numbers, or of a tensor that only a graph knows."""
+    if ops.is_tensor(size):
+        return ops.cast(ops.flip(size), "float32")
+    height, width = _sides(size, name)
+    return np.array([width, height], "float32")
 
 
 def _sides(size, name):

@@ -20,6 +20,7 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
+from keras_edram.datasets.in_turn import InTurn
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.svhn import svhn
 from keras_edram.pictures import read_picture
@@ -33,6 +34,7 @@ __all__ = [
     "AugmentedImages",
     "ClutteredMNIST",
     "Digits",
+    "InTurn",
     "Problem",
     "RandomSequence",
     "check_pictures",

@@ -6,6 +6,7 @@ from keras_edram.checks import (
     check_choice,
     check_integer,
     check_integers,
+    check_number,
     check_size,
 )
 from keras_edram.datasets.digits import (
@@ -197,6 +198,7 @@ def cluttered_mnist(
     source="bundled",
     protocol="held_out",
     digit_copies=0,
+    density=None,
     seed=0,
     **options,
 ):
@@ -214,6 +216,9 @@ def cluttered_mnist(
         digit_copies: Integer, varied copies of each training digit, see
             `digits.with_copies`; those of other splits stay as they are.
             Defaults to 0.
+        density: Number, distractors on 100x100 pixels of the canvas, so that
+            one of any `image_size` is as cluttered; the protocol's number of
+            them belongs to 100x100. By default that number, whatever the size.
         seed: Non-negative integer.
         **options: Arguments of `ClutteredMNIST`.
 
@@ -221,23 +226,40 @@ def cluttered_mnist(
         `ClutteredMNIST`.
 
     Raises:
-        ValueError: For an unknown split, source or protocol, or a number of
-            copies that is none.
+        ValueError: For an unknown split, source or protocol, a number of
+            copies or a density that is none, or both `density` and
+            `num_distractors`.
 
     Example:
 
     >>> test = cluttered_mnist("test", source="bundled")
     >>> test.arrays(1000)[0].shape
     (1000, 100, 100, 1)
+    >>> cluttered_mnist("test", image_size=200, density=8).num_distractors
+    32
     """
     check_choice(protocol, PROTOCOLS, "protocol")
     check_integer(digit_copies, "digit_copies", 0)
     seed = split_seed(split, seed)
+    if density is not None:
+        options["num_distractors"] = _number_of(density, **options)
     options.setdefault("num_distractors", PROTOCOL_DISTRACTORS[protocol])
     digits = load_digits(source, PROTOCOL_DIGITS[protocol][split])
     if split == "train":
         digits = with_copies(digits, digit_copies, seed)
     return ClutteredMNIST(digits, seed=seed, **options)
+
+
+def _number_of(density, image_size=100, num_distractors=None, **_):
+    """Distractors of a canvas, `density` of them on 100x100 pixels."""
+    if num_distractors is not None:
+        raise ValueError(
+            "`density` says how many distractors there are, so "
+            f"`num_distractors` cannot. Received: density={density!r}, "
+            f"num_distractors={num_distractors!r}"
+        )
+    height, width = check_size(image_size, "image_size")
+    return round(check_number(density, "density") * height * width / 100**2)
 
 
 def _add_clipped(canvas, patches, y, x):

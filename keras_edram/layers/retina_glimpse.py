@@ -19,6 +19,7 @@ from keras_edram.checks import (
 )
 from keras_edram.layers.spatial_transformer_attention import (
     image_pyramid,
+    level_sizes,
     take_pixels,
 )
 
@@ -170,16 +171,21 @@ class RetinaGlimpse(keras.layers.Layer):
                 [pixel, pixel + 1], axis=-1
             )  # (B, 2, Z, 2 g)
             before, after = slice(0, side), slice(side, 2 * side)
-        sizes = np.array(pyramid.sizes)  # (levels, 2)
-        last = _constant(sizes[levels, ::-1].T[..., None] - 1, "int32")
+        sizes, numeric = level_sizes(pyramid)  # (levels, 2)
+        pixels = sizes[:, 0] * sizes[:, 1]
+        starts = numeric.take(numeric.cumsum(pixels) - pixels, levels)
+        sizes = numeric.take(sizes, levels, axis=0)  # (Z, 2)
+        last = numeric.transpose(numeric.flip(sizes, axis=1)) - 1
+        last = ops.convert_to_tensor(last[..., None], "int32")  # (2, Z, 1)
+        starts, widths = (
+            ops.convert_to_tensor(of_scale[:, None], "int32")
+            for of_scale in (starts, sizes[:, 1])
+        )  # each (Z, 1)
         near = ops.clip(pixel, 0, last)  # (B, 2, Z, P), P of an axis
         there = ops.cast(pixel == near, "float32")
         # max(0, 1 - |x - m|) of the pixel before a point, and of that after it.
         first = (1.0 - rest) * there[..., before]  # (B, 2, Z, g)
         second = rest * there[..., after]
-        starts = np.cumsum([0, *sizes.prod(axis=1)])[levels, None]
-        widths = sizes[levels, 1, None]  # (Z, 1)
-        starts, widths = (_constant(one, "int32") for one in (starts, widths))
         rows = starts + widths * near[:, 1]  # (B, Z, P)
         index = rows[..., None] + near[:, 0, :, None]  # (B, Z, P, P)
         values = take_pixels(pyramid.parts, index)  # (B, Z, P, P, C)

@@ -25,6 +25,8 @@ FILL_MODES = ("zeros", "nearest")
 # A level of more pixels is neither copied into one tensor with the others,
 # which takes longer than to look in several places, nor cast as a whole.
 LARGE_LEVEL = 2**20
+# Pixels: levels enough for an image of this side, where a graph is for any.
+LARGEST_SIDE = 2**14
 # Pixels, a last digit: of a point on the centre of a pixel the weights have two
 # slopes, and halfway between them none. A window that is the image itself would
 # teach nothing; so a point lies to the right of it.
@@ -37,8 +39,10 @@ class ImagePyramid(NamedTuple):
     Attributes:
         parts: Tensors of shape `(B, P, C)`: the pixels of all levels, row by
             row, the finest level first. A large level is a part of its own,
-            and a large image one of the image's own type.
-        sizes: `(height, width)` of each level.
+            and a large image one of the image's own type; likewise an image
+            of unknown size.
+        sizes: `(height, width)` of each level; of images of unknown size, in
+            a graph of TensorFlow's, an int32 tensor of shape `(L, 2)`.
     """
 
     parts: tuple
@@ -52,7 +56,8 @@ def num_pyramid_levels(image_size, glimpse_size):
     level has no more pixels than the glimpse.
 
     Args:
-        image_size: `(height, width)` of the image in pixels.
+        image_size: `(height, width)` of the image in pixels; a side that is
+            not known, `None`, may be as long as `LARGEST_SIDE`.
         glimpse_size: `(height, width)` of the glimpse in pixels.
 
     Returns:
@@ -63,7 +68,8 @@ def num_pyramid_levels(image_size, glimpse_size):
     >>> num_pyramid_levels((100, 100), (26, 26))
     3
     """
-    step = max(i / g for i, g in zip(image_size, glimpse_size, strict=True))
+    sides = (LARGEST_SIDE if side is None else side for side in image_size)
+    step = max(i / g for i, g in zip(sides, glimpse_size, strict=True))
     return 1 + max(0, math.ceil(math.log2(step)))
 
 
@@ -71,8 +77,8 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
     """Halves images again and again, each pixel the mean of four.
 
     Args:
-        images: Tensor of shape `(B, H, W, C)` with static H and W, integers
-            or floats.
+        images: Tensor of shape `(B, H, W, C)`, integers or floats. In a graph
+            of TensorFlow's, H and W need not be known.
         num_levels: Integer, how many levels to make, the image among them.
         fill_mode: What a pixel at the border of a side that is odd averages:
             `"nearest"`, the pixels that are there, or `"zeros"`, also zeros
@@ -82,8 +88,8 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
         An `ImagePyramid`.
 
     Raises:
-        ValueError: For images whose height or width is not known, no level,
-            or an unknown `fill_mode`.
+        ValueError: For images of another shape, no level, or an unknown
+            `fill_mode`.
 
     Example:
 
@@ -93,19 +99,39 @@ def image_pyramid(images, num_levels, fill_mode="nearest"):
     check_images(images)
     check_integer(num_levels, "num_levels")
     check_choice(fill_mode, FILL_MODES, "fill_mode")
+    if None in images.shape[1:3]:
+        return _pyramid_of_any_size(images, num_levels, fill_mode)
     if not _is_large(images.shape[1:3]):
         images = ops.cast(images, "float32")
     levels = [images]
     for _ in range(num_levels - 1):
         levels.append(_halve(levels[-1], fill_mode))
     sizes = tuple(tuple(level.shape[1:3]) for level in levels)
-    flat = [
-        ops.reshape(level, (-1, height * width, level.shape[-1]))
-        for level, (height, width) in zip(levels, sizes, strict=True)
-    ]  # each (B, H_l W_l, C)
+    flat = [_flat(level) for level in levels]  # each (B, H_l W_l, C)
     num_large = sum(map(_is_large, sizes))
     parts = (*flat[:num_large], *_join(flat[num_large:]))
     return ImagePyramid(parts, sizes)
+
+
+def _pyramid_of_any_size(images, num_levels, fill_mode):
+    """`image_pyramid` of images whose height or width only a graph knows."""
+    levels = [images]
+    for _ in range(num_levels - 1):
+        level = ops.cast(levels[-1], "float32")
+        if fill_mode == "zeros":  # beyond a side that is odd
+            _, height, width, _ = ops.shape(level)
+            level = ops.pad(level, [(0, 0), (0, 1), (0, 1), (0, 0)])
+            level = level[:, : height + height % 2, : width + width % 2]
+        levels.append(_means_of_four(level))
+    sizes = ops.stack([ops.stack(ops.shape(level)[1:3]) for level in levels])
+    flat = [_flat(level) for level in levels]
+    return ImagePyramid((flat[0], *_join(flat[1:])), sizes)  # (L, 2)
+
+
+def _flat(level):
+    """All pixels in a row: `(B, H, W, C)` -> `(B, H W, C)`."""
+    _, height, width, channels = ops.shape(level)
+    return ops.reshape(level, (-1, height * width, channels))
 
 
 def _is_large(size):
@@ -206,15 +232,15 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     channels = pyramid.parts[0].shape[-1]
     patches_shape = (-1, height, width, channels)
 
+    sizes, numeric = level_sizes(pyramid)
+    shrunk = np.float32(0.5) ** np.arange(sizes.shape[0])[:, None, None]
+    of_levels = numeric.multiply(
+        numeric.flip(sizes[:1], axis=1)[..., None], shrunk
+    )
+
     def read(levels):
-        size = _of_levels(
-            [
-                [[side * 0.5**level] for side in reversed(pyramid.sizes[0])]
-                for level in range(len(pyramid.sizes))
-            ],
-            levels,
-            "float32",
-        )  # width and height, (B, L, 2, 1)
+        # Width and height, (B, L, 2, 1).
+        size = _of_levels(of_levels, levels, "float32")
         windows = geometry.windows_in_pixels(
             ops.expand_dims(transforms, 1), size
         )  # (B, L, 2, 3)
@@ -224,10 +250,10 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
         )  # (B, L, 2, P)
         return read_points(pyramid, points, levels, fill_mode)
 
-    if len(pyramid.sizes) == 1:
+    if sizes.shape[0] == 1:
         values = read(np.zeros((1, 1), "int32"))  # (B, 1, P, C)
         return ops.reshape(values, patches_shape)  # (B, h, w, C)
-    coarsest = len(pyramid.sizes) - 1
+    coarsest = sizes.shape[0] - 1
     square = geometry.squared_pixel_step(
         transforms, glimpse_size, pyramid.sizes[0]
     )
@@ -281,9 +307,10 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     (1, 1, 3, 1)
     """
     check_choice(fill_mode, FILL_MODES, "fill_mode")
-    parts, sizes = pyramid
-    # x and y of each level: its last pixel.
-    last = np.array([[[width - 1], [height - 1]] for height, width in sizes])
+    sizes, numeric = level_sizes(pyramid)
+    last = (
+        numeric.flip(sizes, axis=1)[..., None] - 1
+    )  # the last pixel in x and y, (levels, 2, 1)
     if fill_mode == "nearest":
         points = ops.clip(points, 0.0, _of_levels(last, levels, "float32"))
     # The first of two columns and of two rows. Clipped as integers: a window
@@ -292,12 +319,12 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     first = ops.clip(
         ops.cast(ops.floor(points), "int32"),
         0,
-        _of_levels(np.maximum(last - 1, 0), levels, "int32"),
+        _of_levels(numeric.maximum(last - 1, 0), levels, "int32"),
     )  # (B, L, 2, P)
     rest = points - ops.cast(first, "float32")
     # Where there is only one, the second is too far away to have a weight.
-    taps = np.array([0, 1]) - JUST_RIGHT
-    taps = taps + 2.0**31 * ((last == 0) & [False, True])
+    far, near = np.array([[0, 2.0**31], [0, 1]], "float32") - JUST_RIGHT
+    taps = numeric.where(last == 0, far, near)
     taps = _of_levels(taps[..., None], levels, "float32")  # (B, L, 2, 2, 1)
     rest = ops.expand_dims(rest, 3)  # (B, L, 2, 1, P)
     weight = ops.relu(1.0 - ops.abs(rest - taps))  # (B, L, 2, 2, P)
@@ -308,26 +335,50 @@ def read_points(pyramid, points, levels, fill_mode="zeros"):
     )  # (B, L, 4, P, 1)
     # From the start of all parts, row by row: the first pixel, and from it to
     # the four.
-    width = _of_levels([[[width]] for _, width in sizes], levels, "int32")
-    index = first[:, :, 1:2] * width + first[:, :, 0:1]  # (B, L, 1, P)
-    starts = np.cumsum([0, *(height * width for height, width in sizes[:-1])])
-    right, below = np.minimum(last[..., 0], 1).T  # each (levels,)
-    below = below * [width for _, width in sizes]
-    offsets = np.stack(
+    width = sizes[:, 1]
+    pixels = sizes[:, 0] * width
+    starts = numeric.cumsum(pixels) - pixels  # of the levels
+    right, below = (numeric.minimum(last[:, axis, 0], 1) for axis in (0, 1))
+    below = below * width
+    offsets = numeric.stack(
         [0 * right, right, below, below + right], axis=1
     )  # (levels, 4)
     offsets = (starts[:, None] + offsets)[..., None]
+    width = _of_levels(width[:, None, None], levels, "int32")
+    index = first[:, :, 1:2] * width + first[:, :, 0:1]  # (B, L, 1, P)
     offsets = _of_levels(offsets, levels, "int32")  # (B, L, 4, 1)
-    values = take_pixels(parts, index, offsets)  # I_nm, (B, L, 4, P, C)
+    values = take_pixels(pyramid.parts, index, offsets)  # I_nm, (B, L, 4, P, C)
     return ops.sum(values * weight, axis=2)  # V, (B, L, P, C)
 
 
 def _of_levels(table, levels, dtype):
     """Rows of a table, one for each level of `(B, L)`: `(B, L, ...)`."""
+    if ops.is_tensor(table):
+        return take_rows(ops.cast(table, dtype), levels)
     table = np.asarray(table, dtype)
     if (table == table[0]).all():  # which costs nothing
         return ops.convert_to_tensor(table[None, :1])  # (1, 1, ...)
     return take_rows(ops.convert_to_tensor(table), levels)
+
+
+def level_sizes(pyramid):
+    """Sizes of the levels as one array, and what to compute with it by.
+
+    Args:
+        pyramid: `ImagePyramid`.
+
+    Returns:
+        int32 array of shape `(levels, 2)` and NumPy; or, of images of unknown
+        size, a tensor and `keras.ops`.
+
+    Example:
+
+    >>> level_sizes(image_pyramid(keras.ops.ones((1, 5, 8, 1)), 2))[0]
+    [[5, 8], [3, 4]]
+    """
+    if ops.is_tensor(pyramid.sizes):
+        return pyramid.sizes, ops
+    return np.array(pyramid.sizes, "int32"), np
 
 
 def take_rows(values, index):
@@ -378,7 +429,7 @@ def take_pixels(parts, index, offsets=0):
     image = ops.reshape(image, (-1, 1, 1, 1))  # (B, 1, 1, 1)
     values, before = None, 0
     for pixels in parts:
-        num_pixels, channels = pixels.shape[1:]
+        _, num_pixels, channels = ops.shape(pixels)
         flat = ops.reshape(pixels, (-1, channels))  # (B pixels, C)
         if len(parts) == 1:
             here = index + (offsets + image * num_pixels)

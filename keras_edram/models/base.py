@@ -14,12 +14,15 @@ from keras_edram import decoding, reading
 from keras_edram.checks import (
     check_boolean,
     check_class_names,
+    check_image_shape,
     check_integer,
-    check_integers,
     seen_images,
 )
 from keras_edram.models.glimpse_loop import take_steps
 from keras_edram.models.keras_model import KerasModel
+
+# A side of images of models that take any, where a graph must see one.
+SOME_SIZE = 128
 
 
 class Glimpse(NamedTuple):
@@ -72,7 +75,8 @@ class BaseModel(KerasModel):
     in `get_config`.
 
     Args:
-        image_shape: `(height, width, channels)` of the images.
+        image_shape: `(height, width, channels)` of the images;
+            `(None, None, channels)` for images of any size.
         num_classes: Integer, K.
         class_names: Strings, the names of the classes but the terminal label;
             by default their numbers.
@@ -134,7 +138,7 @@ class BaseModel(KerasModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.image_shape = check_integers(image_shape, 3, "image_shape")
+        self.image_shape = check_image_shape(image_shape)
         # Of any size, for models that look at windows.
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes={-1: self.image_shape[-1]}
@@ -146,6 +150,18 @@ class BaseModel(KerasModel):
         self.class_names = check_class_names(
             class_names, self.num_classes - self.terminal
         )
+
+    @property
+    def takes_any_size(self):
+        """Whether it reads images of any height and width as they are."""
+        return self.image_shape[0] is None
+
+    @property
+    def some_image_shape(self):
+        """`image_shape`, or one of those that there may be."""
+        if self.takes_any_size:
+            return SOME_SIZE, SOME_SIZE, self.image_shape[-1]
+        return self.image_shape
 
     @property
     def answers_per_target(self):

@@ -21,6 +21,9 @@ Where we depart from the paper, and why:
   training quick and sure; `False` is the paper's end-to-end gradient.
 - Wide windows read averaged pixels (`antialias`); `False` is Eq. 3 exactly.
 - `initialization="he"` is Keras' practice today; `"paper"` is the paper's.
+- `context_layout="search"`: what is small in a large image is lost at 12x12,
+  and with it the first windows. So the context network can be one that sees
+  more, and finds things wherever they lie.
 - The down-sampled image of the context network is read by the attention too,
   always anti-aliased; the paper does not say how it down-samples.
 
@@ -45,6 +48,7 @@ from keras_edram.checks import (
     check_integer,
     check_integers,
 )
+from keras_edram.layers.spatial_softmax import SpatialSoftmax
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     image_pyramid,
@@ -55,6 +59,7 @@ from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import first_step
 from keras_edram.reading_order import READING_ORDERS
 
+CONTEXT_LAYOUTS = ("paper", "search")
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
 # The paper's networks, section 4.1; filters can be others.
@@ -75,6 +80,8 @@ CONTEXT_FILTERS = blocks.filters_of(CONTEXT_NETWORK)
 GLIMPSE_FILTERS = blocks.filters_of(GLIMPSE_NETWORK)
 MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
 MIN_GLIMPSE_SIZE = blocks.smallest_input(GLIMPSE_NETWORK)  # 14
+# Places that a context network which searches looks for.
+NUM_SEARCHES = 8
 # Of values in [0, 255]: against a division by 0, in images of one grey.
 STANDARD_EPSILON = 1.0
 
@@ -122,7 +129,9 @@ class EDRAM(BaseModel):
         r_t^(2)   = LSTM2(r_t^(1), r_{t-1}^(2))  A_{t+1} = emission(r_t^(2))
 
     `r_0^(2)` comes from a context network that sees the image at 12x12; the
-    first window is the whole image. The model makes `glimpses_per_target`
+    first window is the whole image. To find what is small in large images, the
+    network can see more (`context_layout`, `context_size`) and choose the first
+    window too (`initial_transform`). The model makes `glimpses_per_target`
     predictions for each of `num_targets` objects, which are averaged. Its cost
     does not depend on the size of the image, but for reading it.
 
@@ -130,7 +139,9 @@ class EDRAM(BaseModel):
     parameters.
 
     Args:
-        image_shape: `(height, width, channels)`. Defaults to `(100, 100, 1)`.
+        image_shape: `(height, width, channels)`, or `(None, None, channels)`
+            for images of any size, which are read as they are. Defaults to
+            `(100, 100, 1)`.
         num_classes: Integer, K, with the terminal label. Defaults to 10.
         class_names: Strings, the names of the classes but the terminal label;
             by default their numbers.
@@ -145,9 +156,13 @@ class EDRAM(BaseModel):
             Defaults to 26.
         context_size: Integer, side of the image that the context network
             sees. Defaults to 12.
-        context_filters: Three integers, filters of its convolutions, of size
-            5, 3 and 3. Their output is LSTM 2's first state, so that
-            `context_filters[-1] * (context_size - 8)**2` must be `units`.
+        context_layout: `"paper"`, or `"search"` for what is small in large
+            images, which needs a larger `context_size`. Defaults to `"paper"`.
+        context_filters: Integers, filters of its convolutions. The paper's are
+            three, of size 5, 3 and 3. Their output is LSTM 2's first state, so
+            that `context_filters[-1] * (context_size - 8)**2` must be `units`.
+            Those of a search, any number, are of size 3, rectified and halved
+            by pooling; a `SpatialSoftmax` and a dense layer of `units` follow.
             Defaults to `(16, 16, 32)`.
         glimpse_filters: Six integers, filters of the 3x3 convolutions of the
             glimpse network, with pooling after the second and the fourth.
@@ -204,6 +219,7 @@ class EDRAM(BaseModel):
         glimpses_per_target=6,
         glimpse_size=26,
         context_size=12,
+        context_layout="paper",
         context_filters=CONTEXT_FILTERS,
         glimpse_filters=GLIMPSE_FILTERS,
         units=512,
@@ -224,11 +240,18 @@ class EDRAM(BaseModel):
         )
         self.units = check_integer(units, "units")
         self.hidden_units = check_integer(hidden_units, "hidden_units")
-        self.context_size = check_integer(
-            context_size, "context_size", MIN_CONTEXT_SIZE
-        )
+        check_choice(context_layout, CONTEXT_LAYOUTS, "context_layout")
+        self.context_layout = context_layout
+        searches = context_layout == "search"
         self.context_filters = check_integers(
-            context_filters, len(CONTEXT_NETWORK), "context_filters"
+            context_filters,
+            None if searches else len(CONTEXT_NETWORK),
+            "context_filters",
+        )
+        self.context_size = check_integer(
+            context_size,
+            "context_size",
+            2 ** len(self.context_filters) if searches else MIN_CONTEXT_SIZE,
         )
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
@@ -244,7 +267,7 @@ class EDRAM(BaseModel):
         self.standardize = check_boolean(standardize, "standardize")
         self.initialization = initialization
         side = self.context_size - MIN_CONTEXT_SIZE + 1
-        if self.context_filters[-1] * side**2 != self.units:
+        if not searches and self.context_filters[-1] * side**2 != self.units:
             raise ValueError(
                 "`context_filters[-1] * (context_size - 8)**2` must be "
                 "`units`: the context network makes the first state of LSTM "
@@ -253,7 +276,7 @@ class EDRAM(BaseModel):
             )
         convolution, dense, output, lstm = _initializers(initialization)
         self._make_attention(glimpse_size)
-        self._make_context_network(convolution)
+        self._make_context_network(convolution, dense)
         self._make_glimpse_network(convolution, dense)
         self._make_recurrent_networks(lstm)
         self._make_output_networks(dense, output)
@@ -280,14 +303,37 @@ class EDRAM(BaseModel):
                 f"Received: glimpse_size={glimpse_size!r}"
             )
 
-    def _make_context_network(self, initializer):
+    def _make_context_network(self, convolution, dense):
         policy = self.dtype_policy
         self.downsampling = SpatialTransformerAttention(
             self.context_size, name="downsampling", dtype=policy
         )
-        rows = blocks.with_filters(CONTEXT_NETWORK, self.context_filters)
-        self.context_layers = blocks.normalized_convolutions(
-            "context", rows, initializer, policy
+        if self.context_layout == "paper":
+            rows = blocks.with_filters(CONTEXT_NETWORK, self.context_filters)
+            self.context_layers = blocks.normalized_convolutions(
+                "context", rows, convolution, policy
+            )
+            return
+        self.context_convolutions = blocks.rectified_convolutions(
+            "context", self._search_table(), 1, convolution, policy
+        )
+        self.search = SpatialSoftmax(NUM_SEARCHES, name="search", dtype=policy)
+        self.context_output = layers.Dense(
+            self.units,
+            kernel_initializer=dense,
+            name="context_output",
+            dtype=policy,
+        )
+
+    def _search_table(self):
+        return [
+            blocks.Convolution(filters, pooled=True)
+            for filters in self.context_filters
+        ]
+
+    def _context_stack(self):
+        return blocks.stack(
+            self._search_table(), self.context_convolutions, self.pooling
         )
 
     def _make_glimpse_network(self, convolution, dense):
@@ -340,9 +386,14 @@ class EDRAM(BaseModel):
         channels = images_shape[-1]
         self.attention.build(images_shape)
         self.downsampling.build(images_shape)
-        self.context_layers.build(
-            (None, self.context_size, self.context_size, channels)
-        )
+        shape = (None, self.context_size, self.context_size, channels)
+        if self.context_layout == "paper":
+            self.context_layers.build(shape)
+        else:
+            shape = blocks.build_stack(self._context_stack(), shape)
+            self.search.build(shape)
+            _, searches, features = self.search.compute_output_shape(shape)
+            self.context_output.build((None, searches * features))
         shape = (None, *self.glimpse_size, channels)
         self.rescaling.build(shape)
         shape = blocks.build_stack(self._glimpse_stack(), shape)
@@ -371,9 +422,13 @@ class EDRAM(BaseModel):
             mean, variance = ops.moments(images, axes, keepdims=True)
             images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
         smallest = [min(side, self.context_size) for side in self.glimpse_size]
-        return image_pyramid(
-            images, num_pyramid_levels(self.image_shape[:2], smallest)
-        )
+        if self.takes_any_size:
+            # A window that is skewed has up to √2 times the step of the image:
+            # a level more, which a graph for any size has too.
+            levels = 1 + num_pyramid_levels(images.shape[1:3], smallest)
+        else:
+            levels = num_pyramid_levels(self.image_shape[:2], smallest)
+        return image_pyramid(images, levels)
 
     def see(self, attention, pyramid, transforms):
         """Patches of the windows: `(B, 2, 3)` -> `(B, g, g, C)`."""
@@ -390,7 +445,13 @@ class EDRAM(BaseModel):
         """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""
         whole = _repeat_identity(pyramid.parts[0])
         context = self.see(self.downsampling, pyramid, whole)
-        return self.flatten(self.context_layers(context, training=training))
+        if self.context_layout == "paper":
+            return self.flatten(self.context_layers(context, training=training))
+        maps, _ = blocks.call_stack(
+            self._context_stack(), context, step=0, training=training
+        )
+        found = self.search(maps)  # (B, searches, features)
+        return self.context_output(self.flatten(found))
 
     def glimpse_features(self, patches, transforms, step, training=False):
         """All that the glimpse network computes, by name.
@@ -465,6 +526,7 @@ class EDRAM(BaseModel):
             glimpses_per_target=self.glimpses_per_target,
             glimpse_size=list(self.glimpse_size),
             context_size=self.context_size,
+            context_layout=self.context_layout,
             context_filters=list(self.context_filters),
             glimpse_filters=list(self.glimpse_filters),
             units=self.units,

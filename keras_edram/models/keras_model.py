@@ -74,6 +74,8 @@ class KerasModel(keras.Model):
         """Checks what comes first and returns its targets, if they are seen."""
         images, y = targets.check_first_batch(self, x, y, **kwargs)
         shape = None if images is None else tuple(images.shape[1:])
+        if self.takes_any_size:
+            return y
         if shape != self._traced_shapes.get(function):
             # Keras would make one graph for several sizes, that is for unknown
             # ones, and an image is looked at by its size. The others stay: one
@@ -96,7 +98,7 @@ class KerasModel(keras.Model):
             return
         self.optimizer.build(self.trainable_variables)
         one = keras.tree.map_structure(lambda values: values[:1], y)
-        outputs = self._zero_answers((1, *self.image_shape))
+        outputs = self._zero_answers((1, *self.some_image_shape))
         self.compute_loss(None, one, outputs, training=False)
         self.compute_metrics(None, one, outputs)
         self.reset_metrics()
@@ -163,7 +165,7 @@ class KerasModel(keras.Model):
 
     def export(self, filepath, *args, **kwargs):
         # Keras exports only what it has seen called.
-        self(ops.zeros((1, *self.image_shape)))
+        self(ops.zeros((1, *self.some_image_shape)))
         return super().export(filepath, *args, **kwargs)
 
     def compute_output_spec(self, images, training=False):

@@ -30,6 +30,7 @@ OTHER_SEEDS = (1, 2)  # that a recipe may have been trained with too
 # The titles of its tables, and what its Table 1 has.
 ONE_DIGIT = "Section 4.1: one digit"
 ONE_DIGIT_ERROR = "0.6 % (Table 1; training digits in the test images)"
+LARGE = "Beyond the paper: large images"
 SEQUENCES = "Section 4.2: sequences, all of it right"
 
 

@@ -357,8 +357,15 @@ def test_a_window_of_no_scale_is_refused(scale):
         RetinaGlimpse(3, 3).windows(np.zeros((1, 2)), IMAGE, scale)
 
 
-def test_images_of_unknown_size_are_refused():
-    retina = RetinaGlimpse(3)
-    look = tf.function(lambda images: retina(images, np.zeros((1, 2))))
-    with pytest.raises(ValueError, match="Received: images of shape"):
-        look.get_concrete_function(tf.TensorSpec((1, None, 10, 1)))
+@pytest.mark.parametrize("scale_factor", [1.5, 2])
+def test_images_of_unknown_size_are_read_as_those_of_a_known_one(scale_factor):
+    retina = RetinaGlimpse(3, 3, scale_factor)
+    images = tf.TensorSpec((None, None, None, 1))
+    read = tf.function(retina, input_signature=(images, tf.TensorSpec((2, 2))))
+    generator = np.random.default_rng(0)
+    for size in ((1, 1), (7, 10), (31, 64), (201, 3)):
+        images = generator.uniform(size=(2, *size, 1)).astype("float32")
+        places = generator.uniform(-1, 1, (2, 2)).astype("float32")
+        np.testing.assert_allclose(
+            read(images, places), retina(images, places), atol=1e-5
+        )

@@ -491,13 +491,33 @@ def test_inputs_of_another_shape_are_refused(images, transforms, antialias):
         attention(np.zeros(images), np.zeros(transforms, "float32"))
 
 
-def test_images_of_unknown_size_are_refused():
-    attention = SpatialTransformerAttention(3)
+@pytest.mark.parametrize("fill_mode", ["zeros", "nearest"])
+def test_images_of_unknown_size_are_read_as_those_of_a_known_one(fill_mode):
+    attention = SpatialTransformerAttention((3, 4), fill_mode=fill_mode)
     read = tf.function(
-        lambda images: attention(images, geometry.IDENTITY[None])
+        attention,
+        input_signature=(
+            tf.TensorSpec((None, None, None, 2)),
+            tf.TensorSpec((2, 2, 3)),
+        ),
     )
-    with pytest.raises(ValueError, match="Received: images of shape"):
-        read.get_concrete_function(tf.TensorSpec((1, None, 10, 1)))
+    windows = np.array([[[0.9, 0.1, 0.2], [0, 1.2, -0.3]]] * 2, "float32")
+    for size in ((1, 1), (7, 10), (31, 64), (201, 3)):
+        images = counted(2, *size, 2)
+        np.testing.assert_allclose(
+            read(images, windows), attention(images, windows), atol=1e-4
+        )
+
+
+def test_a_large_image_of_unknown_size_stays_of_its_type():
+    make = tf.function(
+        lambda images: tuple(image_pyramid(images, 3)),
+        input_signature=(tf.TensorSpec((None, None, None, 1), tf.uint8),),
+    )
+    (finest, others), sizes = make(np.full((1, 6, 9, 1), 8, "uint8"))
+    assert finest.dtype == tf.uint8
+    np.testing.assert_array_equal(sizes, [(6, 9), (3, 5), (2, 3)])
+    np.testing.assert_array_equal(others, np.full((1, 3 * 5 + 2 * 3, 1), 8.0))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:tensorflow_addons")
