@@ -49,7 +49,8 @@ def label_errors(labels, probabilities):
     labels = ops.cast(labels, "int32")
     while len(labels.shape) < len(answers.shape):
         labels = labels[..., None]  # (B, S, 1, ...)
-    return ops.cast(answers != labels, "float32")
+    # `!=` forgets the shape where the batch of only one of both is known.
+    return ops.cast(ops.not_equal(answers, labels), "float32")
 
 
 def location_spread(transforms):
