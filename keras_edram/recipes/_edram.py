@@ -137,9 +137,10 @@ def data(settings, split, source):
 
 def compile_edram(model, optimizer, settings, jit_compile):
     """Compiles EDRAM with the losses of Eq. 6 to 9 and its metrics."""
+    where = TransformLoss(relative=settings.get("relative_windows", False))
     model.compile(
         optimizer,
-        loss={"labels": LabelLoss(), "transforms": TransformLoss()},
+        loss={"labels": LabelLoss(), "transforms": where},
         loss_weights=loss_weights(settings),
         metrics={
             "labels": [AverageError(), GlimpseError()],
