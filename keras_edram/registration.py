@@ -52,10 +52,10 @@ class _WhenKerasComes(importlib.abc.MetaPathFinder):
             loader.exec_module(module)
         finally:
             self._loading -= 1
-        if not self._loading and "keras" in sys.modules:
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-                register()
+        is_through = not self._loading and "keras" in sys.modules
+        if is_through and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            register()
 
 
 class _Loader(importlib.abc.Loader):
