@@ -20,6 +20,10 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
+from keras_edram.datasets.numbers_in_photos import (
+    NumbersInPhotos,
+    numbers_in_photos,
+)
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.svhn import svhn
 from keras_edram.pictures import read_picture
@@ -33,6 +37,7 @@ __all__ = [
     "AugmentedImages",
     "ClutteredMNIST",
     "Digits",
+    "NumbersInPhotos",
     "Problem",
     "RandomSequence",
     "check_pictures",
@@ -43,6 +48,7 @@ __all__ = [
     "lines_order",
     "load_digits",
     "mnist",
+    "numbers_in_photos",
     "read_annotations",
     "read_folder",
     "read_picture",
