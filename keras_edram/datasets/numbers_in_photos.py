@@ -5,6 +5,7 @@ Letters in shapes: S targets; h w of a mask, a strip or a part of an image.
 
 import hashlib
 import itertools
+import math
 from typing import NamedTuple
 
 import keras
@@ -38,6 +39,7 @@ IMAGES_A_PASS = 2_000
 # Of a ground: the part of the largest window that is shown, and its look.
 ZOOM = (0.45, 1.0)
 GAIN, BIAS = (0.5, 1.2), 50
+TINT = 0.3  # how much of the bias is of each channel alone
 # Of a number: the least and the most of each.
 TURN = np.deg2rad(12)
 SLANT = 0.25
@@ -212,7 +214,7 @@ class NumbersInPhotos(RandomSequence):
         boxes[..., 2:] = 1  # what is not there is not degenerate
         counts = np.zeros(count, "int64")
         for row, index in enumerate(range(start, stop)):
-            images[row], digits, of_digits = self._image(index)
+            digits, of_digits = self._draw(images[row], index)
             counts[row] = len(digits)
             labels[row, : len(digits)] = digits
             boxes[row, : len(digits)] = of_digits
@@ -225,19 +227,17 @@ class NumbersInPhotos(RandomSequence):
             labels, transforms, counts, len(DIGIT_NAMES), self.reading_order
         )
 
-    def _image(self, index):
-        """An image, the digits of its number, and their boxes (n, 4)."""
+    def _draw(self, image, index):
+        """Fills an image; the digits of its number, and their boxes (n, 4)."""
         generator = np.random.Generator(
             np.random.Philox(key=[self.seed, 0], counter=[0, 0, 0, index])
         )
         deviation = NOISE[generator.integers(len(NOISE))]
         # What is drawn stays in reach of the noise, whose sum is not clipped.
         least = NOISE_MOST * deviation
-        painter = Painter(
-            self._ground(generator, least),
-            generator,
-            (least, 255 - least),
-        )
+        canvas = image if self.colour else image[..., 0]
+        canvas[:] = self._ground(generator, least)
+        painter = Painter(canvas, generator, (least, 255 - least))
         digits, number = [], None
         if generator.random() >= self.empty:
             digits, strip = self._number(generator)
@@ -247,13 +247,12 @@ class NumbersInPhotos(RandomSequence):
         if number is not None:
             self._add_number(painter, number)
             boxes = number.boxes
-        image = painter.canvas
         if deviation:
             plane = self._noise[deviation]
             top, left = generator.integers(NOISE_ROOM, size=2)
             height, width = self.image_size
-            image += plane[top : top + height, left : left + width]
-        return image.reshape(self.image_shape), digits, boxes
+            canvas += plane[top : top + height, left : left + width]
+        return digits, boxes
 
     def _ground(self, generator, least):
         """A window of a random ground in the size of the image."""
@@ -272,15 +271,18 @@ class NumbersInPhotos(RandomSequence):
         ]
         if generator.random() < 0.5:
             window = window[:, ::-1]
-        image = Image.fromarray(np.ascontiguousarray(window)).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
         gain = _log_uniform(generator, GAIN)
         bias = generator.uniform(-BIAS, BIAS, 1 + 2 * self.colour)
-        values = gain * (np.arange(256) - 128.0) + 128
-        table = values + bias.mean() + 0.3 * (bias - bias.mean())[:, None]
+        bias = bias.mean() + TINT * (bias - bias.mean())
+        table = gain * (np.arange(256) - 128.0) + 128 + bias[:, None]
         table = table.clip(least, 255 - least).astype("uint8")
-        return np.array(image.point(table.ravel().tolist()))
+        # Before it is enlarged, which most are.
+        image = Image.fromarray(np.ascontiguousarray(window)).point(
+            table.ravel().tolist()
+        )
+        return np.asarray(
+            image.resize((width, height), Image.Resampling.BILINEAR)
+        )
 
     def _number(self, generator):
         """Digits and their strip."""
@@ -546,11 +548,14 @@ def _shape(generator):
     stretch = _log_uniform(generator, STRETCH)
     slant = generator.uniform(-SLANT, SLANT)
     turn = generator.uniform(-TURN, TURN)
-    cosine, sine = np.cos(turn), np.sin(turn)
-    return np.array([[cosine, -sine], [sine, cosine]]) @ [
-        [stretch, slant],
-        [0, 1],
-    ]
+    cosine, sine = math.cos(turn), math.sin(turn)
+    # The turn, times ((stretch, slant), (0, 1)).
+    return np.array(
+        [
+            [cosine * stretch, cosine * slant - sine],
+            [sine * stretch, sine * slant + cosine],
+        ]
+    )
 
 
 def _fading(size, margin):
@@ -581,7 +586,7 @@ def _noise_planes(shape):
 
 def _log_uniform(generator, limits):
     """A number between two, whose logarithm is uniform."""
-    return np.exp(generator.uniform(*np.log(limits)))
+    return math.exp(generator.uniform(math.log(limits[0]), math.log(limits[1])))
 
 
 def _choose(generator, choices):

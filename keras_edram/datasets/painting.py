@@ -3,6 +3,7 @@
 Letters in shapes: n letters of a line; h w of a mask or a part of an image.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ BOARD_MARGIN = (0.1, 0.7)  # by the height of a digit
 FRAME = (0.06, 0.15)
 FRAMED = 0.4  # of the boards
 EDGE = 0.07  # of an outline, by the height of a digit
+NEAR = [min(255, 8 * value) for value in range(256)]
 SHADOW = 0.09  # how far it is moved, by the height of a digit
 SHADOW_OPACITY = 0.6
 FREE = 0.4  # around a line, by its height: no other one is nearer
@@ -93,28 +95,33 @@ class Placed:
         generator: `numpy.random.Generator`.
 
     Attributes:
-        boxes: Array of shape `(n, 4)`: left, top, right and bottom of each
-            letter in pixels of the image.
+        box: Left, top, right and bottom of all of it in pixels of the image.
+        height: Float, pixels of a digit on the image.
     """
 
     def __init__(self, strip, matrix, image_size, generator):
         self.strip = strip
         self.matrix = matrix
-        ends = [outline @ matrix.T for outline in strip.outlines]
-        boxes = np.array([[*e.min(axis=0), *e.max(axis=0)] for e in ends])
-        least, most = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        points = np.concatenate(strip.outlines) @ matrix.T  # (points, 2)
+        least, most = points.min(axis=0), points.max(axis=0)
         room = np.array(image_size[::-1]) - (most - least)
         # What is too wide, a word, begins at the left.
         self.shift = generator.random(2) * np.maximum(room, 0) - least
-        self.boxes = boxes + np.tile(self.shift, 2)  # (n, 4)
-        self.height = strip.height * np.sqrt(abs(np.linalg.det(matrix)))
+        self._points = points
+        self.box = np.concatenate([least + self.shift, most + self.shift])
+        self.scale = _scale(matrix)
+        self.height = strip.height * self.scale
 
     @property
-    def box(self):
-        """Left, top, right and bottom of all of it."""
-        return np.concatenate(
-            [self.boxes[:, :2].min(axis=0), self.boxes[:, 2:].max(axis=0)]
-        )  # (4,)
+    def boxes(self):
+        """Left, top, right and bottom of each letter, (n, 4)."""
+        numbers = [len(outline) for outline in self.strip.outlines]
+        first = np.cumsum([0, *numbers[:-1]])
+        least = np.minimum.reduceat(self._points, first)
+        most = np.maximum.reduceat(self._points, first)
+        return np.concatenate([least, most], axis=1) + np.tile(
+            self.shift, 2
+        )  # (n, 4)
 
     @property
     def surroundings(self):
@@ -184,8 +191,9 @@ class Painter:
         from PIL import Image, ImageFilter
 
         edge = round(EDGE * placed.strip.height)
-        mask = np.pad(np.asarray(placed.strip.mask), edge)
-        mask = Image.fromarray(mask).filter(ImageFilter.MaxFilter(2 * edge + 1))
+        mask = Image.fromarray(np.pad(np.asarray(placed.strip.mask), edge))
+        # Where some ink is near; a maximum takes ten times as long.
+        mask = mask.filter(ImageFilter.BoxBlur(edge)).point(NEAR)
         shift = placed.shift - placed.matrix @ [edge, edge]
         self._paint(mask, colour, placed.matrix, shift, 1.0)
 
@@ -269,7 +277,7 @@ class Painter:
         from PIL import Image
 
         # A pixel of the image is the mean of about as many of the mask.
-        scale = np.sqrt(abs(np.linalg.det(matrix)))
+        scale = _scale(matrix)
         blur = self.generator.uniform(*BLUR)
         reduced = max(1, round(blur / scale))
         is_picture = isinstance(colour, Image.Image)
@@ -278,32 +286,43 @@ class Painter:
             colour = colour.reduce(reduced) if is_picture else colour
         matrix = reduced * matrix
         wide, high = mask.size
-        corners = np.array([[0, 0], [wide, 0], [0, high], [wide, high]])
-        corners = corners @ matrix.T + shift
-        size = self.canvas.shape[1::-1]
-        first = np.floor(corners.min(axis=0)).clip(0, size).astype(int)
-        last = np.ceil(corners.max(axis=0)).clip(0, size).astype(int)
-        if (first >= last).any():
+        # In plain numbers, which NumPy would take ten times as long for.
+        (a, b), (c, d) = matrix.tolist()
+        x, y = shift.tolist()
+        height, width = self.canvas.shape[:2]
+        left = max(0, math.floor(x + min(a * wide, 0) + min(b * high, 0)))
+        top = max(0, math.floor(y + min(c * wide, 0) + min(d * high, 0)))
+        right = min(width, math.ceil(x + max(a * wide, 0) + max(b * high, 0)))
+        bottom = min(height, math.ceil(y + max(c * wide, 0) + max(d * high, 0)))
+        if left >= right or top >= bottom:
             return
-        back = np.linalg.inv(matrix)
-        places = np.column_stack([back, back @ (first - shift)])
+        x, y, area = left - x, top - y, a * d - b * c
+        # From a place on the image to one on the mask.
+        back = [d, -b, d * x - b * y, -c, a, a * y - c * x]
+        back = [number / area for number in back]
         mask, *pictures = (
             np.asarray(
                 image.transform(
-                    tuple(last - first),
+                    (right - left, bottom - top),
                     Image.Transform.AFFINE,
-                    places.ravel().tolist(),
+                    back,
                     Image.Resampling.BILINEAR,
                 )
             )
             for image in ([mask, colour] if is_picture else [mask])
         )
-        part = self.canvas[first[1] : last[1], first[0] : last[0]]
+        part = self.canvas[top:bottom, left:right]
         weights = mask * np.float32(opacity / OPAQUE)
         if part.ndim == 3:
             weights = weights[..., None]
         colour = pictures[0] if is_picture else colour
         part[:] = part + (colour - part.astype("float32")) * weights + 0.5
+
+
+def _scale(matrix):
+    """How many times as high and wide as before, on the mean of both."""
+    (a, b), (c, d) = matrix.tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def overlap(box, other):
