@@ -142,9 +142,11 @@ class Face:
             return False
         likeness = np.max(
             [_shapes(masks) @ shapes.T for shapes in _plain_shapes()], axis=0
-        )  # (digits, plain digits)
+        )  # (digits, plain digits and the I)
         alike = likeness.argmax(axis=1) == np.arange(len(DIGITS))
-        return alike.sum() >= LEAST_ALIKE
+        # Old figures have a 1 that is a small I.
+        is_one = likeness[1, -1] < likeness[1, 1]
+        return is_one and alike.sum() >= LEAST_ALIKE
 
     def _glyph(self, letter):
         from PIL import Image, ImageDraw
@@ -360,13 +362,16 @@ def _shapes(masks):
 
 @functools.cache
 def _plain_shapes():
-    """Those of the digits of some of matplotlib's faces."""
+    """Those of the digits of some of matplotlib's faces, and of the letter I.
+
+    All have serifs on their I: a plain bar is taken for a 1.
+    """
     return tuple(
-        _shapes([face.glyph(digit).mask for digit in DIGITS])
+        _shapes([face.glyph(letter).mask for letter in DIGITS + "I"])
         for face in (
             Face(matplotlib_folder() / name)
             for name in (
-                "DejaVuSans.ttf",
+                "DejaVuSansMono.ttf",
                 "DejaVuSansMono-Bold.ttf",
                 "DejaVuSerif.ttf",
                 "STIXGeneral.ttf",

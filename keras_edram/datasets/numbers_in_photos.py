@@ -61,8 +61,10 @@ NOISE = (0, 0, 1.5, 3, 5, 8)
 NOISE_MOST = 3  # deviations
 NOISE_ROOM = 64  # pixels by which a plane of noise is larger than an image
 REAL = 0.5  # of the numbers are of real digits, if there are any
+INVERTED = 0.25  # of these
 REAL_MARGIN = 0.2  # of what is around a real digit, by its height
-LEAST_DEVIATION = 18  # of a crop that is used: others are hard to read
+BESIDE = 0.04  # of these, at each side: there are other digits
+LEAST_DEVIATION = 25  # of a crop that is used: others are hard to read
 
 
 class Crops(NamedTuple):
@@ -240,7 +242,7 @@ class NumbersInPhotos(RandomSequence):
         painter = Painter(canvas, generator, (least, 255 - least))
         digits, number = [], None
         if generator.random() >= self.empty:
-            digits, strip = self._number(generator)
+            digits, strip = self._number(generator, painter.levels)
             number = self._place(painter, strip)
         self._add_things(painter, number)
         boxes = np.zeros((0, 4))
@@ -284,18 +286,18 @@ class NumbersInPhotos(RandomSequence):
             image.resize((width, height), Image.Resampling.BILINEAR)
         )
 
-    def _number(self, generator):
+    def _number(self, generator, levels):
         """Digits and their strip."""
         least, most = self.num_digits
         count = generator.integers(least, most + 1)
         digits = generator.integers(len(DIGIT_NAMES), size=count)
         if self.crops is not None and generator.random() < REAL:
-            return digits, self._real_strip(generator, digits)
+            return digits, self._real_strip(generator, digits, levels)
         face = _choose(generator, _choose(generator, self.faces))
         text = "".join(DIGIT_NAMES[digit] for digit in digits)
         return digits, letters_strip(face, text, generator.uniform(*SPACING))
 
-    def _real_strip(self, generator, digits):
+    def _real_strip(self, generator, digits, levels):
         """Crops of the digits beside each other, in alike colours."""
         from PIL import Image
 
@@ -306,7 +308,7 @@ class NumbersInPhotos(RandomSequence):
         side = pixels.shape[1]
         widths = self.crops.aspects[chosen] * side
         halves = np.minimum(
-            np.ceil(widths / 2 + generator.uniform(0, 0.1) * side), side // 2
+            np.ceil(widths / 2 + generator.uniform(0, BESIDE) * side), side // 2
         ).astype(int)
         pixels = np.concatenate(
             [
@@ -320,16 +322,17 @@ class NumbersInPhotos(RandomSequence):
         spread = np.diff(np.quantile(pixels, (0.1, 0.9)))[0]
         # As much contrast as asked for, or more.
         gain = max(generator.uniform(0.7, 1.3), self.contrast / (spread + 1))
-        gain *= generator.choice([1, 1, 1, -1])
+        if generator.random() < INVERTED:
+            gain = -gain
         pixels = gain * (pixels - pixels.mean()) + generator.uniform(70, 185)
         margin = round(REAL_MARGIN * side)
-        pixels = pixels.clip(0, 255).astype("uint8")
+        pixels = pixels.clip(*levels).astype("uint8")
         pixels = np.pad(
             pixels,
             ((margin, margin), (margin, margin), (0, 0))[: pixels.ndim],
             mode="edge",
         )
-        mask = _fading(pixels.shape[:2], margin)
+        mask = _fading(pixels.shape[:2], generator.uniform(1, margin))
         middles = margin + np.cumsum(2 * halves) - halves
         outlines = [
             ROUNDED * (width / 2, side / 2) + (middle, margin + side / 2)
@@ -559,7 +562,7 @@ def _shape(generator):
 
 
 def _fading(size, margin):
-    """A mask that is opaque but towards its edges."""
+    """A mask that is opaque but in a margin at its edges."""
     rows, columns = (
         np.minimum(np.arange(side) + 0.5, np.arange(side)[::-1] + 0.5)
         for side in size
