@@ -298,11 +298,14 @@ def _font_files(folders):
     if folders is None:
         folders, others = [matplotlib_folder()], font_manager.findSystemFonts()
     else:
-        if isinstance(folders, (str, pathlib.PurePath)):
+        if not isinstance(folders, (list, tuple)):
             folders = [folders]
         others = []
         for folder in folders:
-            if not pathlib.Path(folder).is_dir():
+            if (
+                not isinstance(folder, (str, pathlib.PurePath))
+                or not pathlib.Path(folder).is_dir()
+            ):
                 raise ValueError(
                     "`fonts` must be a folder of font files, or several. "
                     f"Received: fonts={str(folder)!r}"

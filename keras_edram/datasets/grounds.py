@@ -83,7 +83,7 @@ def load_grounds(split, kinds=None, *, colour=False):
     if kinds is None:
         kinds = ["photographs"] if _sample_folder() else []
         kinds.append("texture")
-    elif isinstance(kinds, (str, pathlib.PurePath)):
+    elif not isinstance(kinds, (list, tuple)):
         kinds = [kinds]
     loaders = {
         "photographs": _sample_photographs,
