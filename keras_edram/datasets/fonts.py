@@ -97,7 +97,7 @@ class Face:
 
     Example:
 
-    >>> face = Face("DejaVuSans.ttf")
+    >>> face = Face(matplotlib_folder() / "DejaVuSans.ttf")
     >>> face.glyph("7").mask.shape[0] <= HEIGHT + 1
     True
     """
@@ -140,8 +140,9 @@ class Face:
         ink = np.mean([m.mean() / 255 for m in masks[:1] + masks[2:]])
         if ink < LEAST_INK:
             return False
+        shapes = _shapes(masks)
         likeness = np.max(
-            [_shapes(masks) @ shapes.T for shapes in _plain_shapes()], axis=0
+            [shapes @ plain.T for plain in _plain_shapes()], axis=0
         )  # (digits, plain digits and the I)
         alike = likeness.argmax(axis=1) == np.arange(len(DIGITS))
         # Old figures have a 1 that is a small I.
@@ -338,12 +339,12 @@ def _outline(mask):
         return np.zeros((0, 2))
     left = ink[rows].argmax(axis=1)
     right = ink.shape[1] - ink[rows, ::-1].argmax(axis=1)
-    x = np.concatenate([left, left, right, right])
-    y = np.concatenate([rows, rows + 1, rows, rows + 1])
+    x = np.concatenate([left, left, right, right])  # (4 rows,)
+    y = np.concatenate([rows, rows + 1, rows, rows + 1])  # (4 rows,)
     points = np.stack([x, y], axis=1).astype("float64")  # (4 rows, 2)
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
-    outermost = points @ np.stack([np.cos(angles), np.sin(angles)])
-    return points[np.unique(outermost.argmax(axis=0))]
+    directions = np.stack([np.cos(angles), np.sin(angles)])  # (2, directions)
+    return points[np.unique((points @ directions).argmax(axis=0))]
 
 
 def _shapes(masks):

@@ -21,7 +21,7 @@ from keras_edram.checks import (
 )
 from keras_edram.datasets import house_numbers
 from keras_edram.datasets.digits import DIGIT_NAMES
-from keras_edram.datasets.fonts import LETTERS, load_faces
+from keras_edram.datasets.fonts import load_faces
 from keras_edram.datasets.grounds import load_grounds
 from keras_edram.datasets.painting import (
     LUMA,
@@ -195,12 +195,6 @@ class NumbersInPhotos(RandomSequence):
             seed=seed,
         )
         self.fingerprint = self._fingerprint()
-        # Words are of faces that have letters.
-        self._lettered = [
-            face
-            for face in itertools.chain(*self.faces)
-            if len(face.letters) > len(LETTERS) // 2
-        ]
         self._noise = _noise_planes(self.image_shape)
         if crops is not None:
             self._crops_of = [
@@ -347,7 +341,7 @@ class NumbersInPhotos(RandomSequence):
         generator = painter.generator
         height, width = self.image_size
         shape = _shape(generator)
-        ends = np.concatenate(strip.outlines) @ shape.T
+        ends = np.concatenate(strip.outlines) @ shape.T  # (points, 2)
         wide, high = np.ptp(ends, axis=0)
         scale = min(
             _log_uniform(generator, self.width) * width / wide,
@@ -363,7 +357,7 @@ class NumbersInPhotos(RandomSequence):
             taken.append(number.surroundings)
         for _ in range(generator.integers(MOST_THINGS + 1)):
             kind = generator.random()
-            if kind < 0.5 and self._lettered:
+            if kind < 0.5:
                 self._add_word(painter, taken)
             elif kind < 0.75:
                 painter.add_bar()
@@ -375,7 +369,9 @@ class NumbersInPhotos(RandomSequence):
     def _add_word(self, painter, taken):
         """A word on the ground or on a board, where nothing is yet."""
         generator = painter.generator
-        face = _choose(generator, self._lettered)
+        face = _choose(generator, _choose(generator, self.faces))
+        if not face.letters:
+            return
         letters = [
             _choose(generator, face.letters)
             for _ in range(generator.integers(1, MOST_LETTERS + 1))

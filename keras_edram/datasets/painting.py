@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_edram.datasets.fonts import HEIGHT
+from keras_edram.datasets import fonts
 
 LUMA = np.array([0.299, 0.587, 0.114])
 BLUR = (0.6, 1.4)  # pixels of the image that a pixel is averaged over
@@ -56,7 +56,8 @@ def letters_strip(face, letters, spacing):
 
     Example:
 
-    >>> strip = letters_strip(Face("DejaVuSans.ttf"), "2026", 0.1)
+    >>> faces = fonts.load_faces("train", fonts.matplotlib_folder())
+    >>> strip = letters_strip(faces[0][0], "2026", 0.1)
     >>> len(strip.outlines)
     4
     """
@@ -64,7 +65,7 @@ def letters_strip(face, letters, spacing):
 
     glyphs = [face.glyph(letter) for letter in letters]
     pens = np.cumsum([0] + [g.advance for g in glyphs[:-1]])
-    pens = pens + np.round(spacing * HEIGHT * np.arange(len(glyphs)))
+    pens = pens + np.round(spacing * fonts.HEIGHT * np.arange(len(glyphs)))
     lefts = [int(pen) + g.left for pen, g in zip(pens, glyphs, strict=True)]
     # A border of nothing, which what is turned fades into.
     left = min(lefts) - 1
@@ -81,7 +82,7 @@ def letters_strip(face, letters, spacing):
         place = mask[y : y + rows, x : x + columns]
         np.maximum(place, glyph.mask, out=place)
         outlines.append(glyph.outline + (x, y))
-    return Strip(Image.fromarray(mask), outlines, HEIGHT)
+    return Strip(Image.fromarray(mask), outlines, fonts.HEIGHT)
 
 
 class Placed:
@@ -108,7 +109,9 @@ class Placed:
         # What is too wide, a word, begins at the left.
         self.shift = generator.random(2) * np.maximum(room, 0) - least
         self._points = points
-        self.box = np.concatenate([least + self.shift, most + self.shift])
+        self.box = np.concatenate([least, most]) + np.tile(
+            self.shift, 2
+        )  # (4,)
         self.scale = _scale(matrix)
         self.height = strip.height * self.scale
 

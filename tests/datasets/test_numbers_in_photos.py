@@ -61,6 +61,7 @@ def test_an_image_depends_on_its_number_alone(faces, textures):
     data = NumbersInPhotos(faces, textures, image_size=SIZE, seed=4)
     images, targets = data.arrays(12)
     assert images.shape == (12, *SIZE, 1) and images.dtype == np.uint8
+    assert len({image.tobytes() for image in images}) == 12
     for start, stop in ((0, 1), (5, 12), (3, 4)):
         some, of_some = data.arrays(stop, start)
         np.testing.assert_array_equal(some, images[start:stop])
