@@ -126,16 +126,17 @@ class Face:
         return "".join(
             letter
             for letter in LETTERS
-            if self.glyph(letter).mask.any()
+            if len(self.glyph(letter).outline)
             and not np.array_equal(self.glyph(letter).mask, missing)
         )
 
     @functools.cached_property
     def has_digits(self):
         """Whether its ten digits can be read as such, and are no hairlines."""
-        masks = [self.glyph(digit).mask for digit in DIGITS]
-        if not all(mask.any() for mask in masks):
+        glyphs = [self.glyph(digit) for digit in DIGITS]
+        if not all(len(glyph.outline) for glyph in glyphs):
             return False
+        masks = [glyph.mask for glyph in glyphs]
         # A 1 is narrow: its box is full of ink in any face.
         ink = np.mean([m.mean() / 255 for m in masks[:1] + masks[2:]])
         if ink < LEAST_INK:

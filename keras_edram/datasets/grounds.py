@@ -39,8 +39,8 @@ SPLIT_OF_PHOTOGRAPH = {
     "rocket.jpg": "test",
 }
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-LONGEST_SIDE = 1000  # pixels that are kept of a photograph
-MOST_PHOTOGRAPHS = 300  # of a folder: as many are kept in memory
+LONGEST_SIDE = 800  # pixels that are kept of a photograph
+MOST_PHOTOGRAPHS = 200  # of a folder: as many are kept in memory
 NUM_MOSAICS = 100
 MOST_TILES = 6  # pictures along a side of a mosaic
 NUM_TEXTURES = 40

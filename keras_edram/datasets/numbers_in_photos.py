@@ -34,6 +34,7 @@ from keras_edram.datasets.painting import (
 from keras_edram.datasets.random_sequence import RandomSequence, split_seed
 from keras_edram.reading_order import READING_ORDERS, end_sequences
 
+LEAST_SIDE = 32  # pixels of an image
 # There is no end of images; a pass, as others count, is so many.
 IMAGES_A_PASS = 2_000
 # Of a ground: the part of the largest window that is shown, and its look.
@@ -67,6 +68,15 @@ BESIDE = 0.04  # of these, at each side: there are other digits
 LEAST_DEVIATION = 25  # of a crop that is used: others are hard to read
 
 
+# The outermost points of a real digit in half its box: digits are round.
+ROUNDED = np.array(
+    [
+        *([0.6, -1], [1, -0.6], [1, 0.6], [0.6, 1]),
+        *([-0.6, 1], [-1, 0.6], [-1, -0.6], [-0.6, -1]),
+    ]
+)
+
+
 class Crops(NamedTuple):
     """Real digits, with what is around them.
 
@@ -80,15 +90,6 @@ class Crops(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     aspects: np.ndarray
-
-
-# The outermost points of a real digit in half its box: digits are round.
-ROUNDED = np.array(
-    [
-        *([0.6, -1], [1, -0.6], [1, 0.6], [0.6, 1]),
-        *([-0.6, 1], [-1, 0.6], [-1, -0.6], [-0.6, -1]),
-    ]
-)
 
 
 class NumbersInPhotos(RandomSequence):
@@ -165,6 +166,11 @@ class NumbersInPhotos(RandomSequence):
         seed=0,
     ):
         self.image_size = check_size(image_size, "image_size")
+        if min(self.image_size) < LEAST_SIDE:
+            raise ValueError(
+                f"An image must have at least {LEAST_SIDE} pixels a side. "
+                f"Received: image_size={image_size!r}"
+            )
         self.num_digits = check_integers(num_digits, 2, "num_digits")
         if self.num_digits[0] > self.num_digits[1]:
             raise ValueError(
@@ -179,7 +185,7 @@ class NumbersInPhotos(RandomSequence):
         self.faces = _check_lists(faces, "faces")
         self.grounds = _check_lists(grounds, "grounds")
         self.crops = None if crops is None else Crops(*crops)
-        channels = {_channels(ground) for kind in grounds for ground in kind}
+        channels = set(map(_channels, itertools.chain(*self.grounds)))
         if channels not in ({1}, {3}):
             raise ValueError(
                 "`grounds` must be uint8 arrays of shape (h, w), or all of "
@@ -386,7 +392,8 @@ class NumbersInPhotos(RandomSequence):
             if not any(overlap(around, other) for other in taken):
                 taken.append(around)
                 if generator.random() < ON_BOARD:
-                    painter.add_board(word)
+                    level = generator.uniform(*painter.levels)
+                    painter.add_board(word, level)
                 painter.paint(word, painter.any_colour())
                 return
 
@@ -426,14 +433,14 @@ class NumbersInPhotos(RandomSequence):
         level, unrest = painter.level(number)
         ink = painter.contrasting(level, needed + UNREST * unrest)
         if ink is None or generator.random() < ON_BOARD:
-            level = painter.add_board(number)
-            ink = painter.contrasting(level, needed)
+            level, ink = painter.apart(needed)
+            painter.add_board(number, level)
         style = generator.random()
         colour = painter.colour(ink)
-        if style < WITH_OUTLINE:
-            edge = painter.contrasting(ink, self.contrast)
+        edge = painter.contrasting(ink, self.contrast)
+        if style < WITH_OUTLINE and edge is not None:
             painter.paint_edge(number, painter.colour(edge))
-        elif style < WITH_OUTLINE + WITH_SHADOW:
+        elif WITH_OUTLINE <= style < WITH_OUTLINE + WITH_SHADOW:
             # On the other side of the ground than the ink.
             shadow = painter.levels[int(ink < level)]
             painter.paint_shadow(number, painter.colour(shadow))
@@ -604,13 +611,16 @@ def _channels(ground):
 
 def _check_lists(lists, name):
     """Lists of lists as tuples, none of them empty."""
-    lists = tuple(tuple(inner) for inner in lists)
-    if not lists or not all(lists):
+    try:
+        found = tuple(tuple(inner) for inner in lists)
+    except TypeError:
+        found = ()
+    if not found or not all(found):
         raise ValueError(
-            f"`{name}` must be lists of at least one each. "
-            f"Received: {name} of {len(lists)} lists"
+            f"`{name}` must be lists of at least one each, at least one list. "
+            f"Received: {name} of {len(found)} lists"
         )
-    return lists
+    return found
 
 
 def _check_range(limits, name, maximum):

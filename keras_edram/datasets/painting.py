@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_edram.datasets import fonts
+from keras_edram.datasets.cifar10 import LUMA as LUMA_IN_THOUSANDTHS
 
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array(LUMA_IN_THOUSANDTHS) / 1000
 BLUR = (0.6, 1.4)  # pixels of the image that a pixel is averaged over
 OPAQUE = 255
 # A board reaches beyond what is on it, and its frame beyond that.
@@ -171,6 +172,14 @@ class Painter:
         chosen = self.generator.uniform(0, darker + brighter)
         return bottom + chosen if chosen < darker else top - chosen + darker
 
+    def apart(self, least):
+        """Two random brightnesses that differ by at least so much."""
+        bottom, top = self.levels
+        difference = self.generator.uniform(least, top - bottom)
+        darker = self.generator.uniform(bottom, top - difference)
+        pair = darker, darker + difference
+        return pair if self.generator.random() < 0.5 else pair[::-1]
+
     def level(self, placed):
         """Mean and deviation of the brightness where a strip is to be."""
         left, top, right, bottom = placed.box.astype(int)
@@ -205,12 +214,10 @@ class Painter:
         moved = SHADOW * placed.height * self.generator.choice([-1, 1], 2)
         self.paint(placed, colour, SHADOW_OPACITY, moved)
 
-    def add_board(self, placed):
-        """A board where a strip is to be, as turned as it; its brightness."""
+    def add_board(self, placed, level):
+        """A board of this brightness where a strip is to be, turned as it."""
         wide, high = placed.strip.mask.size
         margins = self.generator.uniform(*BOARD_MARGIN, 2) * placed.strip.height
-        level = self.generator.uniform(*self.levels)
-        colours = [self.colour(level)]
         if self.generator.random() < FRAMED:
             frame = self.generator.uniform(*FRAME) * placed.strip.height
             self._rectangle(
@@ -219,8 +226,9 @@ class Painter:
                 margins + frame + (wide, high),
                 self.any_colour(),
             )
-        self._rectangle(placed, -margins, margins + (wide, high), colours[0])
-        return level
+        self._rectangle(
+            placed, -margins, margins + (wide, high), self.colour(level)
+        )
 
     def add_bar(self):
         """A long bar across the image."""

@@ -78,7 +78,7 @@ def test_a_large_photograph_is_shrunk(tmp_path):
             (1500, 900)
         ).save(tmp_path / f"{i}.png")
     (found,) = grounds.load_grounds("train", tmp_path)
-    assert {ground.shape for ground in found} == {(600, 1000)}
+    assert {ground.shape for ground in found} == {(480, 800)}
 
 
 def test_mosaics_are_of_cifar10(monkeypatch):

@@ -152,6 +152,27 @@ def test_a_ground_that_no_ink_stands_out_from_gets_a_board(faces, plain):
         assert np.median(np.abs(np.diff(part, axis=0))) < 60
 
 
+def test_the_most_contrast_is_to_be_had_in_any_style(
+    faces, textures, monkeypatch
+):
+    monkeypatch.setattr(module, "NOISE", (8,))  # the narrowest levels
+    monkeypatch.setattr(module, "WITH_OUTLINE", 0.5)
+    monkeypatch.setattr(module, "WITH_SHADOW", 0.5)
+    data = NumbersInPhotos(
+        faces, textures, image_size=SIZE, empty=0, contrast=120
+    )
+    images, _ = data.arrays(40)
+    assert (np.ptp(images.astype(int), axis=(1, 2, 3)) >= 100).all()
+    painter = painting.Painter(
+        np.zeros((2, 2), "uint8"), np.random.default_rng(0), (24, 231)
+    )
+    pairs = np.array([painter.apart(141) for _ in range(50)])
+    assert (np.abs(np.diff(pairs, axis=1)) >= 141).all()
+    assert pairs.min() >= 24 and pairs.max() <= 231
+    assert (pairs[:, 0] > pairs[:, 1]).any()
+    assert (pairs[:, 0] < pairs[:, 1]).any()
+
+
 def test_none_at_all_is_the_label_that_ends(faces, textures):
     options = {"image_size": SIZE, "seed": 1}
     _, targets = NumbersInPhotos(faces, textures, empty=1, **options).arrays(8)
@@ -322,6 +343,7 @@ def test_splits_are_apart():
         ({"width": 0.1}, "width=0.1"),
         ({"contrast": 200}, "contrast=200"),
         ({"image_size": 0}, "image_size=0"),
+        ({"image_size": (480, 31)}, r"image_size=\(480, 31\)"),
         ({"seed": -1}, "seed=-1"),
     ],
 )
@@ -333,6 +355,8 @@ def test_other_options_are_refused(faces, textures, options, message):
 def test_no_faces_and_no_grounds_are_refused(faces, textures):
     with pytest.raises(ValueError, match="faces of 0 lists"):
         NumbersInPhotos([], textures)
+    with pytest.raises(ValueError, match="faces of 0 lists"):
+        NumbersInPhotos(faces[0], textures)
     with pytest.raises(ValueError, match="grounds of 1 lists"):
         NumbersInPhotos(faces, [[]])
     with pytest.raises(ValueError, match=r"\[1, 3\] channels"):
