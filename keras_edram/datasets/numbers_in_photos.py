@@ -34,7 +34,6 @@ from keras_edram.datasets.painting import (
 from keras_edram.datasets.random_sequence import RandomSequence, split_seed
 from keras_edram.reading_order import READING_ORDERS, end_sequences
 
-LUMA_32 = LUMA.astype("float32")
 LEAST_SIDE = 32  # pixels of an image
 # There is no end of images; a pass, as others count, is so many.
 IMAGES_A_PASS = 2_000
@@ -204,11 +203,6 @@ class NumbersInPhotos(RandomSequence):
         self.fingerprint = self._fingerprint()
         self._noise = _noise_planes(self.image_shape)
         if crops is not None:
-            seen = self.crops.images.astype("float32")
-            # Grey before they are made alike, which takes a third then.
-            self._crops_seen = (
-                seen if self.colour else (seen @ LUMA_32)[..., None]
-            )
             self._crops_of = [
                 np.flatnonzero(self.crops.labels == label)
                 for label in range(len(DIGIT_NAMES))
@@ -308,7 +302,9 @@ class NumbersInPhotos(RandomSequence):
         from PIL import Image
 
         chosen = [_choose(generator, self._crops_of[digit]) for digit in digits]
-        pixels, _ = house_numbers.alike(self._crops_seen[chosen])
+        pixels, _ = house_numbers.alike(
+            self.crops.images[chosen].astype("float64")
+        )
         side = pixels.shape[1]
         widths = self.crops.aspects[chosen] * side
         halves = np.minimum(
@@ -320,9 +316,9 @@ class NumbersInPhotos(RandomSequence):
                 for crop, half in zip(pixels, halves, strict=True)
             ],
             axis=1,
-        )  # (h, w, C)
+        )  # (h, w, 3)
         if not self.colour:
-            pixels = pixels[..., 0]
+            pixels = pixels @ LUMA
         spread = np.diff(np.quantile(pixels, (0.1, 0.9)))[0]
         # As much contrast as asked for, or more.
         gain = max(generator.uniform(0.7, 1.3), self.contrast / (spread + 1))
