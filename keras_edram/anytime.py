@@ -447,7 +447,9 @@ def _compiled_start(model, images):
     specs = (tf.TensorSpec(shape, dtype),)
     return Graphs.of(model).get(
         ("start", dtype),
-        lambda: tf.function(model.start, input_signature=specs, autograph=False),
+        lambda: tf.function(
+            model.start, input_signature=specs, autograph=False
+        ),
     )
 
 

@@ -141,6 +141,32 @@ def decode_picture(file, *, colour):
     >>> decode_picture("digit.png", colour=False).mode
     'L'
     """
+    picture, notes = look_at_picture(file, colour=colour)
+    for note in notes:
+        warnings.warn(f"{file_name(file)} {note}", PictureWarning, stacklevel=2)
+    return picture
+
+
+def look_at_picture(file, *, colour):
+    """Decodes a picture file, and says what is odd about it, without a warning.
+
+    Args:
+        file, colour: As of `decode_picture`.
+
+    Returns:
+        What `decode_picture` returns, and a list of clauses without the name
+        of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As of `decode_picture`.
+
+    Example:
+
+    >>> picture, notes = look_at_picture("digit.png", colour=False)
+    >>> notes
+    []
+    """
     with _opened(file) as stored:
         size = _shown_size(stored)
         orientation = _orientation(stored)  # before the pixels are there
@@ -161,15 +187,9 @@ def decode_picture(file, *, colour):
         picture = picture.convert("RGB" if colour else "L")
         # Last, for Pillow may lose the first frame in looking for another.
         has_more = _has_more(stored)
-    for found, note in (
-        (has_more, SEVERAL_PAGES),
-        (_is_of_one_colour(picture), ONE_COLOUR),
-    ):
-        if found:
-            warnings.warn(
-                f"{file_name(file)} {note}", PictureWarning, stacklevel=2
-            )
-    return picture
+    notes = [SEVERAL_PAGES] * has_more
+    notes += [ONE_COLOUR] * _is_of_one_colour(picture)
+    return picture, notes
 
 
 def picture_size(file):

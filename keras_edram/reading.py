@@ -11,7 +11,6 @@ A answers to a target, K classes, g glimpse side, C channels.
 """
 
 import functools
-import itertools
 import math
 import warnings
 from typing import Any, NamedTuple
