@@ -24,6 +24,7 @@ from keras import ops
 from keras_edram.checks import (
     check_boolean,
     check_labels,
+    check_number,
     check_shapes,
     check_weights,
 )
@@ -99,7 +100,11 @@ def label_losses(labels, logits):
 
 
 def transform_losses(
-    true_transforms, transforms, beta=PAPER_BETA, relative=False
+    true_transforms,
+    transforms,
+    beta=PAPER_BETA,
+    relative=False,
+    enlarged=None,
 ):
     """Squared error of each window, Eq. 9: `Σ_k β_k (θ_k - θ_k^true)²`.
 
@@ -110,6 +115,8 @@ def transform_losses(
         beta: Six floats, β1 to β6. Defaults to the paper's.
         relative: Boolean, whether errors are in halves of the true window, see
             `TransformLoss`. Defaults to `False`.
+        enlarged: N numbers, how many times as large as the true window that
+            of each glimpse is to be; by default as large.
 
     Returns:
         Tensor of shape `(B, S, N)`.
@@ -133,6 +140,10 @@ def transform_losses(
     true_transforms = ops.cast(true_transforms, transforms.dtype)
     placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)
     beta = ops.cast(ops.convert_to_tensor(beta), transforms.dtype)
+    if enlarged is not None:
+        linear = _of_glimpses(enlarged, transforms) * true_transforms[..., :2]
+        middle = ops.repeat(true_transforms[..., 2:], linear.shape[2], axis=2)
+        true_transforms = ops.concatenate([linear, middle], axis=-1)
     errors = transforms - true_transforms  # (B, S, N, 2, 3)
     if relative:
         halves = true_transforms[..., :2]  # of the width, and of the height
@@ -252,6 +263,10 @@ class TransformLoss(_TargetLoss):
             `keras_edram.losses.BOX_BETA` leaves the skew free.
         relative: Boolean, whether the errors are those of the size of the true
             window. Defaults to `False`, Eq. 9.
+        enlarged: N numbers above 0, how many times as large as the true window
+            that of each glimpse at a target is to be: with `(2, 1)` the first
+            sees what is around what the second reads, and misses it less
+            easily. By default all are as large.
         name: String.
         **kwargs: Arguments of `keras.losses.Loss`.
 
@@ -281,19 +296,26 @@ class TransformLoss(_TargetLoss):
         self,
         beta=PAPER_BETA,
         relative=False,
+        enlarged=None,
         name="transform_loss",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
         self.beta = tuple(_check_beta(beta).flatten().tolist())
         self.relative = check_boolean(relative, "relative")
+        self.enlarged = _check_enlarged(enlarged)
 
     def _each(self, y_true, y_pred):
-        return transform_losses(y_true, y_pred, self.beta, self.relative)
+        how = self.beta, self.relative, self.enlarged
+        return transform_losses(y_true, y_pred, *how)
 
     def get_config(self):
         config = super().get_config()
-        config.update(beta=list(self.beta), relative=self.relative)
+        config.update(
+            beta=list(self.beta),
+            relative=self.relative,
+            enlarged=self.enlarged and list(self.enlarged),
+        )
         return config
 
 
@@ -308,3 +330,28 @@ def _check_beta(beta):
             f"Received: beta={beta!r}"
         )
     return weights.reshape(2, 3)  # (2, 3), as what they weigh
+
+
+def _check_enlarged(enlarged):
+    if enlarged is None:
+        return None
+    try:
+        return tuple(
+            check_number(times, "enlarged", above=True) for times in enlarged
+        )
+    except TypeError:
+        raise ValueError(
+            "`enlarged` must be numbers above 0, one for each glimpse at a "
+            f"target. Received: enlarged={enlarged!r}"
+        ) from None
+
+
+def _of_glimpses(enlarged, transforms):
+    """Numbers of the N glimpses at a target, `(N, 1, 1)`."""
+    if len(enlarged) != transforms.shape[2]:
+        raise ValueError(
+            "`enlarged` must have a number for each glimpse at a target. "
+            f"Received: enlarged={enlarged!r}, {transforms.shape[2]} glimpses"
+        )
+    values = np.asarray(enlarged, "float32")[:, None, None]
+    return ops.cast(ops.convert_to_tensor(values), transforms.dtype)

@@ -164,11 +164,16 @@ def compile_as_published(model, settings, jit_compile):
 
 def compile_reader(model, settings, jit_compile, optimizer=None):
     """How the recipes of sequences compile EDRAM: boxes leave skew free."""
+    where = TransformLoss(
+        BOX_BETA,
+        relative=settings.get("relative_windows", False),
+        enlarged=settings.get("enlarged_windows"),
+    )
     model.compile(
         optimizer or _training.cosine_adamw(settings),
         loss={
             "labels": LabelLoss(),
-            "transforms": TransformLoss(BOX_BETA),
+            "transforms": where,
         },
         loss_weights=loss_weights(settings),
         metrics={
