@@ -45,7 +45,8 @@ def decode_picture(content, image_shape):
     Args:
         content: String tensor, the content of a file: PNG, JPEG, GIF, BMP or
             WebP.
-        image_shape: `(height, width, channels)` of the model.
+        image_shape: `(height, width, channels)` of the model;
+            `(None, None, channels)` for the picture's own size.
 
     Returns:
         float32 tensor of that shape, of whole numbers in [0, 255], those of
@@ -76,8 +77,60 @@ def decode_picture(content, image_shape):
     )
     picture = tf.ensure_shape(picture, (None, None, 3))
     picture = _luma(picture) if channels == 1 else tf.cast(picture, tf.float32)
-    picture = tf.image.resize(picture, (height, width), antialias=True)
+    if height is not None:
+        picture = tf.image.resize(picture, (height, width), antialias=True)
     return tf.ensure_shape(tf.round(picture), image_shape)
+
+
+def decode_pictures_of_one_size(contents, channels):
+    """Decodes picture files as they are, which must make a batch together.
+
+    Args:
+        contents: String tensor of shape `(B,)`, contents of files, see
+            `decode_picture`.
+        channels: Integer C.
+
+    Returns:
+        float32 tensor of shape `(B, H, W, C)`. Pictures of several sizes, or
+        none, fail with `tf.errors.InvalidArgumentError`.
+
+    Example:
+
+    >>> photo = tf.io.read_file("photo.jpg")
+    >>> decode_pictures_of_one_size([photo, photo], 3).shape
+    TensorShape([2, 3000, 4000, 3])
+    """
+    image_shape = (None, None, channels)
+    number = tf.size(contents)
+    contents = _checked(contents, number > 0, "At least one picture required")
+
+    def decode(at, size, pictures):
+        picture = decode_picture(contents[at], image_shape)
+        found = tf.shape(picture)[:2]
+        size = tf.where(at == 0, found, size)
+        picture = _checked(
+            picture,
+            tf.reduce_all(found == size),
+            "Pictures of a batch must be of one height and width: send others "
+            "in a batch of their own",
+            (size, found),
+        )
+        # A quarter of the memory until there is the batch.
+        pictures = pictures.write(at, tf.cast(picture, tf.uint8))
+        return at + 1, size, pictures
+
+    _, _, pictures = tf.while_loop(
+        lambda at, *_: at < number,
+        decode,
+        (
+            0,
+            tf.zeros(2, tf.int32),
+            tf.TensorArray(
+                tf.uint8, number, infer_shape=False, element_shape=image_shape
+            ),
+        ),
+    )
+    return tf.cast(pictures.stack(), tf.float32)  # (B, H, W, C)
 
 
 def _png(file):
@@ -302,7 +355,8 @@ def _number(file, at, size=1, is_big=True):
     return tf.reduce_sum(tf.cast(values, tf.int64) * weights, axis=-1)
 
 
-def _checked(value, is_right, message):
-    """The value, unless there is something wrong."""
-    with tf.control_dependencies([tf.debugging.Assert(is_right, [message])]):
+def _checked(value, is_right, message, seen=()):
+    """The value, unless there is something wrong with what was `seen`."""
+    check = tf.debugging.Assert(is_right, [message, *seen])
+    with tf.control_dependencies([check]):
         return tf.identity(value)
