@@ -193,12 +193,14 @@ def take_glimpses(model, images, confidence=None, max_glimpses=None):
     if not len(images):  # Keras' layers cannot do with none
         one = take_glimpses(model, np.zeros((1, *images.shape[1:])))
         return Glimpses(*(values[:0] for values in one))
-    step = model.step
+    start, step = model.start, model.step
     if Graphs.of(model).worth(len(images)):
         if confidence is None or len(images) == 1:  # no batch to shrink
             return _take_in_a_graph(model, images, confidence, budget)
         step = _compiled_step(model)
-    pyramid, state = model.start(ops.convert_to_tensor(images))
+        if model.takes_any_size:  # or there would be a step for each size
+            start = _compiled_start(model, images)
+    pyramid, state = start(ops.convert_to_tensor(images))
     glimpses = None
     rows = np.arange(len(images))  # of the images that are not done
     for t in range(budget):
@@ -229,7 +231,10 @@ def _take_in_a_graph(model, images, confidence, budget):
     if images.dtype != np.uint8:
         images = images.astype("float32")
     single = len(images) == 1
-    spec = (1 if single else None, *images.shape[1:]), images.dtype.name
+    # One for all sizes of a model that takes any: to trace takes seconds.
+    size = (None, None) if model.takes_any_size else images.shape[1:3]
+    shape = (1 if single else None, *size, images.shape[-1])
+    spec = shape, images.dtype.name
     graph = Graphs.of(model).get(spec, lambda: _graph(model, *spec))
     found = graph(
         images,
@@ -431,6 +436,21 @@ def _ends(model, probabilities):
 def _softmax(logits):
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _compiled_start(model, images):
+    """`start` of a model that takes images of any size, as one graph."""
+    import tensorflow as tf
+
+    shape = (None, None, None, images.shape[-1])
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    specs = (tf.TensorSpec(shape, dtype),)
+    return Graphs.of(model).get(
+        ("start", dtype),
+        lambda: tf.function(
+            model.start, input_signature=specs, autograph=False
+        ),
+    )
 
 
 def _compiled_step(model):

@@ -461,7 +461,15 @@ def seen_images(images, channels):
     (2, 40, 50, 1)
     """
     if not hasattr(images, "shape"):
-        images = np.asarray(images)
+        try:
+            images = np.asarray(images)
+        except ValueError:
+            raise ValueError(
+                "`images` must be of one size, as an array of shape (batch, "
+                f"height, width, {channels}); `model.read` takes a list of "
+                f"several sizes. Received: a {type(images).__name__} of "
+                "images that do not fit each other"
+            ) from None
     check_images(images, channels)
     check_pixels(images)
     return images

@@ -30,7 +30,8 @@ def evaluate(
 
     Args:
         model: A model of this package.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        images: Array of shape `(n, H, W, C)`, in [0, 255], or a list of n
+            arrays `(H, W, C)`.
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`, in the
             model's reading order; an ensemble's is forward.
         batch_size, glimpses_per_target, crops: As of
@@ -247,7 +248,7 @@ def anytime_curve(
     Args:
         model: One that can have a budget of glimpses, see
             `keras_edram.anytime`.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        images: As of `evaluate`.
         targets: As of `evaluate`.
         confidences: Floats in [0, 1], when to stop.
         batch_size: Integer.
@@ -273,8 +274,8 @@ def anytime_curve(
     batch_size = check_integer(batch_size, "batch_size")
     _check_any(images)
     parts = []
-    for first in range(0, len(images), batch_size):
-        batch = anytime.take_glimpses(model, images[first : first + batch_size])
+    for part in reading.batches(images, model.image_shape[-1], batch_size):
+        batch = anytime.take_glimpses(model, part)
         parts.append(batch._replace(patches=batch.patches[..., :0]))
     glimpses = anytime.Glimpses(*map(np.concatenate, zip(*parts, strict=True)))
     curve = []

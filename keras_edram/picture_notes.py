@@ -31,8 +31,9 @@ def read_with_notes(file, image_shape, *, invert=False, light_on_dark=False):
             on dark alone. Defaults to False.
 
     Returns:
-        uint8 array of shape `image_shape`, and a list of strings, clauses
-        without the name of the file.
+        uint8 array of shape `image_shape`, or `(height, width, channels)` of
+        the picture where that has none, and a list of strings, clauses without
+        the name of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.

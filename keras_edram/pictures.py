@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 
+from keras_edram.checks import check_image_shape
 from keras_edram.words import as_text
 
 # Orientations of EXIF that turn a picture by a quarter, so that its stored
@@ -62,7 +63,8 @@ def read_picture(file, image_shape):
     """Reads a picture file, in the size and the colours that the model wants.
 
     A picture of another size is stretched or shrunk to that of the model, with
-    anti-aliasing and without keeping its aspect. Besides:
+    anti-aliasing and without keeping its aspect; for a model that takes images
+    of any size it stays as large as it is. Besides:
 
     - **Orientation**: the rotation that a camera notes (EXIF) is applied;
       broken notes, and those behind the pixels of a PNG, are not heeded.
@@ -80,14 +82,16 @@ def read_picture(file, image_shape):
             GIF, TIFF, WebP, ...; or the content of a file as bytes, in one of
             `FORMATS_OF_CONTENT`.
         image_shape: `(height, width, channels)` of the model, with 1 channel
-            for grey, which is the luma of colours, or 3 for colour.
+            for grey, which is the luma of colours, or 3 for colour;
+            `(None, None, channels)` for a picture in its own size.
 
     Returns:
-        uint8 array of that shape.
+        uint8 array of that shape, `(height, width, channels)`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no picture, or none of a known depth.
+        ValueError: If the file is no picture, or none of a known depth; or for
+            a shape that is none.
 
     Warns:
         PictureWarning: If the picture is of one colour, or has several pages.
@@ -99,16 +103,18 @@ def read_picture(file, image_shape):
     """
     from PIL import Image
 
-    height, width, channels = image_shape
+    height, width, channels = check_image_shape(image_shape)
     if channels not in (1, 3):
         raise ValueError(
             "A model that reads picture files must have 1 or 3 channels. "
             f"Received: image_shape={tuple(image_shape)}"
         )
     picture = decode_picture(file, colour=channels == 3)
-    if picture.size != (width, height):
+    if height is not None and picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(image_shape)
+    return np.asarray(picture).reshape(
+        *picture.size[::-1], channels
+    )  # (H, W, C), of grey too
 
 
 def decode_picture(file, *, colour):
@@ -135,6 +141,32 @@ def decode_picture(file, *, colour):
     >>> decode_picture("digit.png", colour=False).mode
     'L'
     """
+    picture, notes = look_at_picture(file, colour=colour)
+    for note in notes:
+        warnings.warn(f"{file_name(file)} {note}", PictureWarning, stacklevel=2)
+    return picture
+
+
+def look_at_picture(file, *, colour):
+    """Decodes a picture file, and says what is odd about it, without a warning.
+
+    Args:
+        file, colour: As of `decode_picture`.
+
+    Returns:
+        What `decode_picture` returns, and a list of clauses without the name
+        of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As of `decode_picture`.
+
+    Example:
+
+    >>> picture, notes = look_at_picture("digit.png", colour=False)
+    >>> notes
+    []
+    """
     with _opened(file) as stored:
         size = _shown_size(stored)
         orientation = _orientation(stored)  # before the pixels are there
@@ -155,15 +187,9 @@ def decode_picture(file, *, colour):
         picture = picture.convert("RGB" if colour else "L")
         # Last, for Pillow may lose the first frame in looking for another.
         has_more = _has_more(stored)
-    for found, note in (
-        (has_more, SEVERAL_PAGES),
-        (_is_of_one_colour(picture), ONE_COLOUR),
-    ):
-        if found:
-            warnings.warn(
-                f"{file_name(file)} {note}", PictureWarning, stacklevel=2
-            )
-    return picture
+    notes = [SEVERAL_PAGES] * has_more
+    notes += [ONE_COLOUR] * _is_of_one_colour(picture)
+    return picture, notes
 
 
 def picture_size(file):

@@ -11,7 +11,6 @@ A answers to a target, K classes, g glimpse side, C channels.
 """
 
 import functools
-import itertools
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -65,7 +64,9 @@ def look(
     Args:
         model: A model of this package.
         images: Array of shape `(B, H, W, C)` in [0, 255], of the size of the
-            model's; larger for crops.
+            model's; larger for crops. Or a list of B arrays `(H, W, C)`, which
+            may be of several sizes: those of one size that follow each other
+            are looked at together.
         glimpses_per_target: Integer, how often to look at each target; by
             default as often as in training.
         confidence: Float in [0, 1]: stop looking at an image when a glimpse is
@@ -73,7 +74,9 @@ def look(
         max_glimpses: Integer, glimpses an image at most; by default as many as
             in training.
         crops: Integer, how many crops of each image to average, see
-            `keras_edram.decoding.look_at_crops`; by default none.
+            `keras_edram.decoding.look_at_crops`; by default none. They are as
+            large as the model's images, or 54 of 64 parts of the image if
+            those may be of any size.
         batch_size: Integer, images at once, fewer if they are large. Defaults
             to 32.
         with_patches: Boolean, whether to keep what was seen, most of it all.
@@ -97,9 +100,8 @@ def look(
     >>> look(model, np.zeros((2, 100, 100, 1)))["labels"].shape
     (2, 1, 6, 10)
     """
-    images = images if hasattr(images, "shape") else np.asarray(images)
-    check_images(images, model.image_shape[-1])
     batch_size = check_integer(batch_size, "batch_size")
+    parts = batches(images, model.image_shape[-1], batch_size)
     if glimpses_per_target is not None:
         check_integer(glimpses_per_target, "glimpses_per_target")
     if (confidence, max_glimpses) != (None, None):
@@ -119,17 +121,46 @@ def look(
         )
     if crops is not None:
         look_at = functools.partial(
-            decoding.look_at_crops,
-            look_at,
-            image_size=model.image_shape[:2],
-            num_crops=crops,
+            _look_at_crops, look_at, model.image_shape[:2], crops
         )
+    return _together(map(look_at, parts), with_patches)
+
+
+def batches(images, channels, batch_size=BATCH_SIZE):
+    """Images as batches of one size each, in their order.
+
+    Args:
+        images: As of `look`.
+        channels: Integer, the channels that they must have.
+        batch_size: Integer, images at once, fewer if they are large. Defaults
+            to 32.
+
+    Returns:
+        Iterator of arrays `(b, H, W, C)`, of at least one.
+
+    Raises:
+        ValueError: For images of another shape.
+
+    Example:
+
+    >>> images = [np.zeros((2, 3, 1)), np.zeros((2, 3, 1)), np.zeros((4, 5, 1))]
+    >>> [batch.shape for batch in batches(images, 1)]
+    [(2, 2, 3, 1), (1, 4, 5, 1)]
+    """
+    if not hasattr(images, "shape"):
+        images = [np.asarray(image) for image in images]
+        for image in images:
+            check_images(image[None], channels)
+        if images:
+            runs = _runs(images, np.shape, batch_size)
+            return map(np.stack, runs)  # each (b, H, W, C)
+        images = np.zeros(0)
+    check_images(images, channels)
     size = _batch_size(images.shape[1:], batch_size)
-    batches = (
+    return (
         images[start : start + size]
         for start in range(0, max(1, len(images)), size)
     )
-    return _together(map(look_at, batches), with_patches)
 
 
 def answer(model, looks, refuse_below=0.0):
@@ -208,12 +239,16 @@ def read_pictures(
 ):
     """Reads picture files with a model, one batch after the other.
 
+    A model that takes images of any size reads each picture in its own;
+    pictures of one size that follow each other are a batch.
+
     Args:
         model: A model of this package.
         files: Iterable of paths, or of contents as bytes, see
             `keras_edram.datasets.read_picture`.
         crops: Integer, how many crops of each picture to average; they are
-            taken from pictures that are read a little larger. By default none.
+            taken from pictures that are read a little larger, or as large as
+            they are if those may be of any size. By default none.
         invert: Boolean, whether to turn light and dark round, `255 - value`.
             Defaults to False.
         light_on_dark: Boolean, whether the model has learnt from what is light
@@ -236,12 +271,11 @@ def read_pictures(
     check_boolean(invert, "invert")
     check_boolean(light_on_dark, "light_on_dark")
     height, width, channels = model.image_shape
-    if crops is not None:
+    if crops is not None and height is not None:
         height, width = round(height * CROPPED), round(width * CROPPED)
     shape = height, width, channels
-    files = iter(files)
-    while batch := list(itertools.islice(files, _batch_size(shape))):
-        opened = [_open(file, shape, invert, light_on_dark) for file in batch]
+    every = (_open(file, shape, invert, light_on_dark) for file in files)
+    for opened in _runs(every, lambda one: getattr(one[1], "shape", None)):
         images = [image for _, image in opened if image is not None]
         answers = iter(())
         if images:
@@ -281,6 +315,35 @@ def by_member(values, rank):
 
 def _batch_size(image_shape, most=BATCH_SIZE):
     return max(1, min(most, MAX_VALUES // math.prod(image_shape)))
+
+
+def _runs(items, shape_of, most=BATCH_SIZE):
+    """Lists of items that follow each other and are looked at together.
+
+    Their images have one shape; an item without an image has `None`.
+    """
+    run, shape = [], None
+    for item in items:
+        found = shape_of(item)
+        if run and found is not None and shape not in (None, found):
+            yield run
+            run, shape = [], None
+        run.append(item)
+        shape = found or shape
+        if len(run) >= (_batch_size(shape, most) if shape else most):
+            yield run
+            run, shape = [], None
+    if run:
+        yield run
+
+
+def _look_at_crops(look_at, image_size, num_crops, images):
+    """Crops of that size, or of a size in proportion to that of the images."""
+    if None in image_size:
+        image_size = [
+            max(1, round(side / CROPPED)) for side in images.shape[1:3]
+        ]
+    return decoding.look_at_crops(look_at, images, image_size, num_crops)
 
 
 def _together(parts, with_patches):

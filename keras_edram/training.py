@@ -84,6 +84,8 @@ class Recipe:
             see `keras_edram.presets.opening.with_weights`; by default none.
         monitor: `Monitor`, what the best model is chosen by.
         defaults: The settings before any was changed; by default `settings`.
+        any_size: Boolean, whether the setting `image_size` can be `None`, for
+            pictures as they are.
     """
 
     summary: str
@@ -96,13 +98,15 @@ class Recipe:
     weights: str | None = None
     monitor: Monitor = Monitor()
     defaults: Mapping[str, Any] | None = None
+    any_size: bool = False
 
     def with_settings(self, changes):
         """The same recipe with some settings changed.
 
         Args:
             changes: Dictionary of setting -> value; a string is read as a
-                Python value when the setting is not a string.
+                Python value when the setting is not a string. `image_size`
+                can be `None` or "none" in recipes that take `any_size`.
 
         Returns:
             `Recipe`.
@@ -111,16 +115,26 @@ class Recipe:
             ValueError: For an unknown setting or a value of another type.
         """
         settings = dict(self.settings)
+        defaults = self.defaults or self.settings
         for name, value in changes.items():
             if name not in settings:
                 raise ValueError(
                     f"The settings of this recipe are {sorted(settings)}. "
                     f"Received: {name}={value!r}"
                 )
-            settings[name] = _like(settings[name], value, name)
-        return dataclasses.replace(
-            self, settings=settings, defaults=self.defaults or self.settings
-        )
+            if name == "image_size" and str(value).lower() == "none":
+                settings[name] = self._no_size(value)
+            else:
+                settings[name] = _like(defaults[name], value, name)
+        return dataclasses.replace(self, settings=settings, defaults=defaults)
+
+    def _no_size(self, value):
+        if not self.any_size:
+            raise ValueError(
+                "The images of this recipe must have a size: it cannot take "
+                "pictures as they are, as recipes of folders of pictures can. "
+                f"Received: image_size={value!r}"
+            )
 
 
 def _alone(train):
@@ -322,9 +336,7 @@ def _train_epochs(recipe, out, run, data, strategy, verbose):
         epochs=settings["epochs"],
         initial_epoch=first_epoch,
         steps_per_epoch=settings["steps_per_epoch"],
-        validation_data=data["validation"].arrays(
-            settings["validation_steps"] * settings["batch_size"]
-        ),
+        validation_data=_validation(data["validation"], settings),
         validation_batch_size=settings["batch_size"],
         callbacks=_callbacks(recipe, out, history),
         shuffle=False,  # the sequence is in random order already
@@ -337,6 +349,14 @@ def _train_epochs(recipe, out, run, data, strategy, verbose):
             f"is {out / 'last.keras'}. Try a lower learning rate in another "
             "run folder."
         )
+
+
+def _validation(data, settings):
+    """What is validated with after each epoch."""
+    size, steps = settings["batch_size"], settings["validation_steps"]
+    if None in data.image_shape:  # which make no array
+        return data.dataset(size, steps)
+    return data.arrays(steps * size)
 
 
 def _model(recipe, out, data, jit):

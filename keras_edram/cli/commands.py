@@ -198,7 +198,10 @@ def _experiment(options):
 
 
 def _check_shape(model, data, recipe):
-    if data.image_shape != model.image_shape:
+    given, wanted = data.image_shape, model.image_shape
+    if model.takes_any_size:
+        given, wanted = given[-1], wanted[-1]
+    if given != wanted:
         raise ValueError(
             f"The model reads images of shape {model.image_shape}, but those "
             f"of the recipe are of another. Received: recipe={recipe!r} with "

@@ -166,6 +166,7 @@ def _plot(model, good, shown, options):
     from keras_edram import visualization
     from keras_edram.picture_notes import read_with_notes
     from keras_edram.reading import look
+    from keras_edram.visualization.glimpses import photo_of
 
     notes = []
     if good > len(shown):
@@ -175,17 +176,21 @@ def _plot(model, good, shown, options):
     for note in notes:
         printing.print_of_file("note", options.plot, note)
     given = [reading.file for reading in shown]
-    images = np.stack(
-        [
-            read_with_notes(file, model.image_shape, invert=options.invert)[0]
-            for file in given
-        ]
-    )
+    images, looks = [], []
+    for file in given:  # one by one: all photos together may be large
+        image, _ = read_with_notes(
+            file, model.image_shape, invert=options.invert
+        )
+        looks.append(look(model, image[None], **_budget(options)))
+        images.append(photo_of(image, len(given)))
     visualization.plot_glimpses(
         model,
         images,
         options.plot,
         titles=[words.printable(file.name) for file in given],
-        looks=look(model, images, **_budget(options)),
+        looks={
+            name: np.concatenate([looks_at[name] for looks_at in looks])
+            for name in looks[0]
+        },
         answers=[reading.answer for reading in shown],
     )

@@ -19,6 +19,8 @@ class RandomSequence(abc.ABC):
     Image i depends on the seed and on i alone, not on how it is asked for: the
     same images come as arrays, in batches of any size, and after a restart in
     the middle. Each picture of the source is used once before any comes again.
+    Images of several sizes are asked for one by one, or in batches, in which
+    the sequence makes them equally large.
 
     A subclass gives `_compose(start, stop)`: the images of that part, their
     labels and their transforms, as `arrays` returns them. It takes random
@@ -29,7 +31,8 @@ class RandomSequence(abc.ABC):
 
     Args:
         num_pictures: Integer, pictures of the source.
-        image_shape: `(height, width, channels)` of an image (H, W, C).
+        image_shape: `(height, width, channels)` of an image (H, W, C);
+            `(None, None, channels)` of images of several sizes.
         num_targets: Integer, targets of an image (S). Defaults to 1.
         pictures_per_image: Integer, pictures that an image is made of (P).
             Defaults to 1.
@@ -94,7 +97,8 @@ class RandomSequence(abc.ABC):
             `(images, targets)`: uint8 images of shape `(n, H, W, C)`, and a
             dictionary of `labels`, int32 of shape `(n, S)`, and `transforms`,
             float32 of shape `(n, S, 2, 3)`: the windows that hold the
-            pictures.
+            pictures. Images of several sizes are a list of n arrays
+            `(H, W, C)`.
 
         Raises:
             ValueError: If `start` is negative or beyond `stop`, or one of both
@@ -107,7 +111,15 @@ class RandomSequence(abc.ABC):
                 "`start` must be at least 0 and at most `stop`. "
                 f"Received: stop={stop}, start={start}"
             )
-        images, labels, transforms = self._compose(start, stop)
+        if None not in self.image_shape or start == stop:
+            images, labels, transforms = self._compose(start, stop)
+        else:
+            images, labels, transforms = zip(
+                *(self._compose(i, i + 1) for i in range(start, stop)),
+                strict=True,
+            )
+            images = [image[0] for image in images]  # each (H, W, C)
+            labels, transforms = map(np.concatenate, (labels, transforms))
         return images, {"labels": labels, "transforms": transforms}
 
     @property

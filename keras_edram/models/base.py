@@ -378,7 +378,8 @@ class BaseModel(KerasModel):
         """Reads images: what is there and where, in plain Python values.
 
         Args:
-            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+            images: Array of shape `(B, H, W, C)`, uint8 or float in [0, 255];
+                or a list of B arrays `(H, W, C)`, also of several sizes.
             refuse_below: Float in [0, 1]: less probable answers are refused.
             confidence: Float in [0, 1]: stop looking at an image when a
                 glimpse is this sure, see `keras_edram.anytime`; by default
@@ -386,7 +387,8 @@ class BaseModel(KerasModel):
             max_glimpses: Integer, glimpses an image at most; by default as
                 many as in training.
             crops: Integer, how many crops of each image to average; the images
-                must be larger than the model's. By default none.
+                must be larger than the model's, if those have a size. By
+                default none.
 
         Returns:
             List of B dictionaries, see `keras_edram.decoding.read_out`; with

@@ -71,6 +71,12 @@ class Baseline(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
+        if self.takes_any_size:
+            raise ValueError(
+                "A model that sees all pixels at once needs to know their "
+                f"number: images of any size are not for it. Received: "
+                f"image_shape={self.image_shape}"
+            )
         check_choice(network, NETWORKS, "network")
         self.network = network
         self.units = check_integer(units, "units")

@@ -27,6 +27,10 @@ tests, as in the paper. In training it is anything between that and the whole
 picture, so that the model reads pictures without boxes too: `keras-edram
 evaluate RUN --set base=picture`. Boxes teach zooms and places, skew is left
 free (Eq. 9 with β2 = β4 = 0).
+
+`--set image_size=none` takes whole pictures as they are, in their own size, for
+a model of any size, filled up with black to the largest of their batch:
+`batch_size`, `validation_steps` and `test_images` say how many are in memory.
 """
 
 from keras_edram.datasets import folder
@@ -37,7 +41,10 @@ from keras_edram.training import Recipe
 def _data(settings, split, source):
     in_training = split == "train"
     base = settings["base" if split == "test" else "training_base"]
-    cropped = settings["image_size"] / settings["base_size"]
+    size = settings["image_size"]
+    if size is None:  # pictures as they are
+        base = "picture"
+    cropped = 1.0 if base == "picture" else size / settings["base_size"]
     return folder(
         source,
         split,
@@ -46,12 +53,12 @@ def _data(settings, split, source):
         order=settings["order"],
         max_objects=settings.get("max_objects") or None,
         skip_broken=settings.get("skip_broken", False),
-        image_size=settings["image_size"],
+        image_size=size,
         colour=settings["colour"],
         reading_order=settings["reading_order"],
         base=base,
         margin=settings["margin"],
-        crop_fraction=1.0 if base == "picture" else min(1.0, cropped),
+        crop_fraction=min(1.0, cropped),
         random_crops=split != "test",
         jitter=settings["jitter"] * in_training,
         invert=settings["invert"] and in_training,
@@ -101,6 +108,7 @@ def _recipe(reading_order):
         model=_edram.model,
         compile=_edram.compile_reader,
         sources=(),
+        any_size=True,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_edram import files, geometry
 
+DPI = 110  # pixels of a figure an inch
 ANSWER_COLOUR = "#2ca02c"  # green, as the boxes of the paper's Fig. 1
 # Matplotlib brings a font that has a box for every letter.
 NO_LETTERS = {"Last Resort High-Efficiency"}
@@ -33,6 +34,39 @@ def show(axis, image):
     if image.shape[-1] == 1:
         image = np.repeat(image, 3, axis=-1)
     axis.imshow(image, interpolation="nearest")
+
+
+def shrunk(image, most):
+    """An image, its longer side shrunk to so many pixels if it has more.
+
+    Args:
+        image: Array of shape `(H, W, C)` in [0, 255].
+        most: Integer, pixels.
+
+    Returns:
+        uint8 array of shape `(h, w, C)`, or the image itself if it is no
+        larger.
+
+    Example:
+
+    >>> shrunk(np.zeros((3000, 4000, 1), "uint8"), 400).shape
+    (300, 400, 1)
+    """
+    from PIL import Image
+
+    height, width, channels = image.shape
+    scale = most / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    pixels = np.clip(np.asarray(image), 0, 255).astype("uint8")
+    planes = [
+        Image.fromarray(pixels[..., channel]).resize(
+            size, Image.Resampling.BILINEAR
+        )
+        for channel in range(channels)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
 def draw_windows(axis, image, transforms, colour):
@@ -123,7 +157,7 @@ def save(figure, path):
         # say nothing.
         buffer = io.BytesIO()
         kind = path.suffix[1:].lower()
-        figure.savefig(buffer, dpi=110, format=kind, **_mark(kind))
+        figure.savefig(buffer, dpi=DPI, format=kind, **_mark(kind))
         partial.write_bytes(buffer.getvalue())
 
 

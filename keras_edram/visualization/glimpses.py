@@ -3,6 +3,7 @@
 import itertools
 import math
 import textwrap
+from typing import NamedTuple
 from unicodedata import east_asian_width
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy as np
 from keras_edram import decoding, files, geometry, metrics, reading
 from keras_edram.visualization.canvas import (
     ANSWER_COLOUR,
+    DPI,
     WINDOW_COLOUR,
     draw_windows,
     new_figure,
     number_windows,
     save,
     show,
+    shrunk,
     to_picture,
     written,
 )
@@ -23,6 +26,14 @@ from keras_edram.visualization.canvas import (
 MILLISECONDS_A_GLIMPSE = 700
 ANIMATION_SUFFIXES = (".gif", ".webp", ".png")  # of those that Pillow writes
 COLUMNS = 18  # of text that is as wide as an image
+# Pixels of the longer side of an image. A larger one is a photo, which is drawn
+# in its own resolution: all photos of a figure have `ALL_PHOTOS` at most.
+PHOTO = 256
+LARGEST_PHOTO = 2000
+ALL_PHOTOS = 8000
+SMALL = 400  # of a photo in a picture of many
+CELL = 1.5  # inches, of a patch beside a photo
+VIEW = 1.08  # what is shown of an image and around it, see `draw_windows`
 
 
 def plot_glimpses(
@@ -44,9 +55,14 @@ def plot_glimpses(
     answer, and not drawn. The scales of a retina glimpse stand side by side;
     each member of an ensemble has a row.
 
+    Photos, images with a side of more than 256 pixels, are drawn in their own
+    resolution, but with 2000 pixels a side at most: each once, with all of its
+    windows in the order of looking, numbered, and the patches beside it.
+
     Args:
         model: A model of this package.
-        images: Array of shape `(B, H, W, C)` in [0, 255].
+        images: Array of shape `(B, H, W, C)` in [0, 255], or a list of B
+            arrays `(H, W, C)`, which may be of several sizes.
         path: Path of the picture to write; its suffix gives the format.
         labels: True labels, `(B, S)`, written beside the answer.
         titles: B strings, written over the images.
@@ -62,7 +78,7 @@ def plot_glimpses(
     >>> plot_glimpses(model, images, "glimpses.png")
     """
     if looks is None:
-        looks = model.glimpses(images)
+        looks = _looks(model, images)
     if answers is None:
         answers = reading.answer(model, looks)
         windows = np.asarray(model.decode(looks)["transforms"])  # (B, S, 2, 3)
@@ -75,6 +91,26 @@ def plot_glimpses(
     rows, members, number = by_member["transforms"].shape[:3]
     lengths = [len(answer["labels"]) for answer in answers]
     counts = _which_count(model, looks, lengths)  # (B, T)
+    if any(max(image.shape[:2]) > PHOTO for image in images):
+        drawn = []
+        for row, (image, answer) in enumerate(
+            zip(images, answers, strict=True)
+        ):
+            of_image = {name: by_member[name][row] for name in by_member}
+            truth = None if labels is None else labels[row]
+            title = titles[row] if titles else "image"
+            drawn.append(
+                _Photo(
+                    photo_of(image, rows),
+                    windows[row][: lengths[row]],
+                    answer,
+                    f"{title}  {'  '.join(_said(model, answer, truth))}",
+                    of_image,
+                    np.flatnonzero(counts[row]),
+                )
+            )
+        save(_photos_figure(model, drawn), path)
+        return
     figure = new_figure(figsize=(1.5 * (1 + number), 3.1 * rows * members))
     axes = figure.subplots(2 * rows * members, 1 + number, squeeze=False)
     for axis in axes.flat:
@@ -109,13 +145,7 @@ def _draw_found(axis, model, image, windows, answer, title):
 
 def _write_answer(axis, model, answer, truth):
     """What was read, how sure it is, and what is true if that is known."""
-    lines = [
-        f"reads: {reading.in_words(answer)}",
-        f"{answer['probability']:.1%} sure",
-    ]
-    if truth is not None:
-        lines.append(f"truth: {_true_sequence(model, truth)}")
-    text = written("\n".join(lines))
+    text = written("\n".join(_said(model, answer, truth)))
     axis.text(
         0.5,
         0.6,
@@ -129,6 +159,146 @@ def _write_answer(axis, model, answer, truth):
     )
 
 
+def _said(model, answer, truth):
+    """What was read, how sure it is, and what is true: lines of text."""
+    lines = [
+        f"reads: {reading.in_words(answer)}",
+        f"{answer['probability']:.1%} sure",
+    ]
+    if truth is not None:
+        lines.append(f"truth: {_true_sequence(model, truth)}")
+    return lines
+
+
+def photo_of(image, number):
+    """An image as large as it is drawn, one of so many in a figure.
+
+    Args:
+        image: Array of shape `(H, W, C)` in [0, 255].
+        number: Integer, images of the figure.
+
+    Returns:
+        Array of shape `(h, w, C)`, smaller if the image is too large.
+
+    Example:
+
+    >>> photo_of(np.zeros((3000, 4000, 1), "uint8"), 1).shape
+    (1500, 2000, 1)
+    """
+    most = min(LARGEST_PHOTO, max(PHOTO, ALL_PHOTOS // number))
+    return shrunk(image, most)
+
+
+class _Photo(NamedTuple):
+    """A photo of a figure, and what was seen in it."""
+
+    image: np.ndarray  # (h, w, C), as large as it is drawn
+    windows: np.ndarray  # (L, 2, 3), of the answer
+    answer: dict
+    title: str
+    looks: dict  # of M members: (M, T, 2, 3), (M, T, g, g, C), (M, T or 1, K)
+    glimpses: np.ndarray  # which of the T count
+
+    @property
+    def size(self):
+        """Width and height in inches, with what is shown around it."""
+        height, width = self.image.shape[:2]
+        return VIEW * width / DPI, VIEW * height / DPI
+
+    @property
+    def grid(self):
+        """Rows and columns of the patches beside it."""
+        number = len(self.looks["transforms"]) * len(self.glimpses)
+        rows = max(1, int(self.size[1] / CELL))
+        return rows, -(-number // rows)
+
+    @property
+    def box(self):
+        """Width and height in inches with patches and title."""
+        width, height = self.size
+        rows, columns = self.grid
+        return width + columns * CELL, max(height, CELL) + 0.4
+
+
+def _photos_figure(model, photos):
+    """A figure of photos below each other, a pixel of theirs one of its own."""
+    widths, heights = zip(*(photo.box for photo in photos), strict=True)
+    figure = new_figure(figsize=(max(widths), sum(heights)))
+    figure.set_layout_engine("none")
+    bottom = sum(heights)
+    for photo, high in zip(photos, heights, strict=True):
+        bottom -= high
+        _draw_photo(model, figure, photo, bottom, high)
+    return figure
+
+
+def _draw_photo(model, figure, photo, bottom, high):
+    """A photo with its windows, and its patches, between two heights."""
+    wide, total = figure.get_size_inches()
+
+    def axis_at(left, top, width, height):
+        place = left / wide, (bottom + high - top - height) / total
+        axis = figure.add_axes((*place, width / wide, height / total))
+        axis.axis("off")
+        return axis
+
+    width, height = photo.size
+    axis = axis_at(0, 0.4, width, height)
+    show(axis, photo.image)
+    title = written(_clip(photo.title, max(COLUMNS, int(13 * photo.box[0]))))
+    axis.text(
+        0, 1.01, **title, fontsize=9, va="bottom", parse_math=False,
+        transform=axis.transAxes,
+    )  # fmt: skip
+    rows, columns = photo.grid
+    members = len(photo.looks["transforms"])
+    for place, (member, t) in enumerate(
+        itertools.product(range(members), photo.glimpses)
+    ):
+        of_member = {name: photo.looks[name][member] for name in photo.looks}
+        tag = f"{member + 1}.{t + 1}" if members > 1 else f"{t + 1}"
+        _draw_numbered(axis, photo.image, of_member["transforms"][t], tag)
+        row, column = divmod(place, columns)
+        below = axis_at(
+            width + column * CELL, 0.4 + row * CELL + 0.35, CELL - 0.1,
+            CELL - 0.4,
+        )  # fmt: skip
+        show(below, model.patch_picture(of_member["patches"][t]))
+        sees = _sees(model, of_member, t)
+        _set_title(below, f"{tag}: {sees}" if sees else tag)
+    # Above the windows, of which the last is about the answer.
+    draw_windows(axis, photo.image, photo.windows, ANSWER_COLOUR)
+    if model.terminal and photo.answer["sequence"] is not None:
+        names = photo.answer["names"]
+        number_windows(axis, photo.image, photo.windows, names)
+
+
+def _draw_numbered(axis, image, window, tag):
+    """The outline of a window `(2, 3)`, and which it is."""
+    draw_windows(axis, image, window[None], WINDOW_COLOUR)
+    corners = np.asarray(geometry.window_corners(window, image.shape[:2]))
+    # Where it can be seen, of a window that reaches beyond the image.
+    corner = np.clip(corners[3], 0, np.array(image.shape[1::-1]) - 1)
+    axis.text(
+        *corner, tag, fontsize=7, color="white", va="bottom",
+        bbox=dict(boxstyle="square,pad=0.1", fc=WINDOW_COLOUR, lw=0),
+    )  # fmt: skip
+
+
+def _sees(model, looks, t):
+    """What the model says of glimpse t alone, if it does."""
+    if len(looks["labels"]) != len(looks["transforms"]):
+        return None
+    return f"sees {model.label_name(looks['labels'][t].argmax())}"
+
+
+def _looks(model, images):
+    """What a model saw of images of one size, or of several."""
+    if hasattr(images, "shape"):
+        return model.glimpses(images)
+    return reading.look(model, images)
+
+
 def _draw_glimpse(axes, model, image, looks, t):
     """The image with the window of glimpse t, and below what was seen there."""
     above, below = axes
@@ -136,9 +306,8 @@ def _draw_glimpse(axes, model, image, looks, t):
     draw_windows(above, image, looks["transforms"][t : t + 1], WINDOW_COLOUR)
     above.set_title(f"glimpse {t + 1}", fontsize=9)
     show(below, model.patch_picture(looks["patches"][t]))
-    if len(looks["labels"]) == len(looks["transforms"]):
-        name = model.label_name(looks["labels"][t].argmax())
-        _set_title(below, f"sees {name}")
+    if sees := _sees(model, looks, t):
+        _set_title(below, sees)
 
 
 def animate_glimpses(model, images, path):
@@ -150,7 +319,8 @@ def animate_glimpses(model, images, path):
 
     Args:
         model: A model of this package, no ensemble.
-        images: Array of shape `(B, H, W, C)` in [0, 255].
+        images: Array of shape `(B, H, W, C)` in [0, 255], or a list of B
+            arrays `(H, W, C)`.
         path: Path of the GIF to write.
 
     Example:
@@ -158,7 +328,8 @@ def animate_glimpses(model, images, path):
     >>> images, targets = cluttered_mnist("test").arrays(3)
     >>> animate_glimpses(model, images, "glimpses.gif")
     """
-    looks = model.glimpses(images)
+    looks = _looks(model, images)
+    images = [shrunk(image, SMALL) for image in images]
     frames = [
         _frame(model, images, looks, t)
         for t in range(math.prod(looks["transforms"].shape[1:3]))
@@ -219,7 +390,8 @@ def plot_paths(model, images, path, *, labels=None):
 
     Args:
         model: A model of this package.
-        images: Array of shape `(B, H, W, C)` in [0, 255].
+        images: Array of shape `(B, H, W, C)` in [0, 255], or a list of B
+            arrays `(H, W, C)`.
         path: Path of the picture to write.
         labels: True labels, `(B, S)`, written beside the answer.
 
@@ -228,7 +400,8 @@ def plot_paths(model, images, path, *, labels=None):
     >>> images, targets = mnist("test").arrays(12)
     >>> plot_paths(model, images, "paths.png")
     """
-    looks = model.glimpses(images)
+    looks = _looks(model, images)
+    images = [shrunk(image, SMALL) for image in images]
     answers = reading.answer(model, looks)
     windows = np.asarray(model.decode(looks)["transforms"])  # (B, S, 2, 3)
     transforms = reading.by_member(looks["transforms"], 2)  # (B, M, T, 2, 3)

@@ -26,6 +26,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     Problem,
 )
 from keras_edram.datasets.random_sequence import RandomSequence
+from keras_edram.pictures import look_at_picture
 from keras_edram.reading_order import (
     READING_ORDERS,
     end_sequences,
@@ -65,12 +66,20 @@ class AnnotatedPictures(RandomSequence):
     kept in memory, with about twice as many pixels along each side as images
     have; with `"between"` up to six times as many.
 
+    With the `image_size` `None` an image has the pixels that its window has in
+    the picture: with the base `"picture"` and none of the other options, it is
+    the picture as it is. Images of several sizes make no batch, so those of
+    one are brought to the largest height and width among them, by black on the
+    right and below; the truth is that of the image with it. `arrays` leaves
+    each as it is. Such pictures are not kept, but decoded whenever they come.
+
     Args:
         annotations: `Annotations` of `read_annotations`, or `AnnotatedPicture`
             in a list, or from a generator, one after the other.
         class_names: Strings, the names of the labels 0, 1, ... Defaults to
             those of `Annotations`.
-        image_size: Integer or `(height, width)` of the images in pixels.
+        image_size: Integer or `(height, width)` of the images in pixels, or
+            `None` for as many as there are.
         colour: Boolean, whether images have the channels red, green and blue;
             otherwise one, their luma. Defaults to True.
         max_objects: Integer, the most objects of a picture (S is
@@ -132,7 +141,9 @@ class AnnotatedPictures(RandomSequence):
         if not isinstance(annotations, Annotations):
             annotations = Annotations(annotations, (), (), None)
         self.class_names = tuple(class_names or annotations.class_names)
-        self.image_size = check_size(image_size, "image_size")
+        if image_size is not None:
+            image_size = check_size(image_size, "image_size")
+        self.image_size = image_size
         self.colour = check_boolean(colour, "colour")
         if max_objects is None:
             max_objects = most_objects(annotations)
@@ -150,7 +161,7 @@ class AnnotatedPictures(RandomSequence):
         self.pictures = self._load(annotations, skip_broken)
         super().__init__(
             num_pictures=len(self.pictures),
-            image_shape=(*self.image_size, 3 if colour else 1),
+            image_shape=(*(image_size or (None, None)), 3 if colour else 1),
             num_targets=max_objects + 1,
             class_names=self.class_names,
             terminal=True,
@@ -247,6 +258,12 @@ class AnnotatedPictures(RandomSequence):
             both = np.stack([base, outer])  # (2, 2, 2)
             low, high = both[:, 0].min(axis=0), both[:, 1].max(axis=0)
             area = np.stack([low, high])  # (2, 2)
+        if self.image_size is None:
+            # Of a file nothing: it is decoded again.
+            origin, scale = np.zeros(2), np.ones(2)
+            kept = _Kept(picture.image, origin, scale, base, outer)
+            self._kept.append(kept)
+            return None
         size = np.array(self.image_size[::-1])
         # What edges can move by, and what the filter of a resized pixel needs.
         reach = (self.jitter + (1 + 2 * self.jitter) / size) * most
@@ -273,9 +290,13 @@ class AnnotatedPictures(RandomSequence):
         numbers = self._uniform(start, count, 8)
         chosen = self._order(start, count)[:, 0]
         windows = self._windows(chosen, numbers)  # (n, 2, 2)
-        images = self._read(chosen, windows)
-        if self.invert:
-            inverted = numbers[:, 6] < 0.5
+        inverted = self.invert & (numbers[:, 6] < 0.5)
+        if self.image_size is None:
+            windows = np.rint(windows)
+            windows[:, 1] = np.maximum(windows[:, 1], windows[:, 0] + 1)
+            images, windows = self._read_as_they_are(chosen, windows, inverted)
+        else:
+            images = self._read(chosen, windows)
             images[inverted] = 255 - images[inverted]
         low, high = windows[:, None, 0], windows[:, None, 1]  # (n, 1, 2)
         corners = self._boxes[chosen].reshape(
@@ -328,6 +349,32 @@ class AnnotatedPictures(RandomSequence):
             )  # (H, W, C), of grey too
         return images
 
+    def _read_as_they_are(self, chosen, windows, inverted):
+        """The windows, in whole pixels, as images, and as those are filled up.
+
+        Images `(n, H, W, C)` of the largest height and width, and the windows
+        `(n, 2, 2)` that all of each image shows.
+        """
+        sides = np.diff(windows, axis=1)[:, 0].astype(int)  # (n, 2)
+        width, height = sides.max(axis=0, initial=1)
+        images = np.zeros(
+            (len(chosen), height, width, self.image_shape[-1]), "uint8"
+        )
+        for image, picture, window, (wide, high), is_inverted in zip(
+            images, chosen, windows, sides, inverted, strict=True
+        ):
+            pixels = self._kept[picture].pixels
+            known = self.pictures[picture]._replace(image=pixels)
+            # In threads, in which warnings cannot be caught.
+            decoded, _ = _decoded(known, self.colour, look_at_picture)
+            pixels, corner, _ = _cut(decoded, window, np.ones(2))
+            left, top = (window[0] - corner).astype(int)
+            pixels = pixels[top : top + high, left : left + wide]
+            pixels = pixels.reshape(high, wide, -1)  # (h, w, C), of grey too
+            image[:high, :wide] = 255 - pixels if is_inverted else pixels
+        low = windows[:, 0]
+        return images, np.stack([low, low + (width, height)], axis=1)
+
 
 def most_objects(annotations):
     """The most objects that a picture of `Annotations` has, 0 without any.
@@ -357,19 +404,19 @@ def _fingerprint(pictures, directory):
 class _Kept(NamedTuple):
     """What is kept of a picture, and where that lies on it."""
 
-    pixels: np.ndarray  # uint8, (h, w) or (h, w, 3)
+    pixels: np.ndarray  # uint8, (h, w) or (h, w, 3); None if not kept
     corner: np.ndarray  # of the picture's pixels, x and y of the left upper one
     scale: np.ndarray  # kept pixels a pixel of the picture, along x and y
     base: np.ndarray  # (left, top), (right, bottom)
     outer: np.ndarray  # the same of what windows between are moved towards
 
 
-def _decoded(picture, colour):
+def _decoded(picture, colour, decode=decode_with_notes):
     """The picture as `PIL.Image.Image`, in colour or grey, and notes on it."""
     from PIL import Image
 
     if picture.image is None:
-        return decode_with_notes(picture.path, colour=colour)
+        return decode(picture.path, colour=colour)
     return Image.fromarray(picture.image).convert("RGB" if colour else "L"), []
 
 
