@@ -290,7 +290,7 @@ class Asked:
 @pytest.fixture
 def asked():
     asked = Asked()
-    asked.batcher = Batcher(asked, max_images=32)
+    asked.batcher = Batcher(asked, lambda shape: 32)
     yield asked
     asked.go_on.set()
     asked.batcher.close()
