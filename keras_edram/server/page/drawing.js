@@ -3,7 +3,7 @@
 
 const SIDE = 640; // pixels of the canvas, the longer side
 const MARGIN = 0.05; // around the picture: a window may reach beyond it
-const AROUND = 1.6; // of what is zoomed to, so much is shown
+const AROUND = 1.4; // of what is zoomed to, so much is shown
 const LEAST = 24; // pixels of the picture
 const WINDOW = "#e5383b";
 const ANSWER = "#2a9d3f";
@@ -52,7 +52,7 @@ export function paint(canvas, { picture, part, prediction, step, pen }) {
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, x0 * width, y0 * height, ...size, ...to);
   if (pen) cross(context, place([pen.x, pen.y]), pen.down ? ANSWER : WINDOW);
-  if (prediction) paintAnswer(context, place, prediction, step);
+  if (prediction) paintAnswer(context, place, prediction, step, part);
 }
 
 // A point of the canvas where something happens.
@@ -75,7 +75,7 @@ export function stroke(picture, [x0, y0], [x1, y1], width, colour) {
   context.stroke();
 }
 
-function paintAnswer(context, place, prediction, step) {
+function paintAnswer(context, place, prediction, step, part) {
   const windows = prediction.windows.slice(0, step);
   windows.forEach((window, index) => {
     const current = index === step - 1;
@@ -91,8 +91,12 @@ function paintAnswer(context, place, prediction, step) {
     });
   }
   const corners = windows.map(([first]) => place(first));
+  const { width, height } = context.canvas;
   const size = labelSize(context.canvas);
-  corners.forEach(([x, y], index) => { // unless a later number would hide it
+  // Unless a later number would hide it, or it is that of a window beyond.
+  corners.forEach(([x, y], index) => {
+    const beyond = x < 0 || x > width || y < 0 || y > height;
+    if (part !== WHOLE && beyond) return;
     const hidden = corners.slice(index + 1).some(
       ([other, another]) => Math.hypot(other - x, another - y) < size);
     if (!hidden) label(context, [x, y], String(index + 1), WINDOW, true);
