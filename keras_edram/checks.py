@@ -304,14 +304,19 @@ def check_images(images, channels=None):
         channels: Integer, the channels that they must have; by default any.
 
     Raises:
-        ValueError: For another shape, or channels that are not known.
+        ValueError: For another shape, no pixel, or channels that are not known.
 
     Example:
 
     >>> check_images(np.zeros((2, 40, 50, 1)), channels=1)
     """
     shape = tuple(images.shape)
-    if len(shape) != 4 or shape[3] is None or channels not in (None, shape[3]):
+    if (
+        len(shape) != 4
+        or shape[3] is None
+        or channels not in (None, shape[3])
+        or 0 in shape[1:3]
+    ):
         last = "channels" if channels is None else channels
         raise ValueError(
             f"`images` must have the shape (batch, height, width, {last}). "

@@ -164,8 +164,8 @@ def look_at_picture(file, *, colour):
     Example:
 
     >>> picture, notes = look_at_picture("digit.png", colour=False)
-    >>> notes
-    []
+    >>> picture.mode
+    'L'
     """
     with _opened(file) as stored:
         size = _shown_size(stored)

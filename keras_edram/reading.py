@@ -147,14 +147,13 @@ def batches(images, channels, batch_size=BATCH_SIZE):
     >>> [batch.shape for batch in batches(images, 1)]
     [(2, 2, 3, 1), (1, 4, 5, 1)]
     """
-    if not hasattr(images, "shape"):
+    if isinstance(images, (list, tuple)) and len(images):
         images = [np.asarray(image) for image in images]
         for image in images:
             check_images(image[None], channels)
-        if images:
-            runs = _runs(images, np.shape, batch_size)
-            return map(np.stack, runs)  # each (b, H, W, C)
-        images = np.zeros(0)
+        runs = _runs(images, np.shape, batch_size)
+        return map(np.stack, runs)  # each (b, H, W, C)
+    images = images if hasattr(images, "shape") else np.asarray(images)
     check_images(images, channels)
     size = _batch_size(images.shape[1:], batch_size)
     return (

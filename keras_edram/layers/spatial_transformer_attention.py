@@ -131,7 +131,9 @@ def _pyramid_of_any_size(images, num_levels, fill_mode):
 def _flat(level):
     """All pixels in a row: `(B, H, W, C)` -> `(B, H W, C)`."""
     _, height, width, channels = ops.shape(level)
-    return ops.reshape(level, (-1, height * width, channels))
+    # Of pixels whose number only a graph knows it would lose a known B.
+    batch = -1 if level.shape[0] is None else level.shape[0]
+    return ops.reshape(level, (batch, height * width, channels))
 
 
 def _is_large(size):

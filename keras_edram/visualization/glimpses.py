@@ -32,7 +32,8 @@ PHOTO = 256
 LARGEST_PHOTO = 2000
 ALL_PHOTOS = 8000
 SMALL = 400  # of a photo in a picture of many
-CELL = 1.5  # inches, of a patch beside a photo
+CELLS = 1.5, 3.0  # inches, of a patch beside a photo: the least and the most
+TITLE = 0.4  # inches, above a photo or a patch
 VIEW = 1.08  # what is shown of an image and around it, see `draw_windows`
 
 
@@ -91,25 +92,23 @@ def plot_glimpses(
     rows, members, number = by_member["transforms"].shape[:3]
     lengths = [len(answer["labels"]) for answer in answers]
     counts = _which_count(model, looks, lengths)  # (B, T)
+    said = [
+        _said(model, answer, None if labels is None else labels[row])
+        for row, answer in enumerate(answers)
+    ]
     if any(max(image.shape[:2]) > PHOTO for image in images):
-        drawn = []
-        for row, (image, answer) in enumerate(
-            zip(images, answers, strict=True)
-        ):
-            of_image = {name: by_member[name][row] for name in by_member}
-            truth = None if labels is None else labels[row]
-            title = titles[row] if titles else "image"
-            drawn.append(
-                _Photo(
-                    photo_of(image, rows),
-                    windows[row][: lengths[row]],
-                    answer,
-                    f"{title}  {'  '.join(_said(model, answer, truth))}",
-                    of_image,
-                    np.flatnonzero(counts[row]),
-                )
+        photos = [
+            _Photo(
+                photo_of(image, rows),
+                windows[row][: lengths[row]],
+                answers[row],
+                "  ".join([titles[row] if titles else "image", *said[row]]),
+                {name: values[row] for name, values in by_member.items()},
+                np.flatnonzero(counts[row]),
             )
-        save(_photos_figure(model, drawn), path)
+            for row, image in enumerate(images)
+        ]
+        save(_photos_figure(model, photos), path)
         return
     figure = new_figure(figsize=(1.5 * (1 + number), 3.1 * rows * members))
     axes = figure.subplots(2 * rows * members, 1 + number, squeeze=False)
@@ -121,8 +120,7 @@ def plot_glimpses(
         found = windows[row][: lengths[row]]
         title = titles[row] if titles else "image"
         _draw_found(above, model, image, found, answer, title)
-        truth = None if labels is None else labels[row]
-        _write_answer(below, model, answer, truth)
+        _write_answer(below, said[row])
         for member in range(members):
             of_member = {
                 name: by_member[name][row, member] for name in by_member
@@ -143,9 +141,9 @@ def _draw_found(axis, model, image, windows, answer, title):
     _set_title(axis, title)
 
 
-def _write_answer(axis, model, answer, truth):
+def _write_answer(axis, lines):
     """What was read, how sure it is, and what is true if that is known."""
-    text = written("\n".join(_said(model, answer, truth)))
+    text = written("\n".join(lines))
     axis.text(
         0.5,
         0.6,
@@ -203,21 +201,23 @@ class _Photo(NamedTuple):
     def size(self):
         """Width and height in inches, with what is shown around it."""
         height, width = self.image.shape[:2]
-        return VIEW * width / DPI, VIEW * height / DPI
+        scale = max(1, PHOTO / max(height, width))  # no stamps beside photos
+        return VIEW * scale * width / DPI, VIEW * scale * height / DPI
 
     @property
     def grid(self):
-        """Rows and columns of the patches beside it."""
-        number = len(self.looks["transforms"]) * len(self.glimpses)
-        rows = max(1, int(self.size[1] / CELL))
-        return rows, -(-number // rows)
+        """Columns of the patches beside it, and the side of one in inches."""
+        number = max(1, len(self.looks["transforms"]) * len(self.glimpses))
+        cell = float(np.clip(self.size[1] / number, *CELLS))
+        rows = max(1, int(self.size[1] / cell + 1e-6))
+        return -(-number // rows), cell
 
     @property
     def box(self):
         """Width and height in inches with patches and title."""
         width, height = self.size
-        rows, columns = self.grid
-        return width + columns * CELL, max(height, CELL) + 0.4
+        columns, cell = self.grid
+        return width + columns * cell, max(height, cell) + TITLE
 
 
 def _photos_figure(model, photos):
@@ -243,14 +243,14 @@ def _draw_photo(model, figure, photo, bottom, high):
         return axis
 
     width, height = photo.size
-    axis = axis_at(0, 0.4, width, height)
+    axis = axis_at(0, TITLE, width, height)
     show(axis, photo.image)
     title = written(_clip(photo.title, max(COLUMNS, int(13 * photo.box[0]))))
     axis.text(
         0, 1.01, **title, fontsize=9, va="bottom", parse_math=False,
         transform=axis.transAxes,
     )  # fmt: skip
-    rows, columns = photo.grid
+    columns, cell = photo.grid
     members = len(photo.looks["transforms"])
     for place, (member, t) in enumerate(
         itertools.product(range(members), photo.glimpses)
@@ -260,8 +260,8 @@ def _draw_photo(model, figure, photo, bottom, high):
         _draw_numbered(axis, photo.image, of_member["transforms"][t], tag)
         row, column = divmod(place, columns)
         below = axis_at(
-            width + column * CELL, 0.4 + row * CELL + 0.35, CELL - 0.1,
-            CELL - 0.4,
+            width + column * cell, TITLE * 2 + row * cell, cell - 0.1,
+            cell - TITLE,
         )  # fmt: skip
         show(below, model.patch_picture(of_member["patches"][t]))
         sees = _sees(model, of_member, t)
@@ -280,7 +280,7 @@ def _draw_numbered(axis, image, window, tag):
     # Where it can be seen, of a window that reaches beyond the image.
     corner = np.clip(corners[3], 0, np.array(image.shape[1::-1]) - 1)
     axis.text(
-        *corner, tag, fontsize=7, color="white", va="bottom",
+        *corner, tag, fontsize=9, color="white", va="bottom",
         bbox=dict(boxstyle="square,pad=0.1", fc=WINDOW_COLOUR, lw=0),
     )  # fmt: skip
 
