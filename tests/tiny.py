@@ -49,10 +49,17 @@ def reader(seed=7, **arguments):
     return model
 
 
+def reader_of_any_size(**arguments):
+    """A tiny EDRAM of two glimpses that takes images of any size."""
+    sizes = dict(image_shape=(None, None, 1), num_targets=1, terminal=False)
+    return reader(**{**sizes, **arguments})
+
+
 def ram(**arguments):
     """A tiny RAM whose locations depend on the image."""
     keras.utils.set_random_seed(0)
     sizes = dict(
+        image_shape=(40, 50, 1),
         num_glimpses=3,
         num_scales=2,
         units=8,
@@ -61,7 +68,7 @@ def ram(**arguments):
         inception_filters=1,
         core_filters=2,
     )
-    model = RAM((40, 50, 1), **{**sizes, **arguments})
+    model = RAM(**{**sizes, **arguments})
     kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
     model.location.kernel.assign(kernel)
     return model

@@ -13,9 +13,9 @@ def export_onnx(model, path, *, overwrite=False):
 
     Its input is `images`, float32 `(B, H, W, C)` in [0, 255]; B is called
     `batch`, there and in all outputs. Of a model that takes images of any size
-    H and W are called `height` and `width`. ONNX has one function a file, so there
-    is no `start` and `look`. The names of the classes, a line each, are the
-    metadata property `labels`.
+    H and W are called `height` and `width`. ONNX has one function a file, so
+    there is no `start` and `look`. The names of the classes, a line each, are
+    the metadata property `labels`.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
