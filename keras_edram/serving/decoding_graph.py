@@ -15,6 +15,9 @@ import tensorflow as tf
 
 # A photo has some ten segments; each takes a step of a loop.
 MAX_SEGMENTS = 2000
+# Pillow refuses more as well. A file of a megabyte can promise many times as
+# many, which TensorFlow would find memory for.
+MAX_PIXELS = 2**30 // 4 // 3 * 2
 # Of red, green and blue, in 1 / 65536: as Pillow has them.
 LUMA = (19595.0, 38470.0, 7471.0)
 GREY_PALETTE = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
@@ -61,6 +64,12 @@ def decode_picture(content, image_shape):
     height, width, channels = image_shape
     data = tf.io.decode_raw(tf.strings.join([content, b"\0"]), tf.uint8)
     file = _File(content, data, tf.size(data, tf.int64) - 1)
+    content = _checked(
+        content,
+        _num_pixels(file) <= MAX_PIXELS,
+        f"At most {MAX_PIXELS // 10**6} megapixels are decoded: shrink it",
+    )
+    file = file._replace(content=content)
     picture = tf.case(
         [
             (_has(file, 0, b"\x89PNG"), lambda: _png(file)),
@@ -131,6 +140,34 @@ def decode_pictures_of_one_size(contents, channels):
         ),
     )
     return tf.cast(pictures.stack(), tf.float32)  # (B, H, W, C)
+
+
+def _num_pixels(file):
+    """As its head says, before any are decoded: int64."""
+
+    def product(width, height, size, is_big=False):
+        width = _number(file, width, size, is_big)
+        return width * _number(file, height, size, is_big)
+
+    def of_bmp():
+        height = _number(file, 22, 4, False)
+        # It is negative if the rows go down.
+        height = tf.minimum(height, 2**32 - height)
+        return height * _number(file, 18, 4, False)
+
+    def of_jpeg():
+        sides = tf.io.extract_jpeg_shape(file.content, tf.int64)[:2]
+        return tf.reduce_prod(sides)
+
+    return tf.case(
+        [
+            (_has(file, 0, b"\x89PNG"), lambda: product(16, 20, 4, True)),
+            (_has(file, 0, b"\xff\xd8\xff"), of_jpeg),
+            (_has(file, 0, b"GIF8"), lambda: product(6, 8, 2)),
+            (_has(file, 0, b"BM"), of_bmp),
+        ],
+        lambda: tf.constant(0, tf.int64),  # of WebP there are not many more
+    )
 
 
 def _png(file):
