@@ -105,9 +105,9 @@ def decode_pictures_of_one_size(contents, channels):
 
     Example:
 
-    >>> photo = tf.io.read_file("photo.jpg")
-    >>> decode_pictures_of_one_size([photo, photo], 3).shape
-    TensorShape([2, 3000, 4000, 3])
+    >>> digit = tf.io.read_file("digit.png")
+    >>> decode_pictures_of_one_size(tf.stack([digit, digit]), 1).shape
+    TensorShape([2, 100, 100, 1])
     """
     image_shape = (None, None, channels)
     number = tf.size(contents)

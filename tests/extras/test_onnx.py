@@ -66,7 +66,13 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
 @pytest.mark.usefixtures("compares_here")
 @pytest.mark.parametrize(
     "make",
-    [tiny.reader_of_any_size, lambda: tiny.ram(image_shape=(None, None, 1))],
+    [
+        lambda: tiny.reader_of_any_size(glimpses_per_target=1),
+        pytest.param(
+            lambda: tiny.ram(image_shape=(None, None, 1), num_glimpses=2),
+            marks=pytest.mark.slow,
+        ),
+    ],
     ids=["EDRAM", "RAM"],
 )
 def test_an_onnx_file_takes_images_of_any_size(make, tmp_path):

@@ -308,6 +308,7 @@ def photo():
 
 def test_a_photo_is_read_as_it_is_and_shown_near(browser, monkeypatch):
     reader = application.Reader(tiny.reader_of_any_size(), "any")
+    assert reader.metadata()["inputs"][0]["shape"] == [-1, -1, -1, 1]
     content, pixels_of_photo = photo()
     asked, answer = [], reader.batcher._answer
 
