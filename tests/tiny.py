@@ -55,11 +55,10 @@ def reader_of_any_size(**arguments):
     return reader(**{**sizes, **arguments})
 
 
-def ram(**arguments):
+def ram(image_shape=(40, 50, 1), **arguments):
     """A tiny RAM whose locations depend on the image."""
     keras.utils.set_random_seed(0)
     sizes = dict(
-        image_shape=(40, 50, 1),
         num_glimpses=3,
         num_scales=2,
         units=8,
@@ -68,7 +67,7 @@ def ram(**arguments):
         inception_filters=1,
         core_filters=2,
     )
-    model = RAM(**{**sizes, **arguments})
+    model = RAM(image_shape, **{**sizes, **arguments})
     kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
     model.location.kernel.assign(kernel)
     return model
