@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_edram import anytime, decoding
+from keras_edram import anytime, decoding, reading
 from keras_edram.models import Baseline, Ensemble
 
 
@@ -247,3 +247,61 @@ def test_from_the_second_on_a_look_at_one_image_is_a_graph(
     assert len(steps) == traced
     assert len(ran) == 6  # a look and a decoding, thrice
     assert all("__inference_" in name for name in ran)
+
+
+MODELS_OF_ANY_SIZE = {
+    "EDRAM": lambda: tiny.reader(
+        image_shape=(None, None, 1),
+        context_layout="search",
+        context_size=16,
+        context_filters=(2, 3),
+        initial_transform="context",
+    ),
+    "RAM": lambda: tiny.ram(image_shape=(None, None, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS_OF_ANY_SIZE)
+def test_one_graph_is_for_images_of_all_sizes(name, monkeypatch):
+    model = MODELS_OF_ANY_SIZE[name]()
+    generator = np.random.default_rng(0)
+    images = [
+        generator.integers(0, 256, (height, width, 1), "uint8")
+        for height, width in ((40, 50), (40, 50), (31, 90), (200, 7), (1, 1))
+    ]
+    expected = [model.glimpses(image[None]) for image in images]
+    steps, step = [], model.step
+    monkeypatch.setattr(
+        model,
+        "step",
+        lambda *given, **how: steps.append(1) or step(*given, **how),
+    )
+    model.read(images[:1])  # without a graph
+    model.read(images[:1])  # which makes it
+    traced = len(steps)
+    for image, looks in zip(images, expected, strict=True):
+        found = reading.look(model, [image])
+        model.read(image[None], confidence=0.5)
+        for name, values in looks.items():
+            np.testing.assert_allclose(found[name], values, atol=1e-3)
+    assert len(steps) == traced
+    looks = [key for key in model.graphs._made if key[0] != "decode"]
+    assert looks == [((1, None, None, 1), "uint8")]  # no float32 of a photo
+
+
+@pytest.mark.parametrize("name", MODELS_OF_ANY_SIZE)
+def test_a_shrinking_batch_has_no_step_for_each_size(name, monkeypatch):
+    model = MODELS_OF_ANY_SIZE[name]()
+    model.graphs = anytime.Graphs()
+    model.graphs.num_looks = 2
+    shape = (4, 40, 50, 1)
+    many = np.random.default_rng(1).integers(0, 256, shape, "uint8")
+    for width in (50, 49, 48, 47, 46, 45):
+        images = many[:, :, :width]
+        found = anytime.look_until_sure(model, images, 1.0)
+        expected = model.glimpses(images)
+        np.testing.assert_allclose(
+            found["labels"], expected["labels"], atol=1e-3
+        )
+    # TensorFlow needs some to see what changes.
+    assert model.compiled_step.experimental_get_tracing_count() <= 3

@@ -866,3 +866,127 @@ def test_the_readme_has_the_table_of_the_recipes():
     readme = pathlib.Path(__file__).parents[1] / "README.md"
     for paper in recipes.papers():
         assert recipes.table(paper) in readme.read_text()
+
+
+# Pictures of any size
+
+
+@pytest.fixture(scope="module")
+def reader_of_any_size(tmp_path_factory):
+    sizes = {**tiny.SIZES, "image_shape": (None, None, 1)}
+    model = tiny.shake(EDRAM(**sizes))
+    path = tmp_path_factory.mktemp("any_size") / "reader.keras"
+    model.save(path)
+    return path
+
+
+def test_photos_are_read_and_drawn_as_they_are(
+    reader_of_any_size, tmp_path, capsys
+):
+    generator = np.random.default_rng(0)
+    paths = []
+    for number, size in enumerate(((300, 420), (60, 40), (300, 420))):
+        image = generator.integers(0, 256, (*size, 3), "uint8")
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(image).save(paths[-1])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(paths[0].read_bytes()[:500])
+    plot = tmp_path / "answer.png"
+    arguments = ["predict", reader_of_any_size, *paths[:2], broken, paths[2]]
+    for more in ([], ["--confidence", "0.5"], ["--crops", "2"]):
+        told = [*arguments, *more, "--plot", plot]
+        assert cli.main(list(map(str, told))) == 1
+        printed = capsys.readouterr()
+        lines = printed.out.splitlines()
+        assert [line.split(": ")[0] for line in lines] == list(map(str, paths))
+        assert f"error: {broken}: cannot be read: it is cut" in printed.err
+        with Image.open(plot) as picture:
+            # Two photos of that size, and the patches beside them.
+            assert picture.width > 420 + 150 and picture.height > 600
+        plot.unlink()
+    model = opening.open_model(reader_of_any_size)
+    grey = picture_notes.read_with_notes(paths[1], (None, None, 1))[0]
+    (expected,) = model.read(grey[None])
+    assert cli.main(["predict", str(reader_of_any_size), str(paths[1])]) == 0
+    assert f": {expected['sequence']}  " in capsys.readouterr().out
+
+
+def test_a_model_of_any_size_is_evaluated_on_any(
+    reader_of_any_size, tmp_path, capsys
+):
+    arguments = ["evaluate", reader_of_any_size, "--images", 6, "--json"]
+    large = [*arguments, "--recipe", "cluttered_mnist_edram_large"]
+    for more in (
+        ["--set", "image_size=60"],
+        ["--set", "image_size=90"],
+        # Of several sizes.
+        ["--split", "train", "--set", "training_sizes=(60, 50)"]
+        + ["--set", "batch_size=4"],
+    ):
+        assert cli.main(list(map(str, [*large, *more]))) == 0
+        assert json.loads(capsys.readouterr().out)["images"] == 6
+    for split in ("train", "test"):
+        write_yolo(tmp_path / "data" / split, ["0"], ["0 0.5 0.5 0.2 0.5\n"])
+    error = error_of(
+        capsys, *arguments, "--recipe", "house_numbers_edram_forward",
+        "--source", tmp_path / "data", "--set", "colour=True",
+    )  # fmt: skip
+    assert "(None, None, 1)" in error and "(54, 54, 3)" in error
+    error = error_of(capsys, *large, "--set", "image_size=none")
+    assert "cannot take pictures as they are" in error
+    error = error_of(capsys, *large, "--set", "image_size=0")
+    assert "`image_size` must be a positive integer" in error
+
+
+@pytest.mark.usefixtures("eager_training")
+def test_a_folder_of_pictures_as_they_are_is_trained_on(
+    tmp_path, capsys, monkeypatch
+):
+    generator = np.random.default_rng(0)
+    data, out = tmp_path / "screws", tmp_path / "run"
+    for split, number in (("train", 5), ("validation", 3), ("test", 3)):
+        (data / split).mkdir(parents=True)
+        rows = ["file,label,xmin,ymin,xmax,ymax"]
+        for index in range(number):
+            size = 30 + 9 * index, 60 - 7 * index
+            picture = generator.integers(0, 99, (*size, 3), "uint8")
+            Image.fromarray(picture).save(data / split / f"{index}.png")
+            rows.append(f"{index}.png,bolt,3,5,15,20")
+        (data / split / "annotations.csv").write_text("\n".join(rows))
+    arguments = ["train", "house_numbers_edram_forward", "--out", out]
+    arguments += ["--source", data]
+    sizes = {"image_size": None, **tiny.SIZES}
+    del sizes["image_shape"]
+    settings = dict(
+        sizes, epochs=1, steps_per_epoch=1, batch_size=3, validation_steps=1
+    )
+    for name, value in settings.items():
+        arguments += ["--set", f"{name}={value}"]
+    monkeypatch.setattr(commands, "_draw_run", lambda out, results: None)
+    assert cli.main(list(map(str, arguments))) == 0
+    capsys.readouterr()
+    model = opening.open_model(out)
+    assert model.takes_any_size
+    assert json.loads((out / "run.json").read_text())["settings"][
+        "image_size"
+    ] is None  # fmt: skip
+    # It is the same run, and it is tested on what it was trained on.
+    assert cli.main(list(map(str, arguments))) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(out), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images"] == 3
+    results = json.loads((out / "results.json").read_text())
+    assert figures["error"] == results["error"]
+    # Or on pictures that are stretched.
+    arguments = ["evaluate", str(out), "--set", "image_size=48"]
+    assert cli.main(arguments) == 0
+    capsys.readouterr()
+    error = error_of(
+        capsys, "evaluate", "edram_small_house_numbers", "--source", data,
+        "--set", "image_size=none",
+    )  # fmt: skip
+    assert "(54, 54, 1)" in error and "(None, None, 1)" in error
+    (data / "test" / "0.png").write_bytes(b"no picture")
+    error = error_of(capsys, "evaluate", out)
+    assert "1 broken. test/0.png: " in error

@@ -243,8 +243,43 @@ def test_the_answers_to_the_compared_images_differ(name, answered):
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 3), (54, 54, 3)])
 def test_there_are_images_of_every_size(shape):
     model = type("model", (), {})
-    model.image_shape, model.num_targets, model.terminal = shape, 6, True
+    model.some_image_shape, model.num_targets, model.terminal = shape, 6, True
     assert comparison.compared_images(model, 7).shape == (7, *shape)
+    found = comparison.compared_images(model, 7, (9, 8))
+    assert found.shape == (7, 9, 8, shape[-1])
+
+
+@pytest.mark.parametrize("wrong", [None, *comparison.SIZES])
+def test_an_export_for_any_size_is_asked_in_several(wrong, monkeypatch):
+    model = tiny.reader_of_any_size(glimpses_per_target=1)
+    monkeypatch.setattr(comparison, "run_apart", comparison.run)
+    few = {
+        size: comparison.compared_images(model, 4, size)
+        for size in comparison.SIZES
+    }
+    monkeypatch.setattr(
+        comparison, "compared_images", lambda model, size: few[size]
+    )
+    asked = []
+
+    def open_export(path):
+        def run(signature, images):
+            asked.append(images.shape)
+            found = tiny.answers(model, images)
+            if images.shape[1:3] == wrong:
+                found["boxes"] = found["boxes"] + 0.1
+            return found
+
+        return run, {"serving_default"}
+
+    if wrong:
+        with pytest.raises(RuntimeError, match="boxes are off by 0.1"):
+            comparison.compare(model, "path", open_export)
+    else:
+        comparison.compare(model, "path", open_export)
+        assert asked == [
+            (number, *size, 1) for size in comparison.SIZES for number in (4, 3)
+        ]
 
 
 def test_an_export_is_asked_in_batches_of_two_sizes(monkeypatch):

@@ -26,6 +26,7 @@ from keras_edram import anytime
 from keras_edram.layers import (
     ConvLSTMCore,
     RetinaGlimpse,
+    SpatialSoftmax,
     SpatialTransformerAttention,
     StepwiseBatchNormalization,
 )
@@ -210,9 +211,20 @@ RAM_ENTRY = Entry(
     # Only the losses of the policy teach it.
     untaught=("/location/", "/baseline/"),
 )
+EDRAM_ENTRY = Entry(
+    EDRAM,
+    lambda: {
+        **EDRAM_SIZES,
+        "context_layout": "search",
+        "context_filters": (3, 5),
+    },
+    EDRAM_CALL,
+    float32=LOGITS,
+)
 TABLE = [
     Entry(ConvLSTMCore, lambda: CORE, CORE_CALL),
     Entry(RetinaGlimpse, lambda: RETINA, RETINA_CALL),
+    Entry(SpatialSoftmax, lambda: dict(num_searches=3), (numbers(B, 5, 4, 2),)),
     Entry(SpatialTransformerAttention, lambda: ATTENTION, ATTENTION_CALL),
     Entry(
         StepwiseBatchNormalization,
@@ -244,7 +256,7 @@ TABLE = [
         GLIMPSE_CALL,
         STEP,
     ),
-    Entry(EDRAM, lambda: EDRAM_SIZES, EDRAM_CALL, float32=LOGITS),
+    EDRAM_ENTRY,
     Entry(
         Ensemble,
         lambda: dict(
@@ -286,17 +298,36 @@ TABLE = [
     Entry(GlimpseError, lambda: dict(glimpse=1), LABEL_CALL),
     Entry(WindowIoU, lambda: dict(glimpse=1), TRANSFORM_CALL),
 ]
+# Models of images of any size.
+ANY_SIZE = [
+    RAM_ENTRY._replace(
+        variant="-any-size",
+        arguments=lambda: {**RAM_SIZES, "image_shape": (None, None, 2)},
+    ),
+    EDRAM_ENTRY._replace(
+        variant="-any-size",
+        arguments=lambda: {
+            **EDRAM_ENTRY.arguments(),
+            "image_shape": (None, None, 1),
+        },
+        inputs=(EDRAM_CALL[0][..., :1],),
+    ),
+]
 # Other networks of a class, to be called as well.
 VARIANTS = [
-    RAM_ENTRY._replace(
-        variant=f"-{network}-{core}",
-        arguments=lambda network=network, core=core: {
-            **RAM_SIZES,
-            "glimpse_network": network,
-            "core": core,
-        },
-    )
-    for network, core in (("dense", "lstm"), ("convolution", "rnn"))
+    *ANY_SIZE,
+    EDRAM_ENTRY._replace(variant="-paper", arguments=lambda: EDRAM_SIZES),
+    *(
+        RAM_ENTRY._replace(
+            variant=f"-{network}-{core}",
+            arguments=lambda network=network, core=core: {
+                **RAM_SIZES,
+                "glimpse_network": network,
+                "core": core,
+            },
+        )
+        for network, core in (("dense", "lstm"), ("convolution", "rnn"))
+    ),
 ]
 # What others are made from, as are losses and metrics with an underscore.
 ABSTRACT = {"KerasModel", "BaseModel"}
@@ -314,7 +345,7 @@ def rows(*kinds, but=(), variants=()):
 EVERYTHING = rows(object)
 LAYERS = rows(keras.layers.Layer, variants=VARIANTS)
 PLAIN_LAYERS = rows(keras.layers.Layer, but=keras.Model)
-MODELS = rows(keras.Model)
+MODELS = rows(keras.Model, variants=ANY_SIZE)
 MODELS_AND_VARIANTS = rows(keras.Model, variants=VARIANTS)
 FUNCTIONS = rows(keras.losses.Loss, keras.metrics.Metric)
 

@@ -1,9 +1,12 @@
+import io
+import struct
 import warnings
 
 import numpy as np
 import picture_files
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_edram.datasets import read_picture
 from keras_edram.serving import decoding_graph
@@ -48,14 +51,32 @@ def read(content, shape):
         return read_picture(content, shape).astype(int)
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp"])
+def test_a_bomb_is_refused_before_it_is_decoded(kind, decode):
+    picture = io.BytesIO()
+    name = {"jpg": "JPEG"}.get(kind, kind)
+    Image.new("L", (5, 4)).save(picture, name)
+    content = bytearray(picture.getvalue())
+    place, side = {
+        "png": (16, ">I"),
+        "jpg": (content.find(b"\xff\xc0") + 5, ">H"),
+        "gif": (6, "<H"),
+        "bmp": (18, "<i"),
+    }[kind]
+    side = struct.pack(side, 60_000)
+    content[place : place + 2 * len(side)] = 2 * side
+    with pytest.raises(tf.errors.InvalidArgumentError, match="178 megapixels"):
+        decode(bytes(content), (9, 31, 1))
+
+
 # In its own size, and shrunk on one side and enlarged on the other.
-@pytest.mark.parametrize("shape", [(24, 18, 3), (9, 31, 1)])
+@pytest.mark.parametrize("shape", [(24, 18, 3), (9, 31, 1), (None, None, 3)])
 def test_a_picture_is_the_same_in_a_graph(shape, decode):
     for name, content in FILES.items():
         expected = read(content, shape)
         assert np.ptp(expected) > 20, name
         found = decode(content, shape)
-        assert found.dtype == np.float32 and found.shape == shape
+        assert found.dtype == np.float32 and found.shape == expected.shape
         # Both round; transparent parts and resized pictures more than once.
         np.testing.assert_allclose(found, expected, atol=1, err_msg=name)
 

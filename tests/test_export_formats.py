@@ -68,6 +68,7 @@ def test_an_option_of_another_format_is_one_line(
         "--model-version": ["2"],
         "--quantize": ["int8"],
         "--warmup": [],
+        "--image-size": ["60x75"],
         "--no-steps": [],
     }
     assert set(values) == set(registry.options())
@@ -100,6 +101,16 @@ def test_a_report_takes_what_it_needs(
     assert export(model_file, "--out", out, "--format", *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line and not out.exists()
+
+
+@pytest.mark.parametrize("size", ["60", "60,75", "0x75", "60x75x1", "axb"])
+def test_a_size_that_is_none_is_refused(size, model_file, tmp_path, capsys):
+    arguments = (model_file, "--format", "tflite", "--out", tmp_path / "m")
+    with pytest.raises(SystemExit, match="2"):
+        export(*arguments, "--image-size", size)
+    assert f"HEIGHTxWIDTH in pixels, such as 480x640. Received: '{size}'" in (
+        " ".join(capsys.readouterr().err.split())
+    )
 
 
 def test_no_format_loads_tensorflow_before_it_works():

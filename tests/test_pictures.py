@@ -255,6 +255,24 @@ def test_a_picture_of_another_size_is_stretched(tmp_path):
     assert read_picture(path, (1, 5, 3)).shape == (1, 5, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_for_a_model_of_any_size_a_picture_stays_as_it_is(tmp_path, channels):
+    path = tmp_path / "p.png"
+    values = np.arange(4 * 7, dtype="uint16").reshape(4, 7) * 2300
+    Image.fromarray(values).save(path)  # of 16 bits
+    read = read_picture(path, (None, None, channels))
+    assert read.shape == (4, 7, channels) and read.dtype == np.uint8
+    np.testing.assert_array_equal(read, read_picture(path, (4, 7, channels)))
+    turned = picture_files.encode(GREY, exif=picture_files.note(6))
+    assert read_picture(turned, (None, None, channels)).shape == (
+        *GREY.shape[::-1],
+        channels,
+    )
+    for shape in ((None, 3, 1), (0, 3, 1), (2, 3), (None, None, 2)):
+        with pytest.raises(ValueError, match="Received: image_shape="):
+            read_picture(path, shape)
+
+
 def test_a_picture_that_is_shrunk_is_not_skipped_through(tmp_path):
     stripes = np.zeros((40, 60), "uint8")
     stripes[:, ::2] = 200

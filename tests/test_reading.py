@@ -344,3 +344,153 @@ def test_images_are_looked_at_in_batches_of_bounded_size(monkeypatch):
 def test_of_no_images_there_are_no_answers(how):
     images = np.zeros((0, 60, 60, 1), "uint8")
     assert model_of("a sequence").read(images, **how) == []
+
+
+SIZES = ((40, 50), (40, 50), (90, 31), (40, 50), (40, 50), (40, 50))
+
+
+@pytest.fixture(scope="module")
+def any_size():
+    return tiny.reader(image_shape=(None, None, 1))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images of several sizes, and their files."""
+    generator = np.random.default_rng(3)
+    images, paths = [], []
+    for number, size in enumerate(SIZES):
+        images.append(generator.integers(0, 256, (*size, 1), "uint8"))
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(tiny.png(images[-1]))
+    return images, paths
+
+
+def test_images_of_several_sizes_are_read_as_they_are(
+    any_size, photos, tmp_path, monkeypatch
+):
+    images, paths = photos
+    expected = [any_size.read(image[None])[0] for image in images]
+    shapes, look = [], reading._look_as_often
+    monkeypatch.setattr(
+        reading,
+        "_look_as_often",
+        lambda model, given: shapes.append(given.shape) or look(model, given),
+    )
+    found = any_size.read(images)
+    files = [*paths[:4], tmp_path / "none.png", *paths[4:]]
+    read = list(reading.read_pictures(any_size, files))
+    # What follows each other in one size is a batch.
+    batches = [(2, 40, 50, 1), (1, 90, 31, 1), (3, 40, 50, 1)]
+    assert shapes == 2 * batches
+    assert [one.file for one in read] == files
+    assert read.pop(4).error == "there is no such file"
+    for of_all in (found, [one.answer for one in read]):
+        for answer, other in zip(of_all, expected, strict=True):
+            assert answer["labels"] == other["labels"]
+            np.testing.assert_allclose(
+                answer["boxes"], other["boxes"], atol=1e-5
+            )
+
+
+def test_of_large_photos_few_are_in_memory_together(any_size, monkeypatch):
+    alive, most = 0, 0
+
+    def gone():
+        nonlocal alive
+        alive -= 1
+
+    def read(file, image_shape):
+        nonlocal alive, most
+        image = np.full((40, 50 + file // 9, 1), 7 * file, "uint8")
+        weakref.finalize(image, gone)
+        alive += 1
+        most = max(most, alive)
+        return image
+
+    monkeypatch.setattr(picture_notes, "read_picture", read)
+    monkeypatch.setattr(reading, "MAX_VALUES", 3 * 40 * 50)
+    found = list(reading.read_pictures(any_size, range(18)))
+    assert [one.file for one in found] == list(range(18))
+    assert all(one.answer for one in found)
+    assert most <= 2 * 3 + 1
+
+
+def test_crops_of_images_of_any_size_are_in_proportion(any_size, photos):
+    images, paths = photos
+    found = reading.look(any_size, images[2:4], crops=1)
+    # A single crop is the middle: 54 of 64 parts of each side.
+    for row, (top, left, high, wide) in enumerate(
+        ((7, 2, 76, 26), (3, 4, 34, 42))
+    ):
+        image = images[2 + row][top : top + high, left : left + wide]
+        expected = any_size.glimpses(image[None])["labels"][0]
+        np.testing.assert_allclose(found["labels"][row], expected, atol=1e-3)
+    read = reading.read_pictures(any_size, paths[2:4], crops=2)
+    assert all(one.answer for one in read)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [],
+        [np.zeros((4, 5, 1)), np.zeros((4, 5, 3))],
+        [np.zeros((4, 5))],
+        [np.zeros((4, 0, 1)), np.zeros((4, 5, 1))],
+        np.zeros((2, 0, 5, 1)),
+        "photo.png",
+        7,
+    ],
+    ids=str,
+)
+def test_what_are_no_images_is_refused(any_size, images):
+    with pytest.raises(ValueError, match="Received: images of shape"):
+        any_size.read(images)
+
+
+def test_where_one_size_is_needed_several_are_refused(any_size, photos):
+    for ask in (any_size.glimpses, functools.partial(
+        anytime.look_until_sure, any_size
+    )):  # fmt: skip
+        with pytest.raises(ValueError, match="`model.read` takes a list"):
+            ask(photos[0])
+
+
+def test_members_of_any_size_read_as_one(any_size, photos):
+    other = tiny.reader(
+        seed=1, image_shape=(None, None, 1), reading_order="backward"
+    )
+    ensemble = Ensemble([any_size, other])
+    assert ensemble.takes_any_size
+    images, _ = photos
+    first = ensemble.read(images[:3])
+    for image, answer in zip(images[:3], first, strict=True):
+        (expected,) = ensemble.read(image[None])  # in graphs
+        assert answer["labels"] == expected["labels"]
+        assert answer["probability"] == pytest.approx(
+            expected["probability"], abs=1e-4
+        )
+    with pytest.raises(ValueError, match="the same `image_shape`"):
+        Ensemble([any_size, tiny.reader()])
+
+
+def test_figures_of_images_of_several_sizes(any_size, photos):
+    images, _ = photos
+    labels, windows = end_sequences(
+        np.array([[0]] * 6), np.zeros((6, 1, 2, 3)), np.ones(6, int), 3,
+        "forward",
+    )  # fmt: skip
+    targets = {"labels": labels, "transforms": windows}
+    figures = evaluation.evaluate(any_size, images, targets)
+    assert figures["images"] == 6
+    apart = [
+        evaluation.evaluate(
+            any_size,
+            image[None],
+            {name: values[i : i + 1] for name, values in targets.items()},
+        )
+        for i, image in enumerate(images)
+    ]
+    assert figures["error"] == np.mean([one["error"] for one in apart])
+    curve = evaluation.anytime_curve(any_size, images, targets, [0.5])
+    assert curve[-1]["error"] == figures["error"]

@@ -70,6 +70,93 @@ def test_a_picture_of_any_size_and_colour_is_stretched():
     assert question.images.shape == (1, 40, 50, 1)
 
 
+ANY = Facts((None, None, 1))
+
+
+def test_images_of_any_size_stay_as_they_are(images):
+    picture = malformed.b64(tiny.png(images[0]))
+    for rows, dtype in (
+        ([picture, picture], np.uint8),
+        ([images[0].tolist(), picture], np.uint8),
+        ([(images[0] / 2).tolist(), picture], np.float32),
+    ):
+        found = parse({"instances": rows}, ANY).images
+        assert (found.dtype, found.shape) == (dtype, (2, 40, 50, 1))
+        np.testing.assert_array_equal(found[1], images[0])
+
+
+def test_a_photo_of_a_phone_takes_a_byte_a_pixel():
+    photo = Image.new("RGB", (4000, 3000), (200, 30, 90))
+    photo.paste((0, 0, 0), (0, 0, 9, 9))
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG")
+    request = {"instances": [malformed.b64(buffer.getvalue())]}
+    images = parse(request, Facts((None, None, 3))).images
+    assert (images.dtype, images.shape) == (np.uint8, (1, 3000, 4000, 3))
+
+
+def broken():
+    """Pictures that a model of any size is not to be asked about."""
+    noisy = np.random.default_rng(0).integers(0, 256, (40, 50, 1), "uint8")
+    whole, small = tiny.png(noisy), tiny.png(noisy[:30])
+    large = io.BytesIO()
+    Image.new("L", (5000, 4000)).save(large, "PNG")
+    return {
+        "sizes": (
+            [malformed.b64(whole), malformed.b64(small)],
+            r"instances\[1\] must be of the size of .* 50 x 40.* 50 x 30",
+        ),
+        "arrays of sizes": (
+            [noisy.tolist(), noisy[:30].tolist()],
+            r"instances\[1\] .* shape \(40, 50, 1\).* \(30, 50, 1\)",
+        ),
+        "array and picture": (
+            [noisy.tolist(), malformed.b64(small)],
+            r"must be of the size of the images before it",
+        ),
+        "channels": (
+            [noisy.repeat(3, axis=2).tolist()],
+            r"shape \(height, width, 1\) .* \(40, 50, 3\)",
+        ),
+        "bare": (noisy.tolist(), "put the image into a list"),
+        "bare and grey": (noisy[..., 0].tolist(), "put the image into a list"),
+        "no rows": ([[]], "an array of shape"),
+        "no columns": ([[[]]], "an array of shape"),
+        "cut short": ([malformed.b64(whole[:900])], "cut short or damaged"),
+        "no pixels": ([malformed.b64(malformed.png_head(0, 9))], "none of PNG"),
+        "a bomb": (
+            [malformed.b64(malformed.png_head(5001, 5000))],
+            "at most 25,000,000 pixels. Received: 5001 x 5000",
+        ),
+        "too many": (
+            [malformed.b64(large.getvalue())] * 4,
+            "at most 3 images of 5000 x 4000 pixels. Received: 4",
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", broken())
+def test_what_no_model_of_any_size_can_read_is_refused(case):
+    rows, words = broken()[case]
+    with pytest.raises(ValueError, match=words):
+        parse({"instances": rows}, ANY)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [tiny.reader_of_any_size, lambda: tiny.ram(image_shape=(None, None, 1))],
+    ids=["EDRAM", "RAM"],
+)
+def test_a_model_of_any_size_is_asked_as_it_reads(make, images):
+    model, other = make(), make()
+    assert facts(model).image_shape == (None, None, 1)
+    for batch in (images, images[:, :33], images[:, :, :20]):
+        (rows,) = read(model, [Question(batch)])  # the second in a graph
+        expected = tiny.answers(other, batch.astype("float32"))
+        for row, probability in zip(rows, expected["probability"], strict=True):
+            assert row["probability"] == pytest.approx(probability, abs=1e-4)
+
+
 def test_parameters_are_taken_and_null_is_none(images):
     request = {
         "instances": images[:1].tolist(),
@@ -290,14 +377,14 @@ class Asked:
 @pytest.fixture
 def asked():
     asked = Asked()
-    asked.batcher = Batcher(asked, max_images=32)
+    asked.batcher = Batcher(asked, lambda shape: 32)
     yield asked
     asked.go_on.set()
     asked.batcher.close()
 
 
-def blank(number, notes=()):
-    return Question(np.zeros((number, 1, 1, 1)), notes=notes)
+def blank(number, notes=(), size=1):
+    return Question(np.zeros((number, size, 1, 1)), notes=notes)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +403,16 @@ def test_who_asks_meanwhile_is_answered_together(asked, sizes, batches):
     asked.go_on.set()
     found = [answer.result(30)[0] for answer in answers]
     assert (found, asked.batches) == (sizes, batches)
+
+
+def test_only_images_of_one_size_are_looked_at_together(asked):
+    asked.batcher.ask(blank(1))
+    assert asked.started.wait(30)
+    answers = [asked.batcher.ask(blank(2, size=n)) for n in (3, 4, 3, 4, 5)]
+    asked.go_on.set()
+    found = [answer.result(30)[1] for answer in answers]
+    assert found == [3, 4, 3, 4, 5]
+    assert asked.batches == [[1], [2, 2], [2, 2], [2]]
 
 
 def test_a_question_without_an_answer_spoils_no_other(asked):

@@ -398,6 +398,107 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(tmp_path, images):
     assert serving.run_tflite(path, images)["boxes"].dtype == np.float32
 
 
+SIZES = (40, 50), (61, 37)
+
+
+def noise(number, size, channels=1):
+    generator = np.random.default_rng(2)
+    return generator.integers(0, 256, (number, *size, channels), "uint8")
+
+
+@pytest.fixture(scope="module")
+def of_any_size(made_once):
+    """A model of images of any size, and its SavedModel, loaded."""
+    model = tiny.reader_of_any_size()
+
+    def export(folder):
+        serving.export_saved_model(model, folder)  # at two sizes of its own
+
+    return model, tf.saved_model.load(str(made_once("any", export) / "1"))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("number", [3, 1])
+def test_images_of_any_size_are_served_as_they_are(of_any_size, size, number):
+    model, loaded = of_any_size
+    images = noise(number, size)
+    expected = tiny.answers(model, images)
+    floats = tf.constant(images, tf.float32)
+    for name, inputs in {
+        "serving_default": dict(images=floats),
+        "serving_uint8": dict(images=tf.constant(images)),
+        "serving_bytes": dict(
+            image_bytes=tf.constant([tiny.png(image) for image in images])
+        ),
+    }.items():
+        assert_agree(loaded.signatures[name](**inputs), expected)
+    windows = model(images)["transforms"][:, 0]  # (B, N, 2, 3)
+    state = loaded.signatures["start"](images=floats)
+    for t in range(model.num_glimpses):
+        outputs = loaded.signatures["look"](images=floats, **state)
+        state = {name: outputs[name] for name in state}
+        np.testing.assert_allclose(
+            outputs["step_transforms"], windows[:, t], atol=1e-5
+        )
+
+
+def test_pictures_of_several_sizes_are_no_batch(of_any_size):
+    _, loaded = of_any_size
+    pictures = [tiny.png(noise(1, size)[0]) for size in SIZES]
+    for given, words in (
+        (pictures, r"must be of one height and width.*\[40 50\] \[61 37\]"),
+        ([], "At least one picture"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            loaded.signatures["serving_bytes"](
+                image_bytes=tf.constant(given, tf.string)
+            )
+
+
+def test_a_tflite_file_is_for_the_size_that_is_given(tmp_path):
+    model = tiny.reader_of_any_size()
+    path = tmp_path / "any.tflite"
+    serving.export_tflite(
+        model, path, image_size=(61, 37), steps=False, quantize="float16"
+    )
+    images = noise(2, (61, 37))
+    outputs = serving.run_tflite(path, images)
+    # Weights of 16 bits.
+    assert_agree(outputs, tiny.answers(model, images), atol=0.02)
+    with zipfile.ZipFile(path) as archive:
+        metadata = json.loads(archive.read("metadata.json"))
+    assert metadata["image_shape"] == [61, 37, 1]
+    with pytest.raises(ValueError, match=r"\(None, 61, 37, 1\)"):
+        serving.run_tflite(path, noise(1, (37, 61)))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({}, r"`image_size` \(--image-size HEIGHTxWIDTH\) must be given"),
+        ({"image_size": 0}, "must be a positive integer or two of them"),
+        (
+            {"image_size": 60, "quantize": "static_int8"},
+            r"\(B, 60, 60, 1\). Received: images of shape \(2, 40, 50, 1\)",
+        ),
+    ],
+    ids=["none", "nothing", "of other images"],
+)
+def test_a_tflite_file_without_its_size_is_refused(options, words, tmp_path):
+    if "quantize" in options:
+        options["images"] = noise(2, (40, 50))
+    with pytest.raises(ValueError, match=words):
+        serving.export_tflite(
+            tiny.reader_of_any_size(), tmp_path / "m.tflite", **options
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_one_size_has_no_other(model, tmp_path):
+    with pytest.raises(ValueError, match=r"shape \(40, 50, 1\)"):
+        serving.export_tflite(model, tmp_path / "m.tflite", image_size=50)
+
+
 @pytest.mark.parametrize(
     "name, dtype",
     [("serving_default", tf.float32), ("serving_uint8", tf.uint8)],

@@ -258,3 +258,64 @@ def test_letters_are_written_in_a_font_that_has_them():
         for number, text in enumerate(("猫", "\ue3c4", "\U000e0fff")):
             figure.text(0.1, 0.2 * number, **canvas.written(text))
         figure.canvas.draw()
+
+
+@pytest.fixture(scope="module")
+def any_size():
+    return tiny.reader(image_shape=(None, None, 1))
+
+
+def test_a_photo_is_drawn_in_its_own_resolution(any_size, tmp_path):
+    generator = np.random.default_rng(0)
+    photos = [
+        generator.integers(0, 256, (*size, 1), "uint8")
+        for size in ((300, 400), (40, 50))
+    ]
+    path = tmp_path / "photos.png"
+    visualization.plot_glimpses(
+        any_size, photos, path, labels=[[0, 1]] * 2, titles=["a.jpg", "b.jpg"]
+    )
+    drawn = pixels(path)
+    # A twenty-fifth of the photo is beside it, and above it the title.
+    top, left = round(0.4 * canvas.DPI) + 300 // 25, 400 // 25
+    found = drawn[top : top + 300, left : left + 400].mean(axis=-1)
+    assert np.corrcoef(found.ravel(), photos[0].ravel())[0, 1] > 0.8
+    shown = (found == photos[0][..., 0]).mean()
+    assert shown > 0.7  # the rest are windows
+    red = np.abs(drawn - [0xD6, 0x27, 0x28]).sum(-1) < 6
+    assert red[: top + 300, : left + 400].sum() > 300
+    # The patches are beside it, below their titles.
+    beside = drawn[top : top + 250, left + 400 + 30 :]
+    assert (beside < 250).all(axis=-1).mean() > 0.1
+    # One that is small is no stamp beside it.
+    assert drawn.shape[0] > top + 300 + 200
+
+
+def test_a_large_photo_is_no_thumbnail_and_many_are_no_wall(tmp_path):
+    photo = np.zeros((3000, 4000, 1), "uint8")
+    assert glimpses.photo_of(photo, 1).shape == (1500, 2000, 1)
+    assert glimpses.photo_of(photo, 20).shape == (300, 400, 1)
+    assert glimpses.photo_of(photo[:100, :100], 20).shape == (100, 100, 1)
+    stripes = np.zeros((400, 600, 3))
+    stripes[:, ::2, 1] = 200
+    small = canvas.shrunk(stripes, 60)
+    assert small.shape == (40, 60, 3) and small.dtype == np.uint8
+    np.testing.assert_allclose(small[:, 2:-2, 1], 100, atol=3)
+    assert not small[..., [0, 2]].any()
+
+
+def test_photos_are_drawn_of_every_kind_of_model(any_size, tmp_path):
+    generator = np.random.default_rng(0)
+    photos = [
+        generator.integers(0, 256, (*size, 1), "uint8")
+        for size in ((30, 290), (40, 50))
+    ]
+    ram = tiny.ram(image_shape=(None, None, 1))
+    for number, model in enumerate((Ensemble([any_size, any_size]), ram)):
+        path = tmp_path / f"{number}.png"
+        visualization.plot_glimpses(model, photos, path)
+        visualization.plot_paths(model, photos, path.with_suffix(".jpg"))
+        assert path.stat().st_size > 5_000
+    visualization.animate_glimpses(any_size, photos, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 4

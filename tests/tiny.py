@@ -49,7 +49,13 @@ def reader(seed=7, **arguments):
     return model
 
 
-def ram(**arguments):
+def reader_of_any_size(**arguments):
+    """A tiny EDRAM of two glimpses that takes images of any size."""
+    sizes = dict(image_shape=(None, None, 1), num_targets=1, terminal=False)
+    return reader(**{**sizes, **arguments})
+
+
+def ram(image_shape=(40, 50, 1), **arguments):
     """A tiny RAM whose locations depend on the image."""
     keras.utils.set_random_seed(0)
     sizes = dict(
@@ -61,7 +67,7 @@ def ram(**arguments):
         inception_filters=1,
         core_filters=2,
     )
-    model = RAM((40, 50, 1), **{**sizes, **arguments})
+    model = RAM(image_shape, **{**sizes, **arguments})
     kernel = np.random.default_rng(0).normal(size=model.location.kernel.shape)
     model.location.kernel.assign(kernel)
     return model

@@ -243,11 +243,7 @@ class Reader(kserve.Model):
         self.limits = limits
         self.facts = answers.facts(self.model, dark_ground=dark_ground)
         self.checkers = Checkers(self.facts, limits.checking)
-        values = math.prod(self.model.image_shape)
-        self.batcher = Batcher(
-            self.answer,
-            max(1, min(reading.BATCH_SIZE, reading.MAX_VALUES // values)),
-        )
+        self.batcher = Batcher(self.answer, _images_at_once)
         self._decoded = asyncio.Semaphore(DECODED)
         self._values = 0  # of the small ones
         self._busy_since = None
@@ -310,11 +306,13 @@ class Reader(kserve.Model):
     def warm_up(self):
         """Looks at images once, so that the first who asks need not wait."""
         first = self.checkers.threads.submit(self.checkers.check, b"{}")
+        shape = self.model.some_image_shape
+        dtype = "uint8" if self.model.takes_any_size else "float32"
         # What is compiled for any batch is known from the second size on, and
         # what is only worth it for many looks from the second look on.
         for number, confidence in WARM_UP:
             if confidence is None or self.facts.no_budget is None:
-                zeros = np.zeros((number, *self.model.image_shape), "float32")
+                zeros = np.zeros((number, *shape), dtype)
                 question = requests.Question(zeros, confidence, glimpses=True)
                 answers.read(self.model, [question])
         first.exception()  # waits; nothing is asked, which is refused
@@ -332,12 +330,13 @@ class Reader(kserve.Model):
     def metadata(self):
         """What one needs to know to ask this model: plain values."""
         shape = self.model.image_shape
+        sides = [-1 if side is None else side for side in shape]
         return {
             "name": self.name,
             "platform": f"keras_edram {__version__}",
             "model": type(self.model).__name__,
             "inputs": [
-                {"name": "images", "datatype": "FP32", "shape": [-1, *shape]}
+                {"name": "images", "datatype": "FP32", "shape": [-1, *sides]}
             ],
             "class_names": serving.class_names(self.model),
             "num_glimpses": answers.num_glimpses(self.model),
@@ -348,6 +347,7 @@ class Reader(kserve.Model):
                 "images": requests.max_images(shape),
                 "bytes": self.limits.body,
                 "pixels": requests.MAX_PIXELS,
+                "values": requests.MAX_VALUES,
                 "seconds": self.limits.seconds,
             },
         }
@@ -392,6 +392,12 @@ def _add_refusals(app):
     app.add_exception_handler(ModelNotReady, refuse_for_now)
     app.add_exception_handler(HTTPException, _refuse_by_http)
     app.add_exception_handler(Exception, _confess)
+
+
+def _images_at_once(image_shape):
+    """How many images a model looks at together: of large ones fewer."""
+    values = math.prod(image_shape)
+    return max(1, min(reading.BATCH_SIZE, reading.MAX_VALUES // values))
 
 
 def _checked_name(name, where):

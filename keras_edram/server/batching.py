@@ -14,19 +14,21 @@ import threading
 class Batcher:
     """A thread that answers questions, those that wait together.
 
-    A question that comes while nothing is answered goes at once. If a batch
+    A question that comes while nothing is answered goes at once. Those with
+    images of another size wait for a turn of theirs. If a batch
     cannot be answered, each of its questions is answered alone, so that only
     those fail that must. Who does not wait any more is left out.
 
     Args:
         answer: Function of a list of questions that returns a list of their
             answers.
-        max_images: Integer, images of a batch; a question with more is alone.
+        max_images: Function of the `(H, W, C)` of images: how many make a
+            batch; a question with more is alone.
 
     Example:
 
     >>> from keras_edram.server.requests import Question
-    >>> batcher = Batcher(lambda questions: questions, max_images=32)
+    >>> batcher = Batcher(lambda questions: questions, lambda shape: 32)
     >>> batcher.ask(Question(images)).result().images.shape
     (5, 100, 100, 1)
     >>> batcher.close()
@@ -76,10 +78,15 @@ class Batcher:
             self._answer_all(batch)
 
     def _next(self):
-        """The first of those that wait, as many as fit."""
-        batch, free = [], self._max_images
+        """The first of those that wait, and as many others as fit."""
+        batch, shape, free = [], None, 0
         with self._lock:
             for future, question in self._waiting.items():
+                if not batch:
+                    shape = question.images.shape[1:]
+                    free = self._max_images(shape)
+                if question.images.shape[1:] != shape:
+                    continue
                 free -= len(question.images)
                 if batch and free < 0:
                     break

@@ -105,7 +105,7 @@ class Checkers:
                 raise EOFError
             if "error" in head:
                 raise Refusal(head["status"], head["error"])
-            images = np.empty(head["shape"], "float32")
+            images = np.empty(head["shape"], head["dtype"])
             if process.stdout.readinto(images) < images.nbytes:
                 raise EOFError
         except (EOFError, OSError) as error:
@@ -197,6 +197,7 @@ def check_all(source, target, options):
             question = requests.parse(value_of(source.read(int(line))), facts)
             head = {
                 "shape": question.images.shape,
+                "dtype": question.images.dtype.name,
                 "parameters": {
                     name: getattr(question, name)
                     for name in requests.PARAMETERS

@@ -7,6 +7,8 @@ Serving's row format with parameters:
 
 An image is nested lists of numbers, `(H, W, C)` in [0, 255], or a picture file
 of any size as `{"b64": "..."}`; either may be named as TensorFlow Serving does.
+For a model that takes images of any size a picture stays as large as it is, and
+all images of a request must be of one size.
 
 Neither Keras nor TensorFlow is needed here, see `keras_edram.server.checking`.
 """
@@ -38,7 +40,8 @@ class Facts(NamedTuple):
     """What one must know of a model to check a request to it.
 
     Attributes:
-        image_shape: `(height, width, channels)`.
+        image_shape: `(height, width, channels)`; `(None, None, channels)` if
+            images may be of any size.
         no_budget: String, why it can have no budget of glimpses, see
             `keras_edram.anytime.why_no_budget`; `None` if it can.
         dark_ground: Boolean, whether it learnt light digits on a dark ground,
@@ -54,7 +57,9 @@ class Question(NamedTuple):
     """A request that was found to be right.
 
     Attributes:
-        images: `(B, H, W, C)`, float32 in [0, 255].
+        images: `(B, H, W, C)`, float32 in [0, 255]; for a model that takes
+            images of any size uint8, if all are whole numbers, as those of
+            pictures are: a photo would take four times the memory.
         confidence: Float, see `keras_edram.anytime`, or `None`.
         max_glimpses: Integer, or `None`.
         refuse_below: Float, see `keras_edram.decoding.read_out`.
@@ -107,15 +112,8 @@ def parse(request, facts):
     parameters = _parameters(request.get("parameters"), facts)
     instances = request.get("instances")
     _check_instances(instances, facts.image_shape)
-    images, notes = zip(
-        *(
-            _image(instance, f"instances[{index}]", facts)
-            for index, instance in enumerate(instances)
-        ),
-        strict=True,
-    )
+    images, notes = _images(instances, facts)
     notes = [[f"This image {note}." for note in found] for found in notes]
-    images = np.stack(images).astype("float32")
     return Question(images, **parameters, notes=notes)
 
 
@@ -142,7 +140,8 @@ def max_images(image_shape):
     """How many images a request may have: fewer if they are large.
 
     Args:
-        image_shape: `(height, width, channels)`.
+        image_shape: `(height, width, channels)`; without height and width it
+            is not known whether they are large.
 
     Returns:
         Integer.
@@ -152,6 +151,8 @@ def max_images(image_shape):
     >>> max_images((100, 100, 1)), max_images((3200, 3200, 1))
     (64, 6)
     """
+    if None in image_shape:
+        return MAX_IMAGES
     return min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(image_shape)))
 
 
@@ -209,9 +210,13 @@ def _is_an_image(value, image_shape):
     while isinstance(value, list) and value and len(sides) < 4:
         sides.append(len(value))
         value = value[0]
-    is_number = isinstance(value, (int, float))
+    if not isinstance(value, (int, float)):
+        return False
+    *size, channels = image_shape
+    if None in size:
+        return len(sides) == 2 or sides[2:] == [channels]
     # A grey image is often without its channel.
-    return is_number and tuple(sides) in (image_shape, image_shape[:2])
+    return sides in ([*size, channels], size)
 
 
 def _check_keys(value, keys, what):
@@ -226,17 +231,39 @@ def _check_keys(value, keys, what):
         )
 
 
-def _image(instance, where, facts):
-    """The image of a row, pixels or a picture file in base64, and notes."""
+def _images(instances, facts):
+    """The images of all rows as one array, and the notes of each."""
+    shape = facts.image_shape
+    images, notes = [], []
+    for index, instance in enumerate(instances):
+        image, found = _image(
+            instance, f"instances[{index}]", facts, shape, len(instances)
+        )
+        shape = image.shape  # that of all others
+        images.append(image)
+        notes.append(found)
+    images = np.stack(images)  # (B, H, W, C)
+    if None in facts.image_shape:
+        whole = images.astype("uint8")
+        if (whole == images).all():
+            return whole, notes
+    return images.astype("float32"), notes
+
+
+def _image(instance, where, facts, shape, number):
+    """The image of a row, pixels or a picture file in base64, and notes.
+
+    Its shape must be that which is known: `None` is any height or width. The
+    number is how many images of that shape there are to be.
+    """
     if isinstance(instance, dict) and len(instance) == 1:
         ((name, value),) = instance.items()
         if name in INPUTS:
             instance = value
     if isinstance(instance, dict):
-        return _picture(instance, where, facts)
-    image_shape = facts.image_shape
+        return _picture(instance, where, facts, shape, number)
     expected = (
-        f"{where} must be an array of shape {image_shape} with numbers in "
+        f"{where} must be an array of shape {_in_words(shape)} with numbers in "
         '[0, 255], or {"b64": "..."}'
     )
     try:
@@ -246,7 +273,7 @@ def _image(instance, where, facts):
             f"{expected}. Received: lists of different lengths, or what is no "
             "number"
         ) from error
-    if image.shape != image_shape:
+    if not _fits(image.shape, shape):
         raise ValueError(
             f"{expected}. Received: an array of shape {image.shape}"
         )
@@ -256,10 +283,36 @@ def _image(instance, where, facts):
         raise ValueError(f"{expected}. Received: what is no number")
     if not ((image >= 0) & (image <= 255)).all():
         raise ValueError(f"{expected}. Received: numbers beyond that")
+    _check_number(number, image.shape)
     return image, image_notes(image, facts.dark_ground)
 
 
-def _picture(instance, where, facts):
+def _fits(found, shape):
+    return len(found) == len(shape) and all(
+        side in (None, given) for given, side in zip(found, shape, strict=True)
+    )
+
+
+def _in_words(shape):
+    names = "height", "width", "channels"
+    sides = (
+        name if side is None else str(side)
+        for name, side in zip(names, shape, strict=True)
+    )
+    return f"({', '.join(sides)})"
+
+
+def _check_number(number, image_shape):
+    most = max_images(image_shape)
+    if number > most:
+        height, width, _ = image_shape
+        raise ValueError(
+            f"`instances` must have at most {most} images of {width} x "
+            f"{height} pixels. Received: {number}"
+        )
+
+
+def _picture(instance, where, facts, shape, number):
     content = instance.get("b64")
     if set(instance) != {"b64"} or not isinstance(content, str):
         raise ValueError(
@@ -274,16 +327,28 @@ def _picture(instance, where, facts):
         ) from error
     try:
         width, height = picture_size(content)
-        if width * height <= MAX_PIXELS:
-            return read_with_notes(
-                content, facts.image_shape, light_on_dark=facts.dark_ground
-            )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    raise ValueError(
-        f"{where} must be a picture of at most {MAX_PIXELS:,} pixels. "
-        f"Received: {width} x {height}"
-    )
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{where} must be a picture of at most {MAX_PIXELS:,} pixels. "
+            f"Received: {width} x {height}"
+        )
+    if None in facts.image_shape:
+        found = height, width, shape[-1]
+        if not _fits(found, shape):
+            raise ValueError(
+                f"{where} must be of the size of the images before it, "
+                f"{shape[1]} x {shape[0]}: ask for others by another request. "
+                f"Received: {width} x {height}"
+            )
+        _check_number(number, found)  # before any is decoded
+    try:
+        return read_with_notes(
+            content, facts.image_shape, light_on_dark=facts.dark_ground
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _from_base64(text):

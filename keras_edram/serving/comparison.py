@@ -2,7 +2,8 @@
 
 Nothing that an export answers may be another answer than the model's: labels
 and lengths are the same, and numbers agree within a tolerance, on all images,
-in batches of two sizes. There are three exceptions.
+in batches of two sizes; where it takes images of any size, also of two of
+those. There are three exceptions.
 
 - A tie. Which of two labels wins may turn with the last digit where both are
   equally probable. An answer is accepted if it is the most probable one of
@@ -33,8 +34,11 @@ from keras_edram.serving import formats
 from keras_edram.serving.signatures import STEP_SIGNATURES, class_names
 
 NUM_IMAGES = 32
+MAX_VALUES = 2**25  # of compared images: of large ones there are fewer
 SECOND_BATCH = 3  # another than anything was traced with
 DIGIT = 28  # side of a digit in pixels, where it fits
+# Height and width of images where any are taken, wide and high, even and odd.
+SIZES = (128, 192), (161, 100)
 STEP_OUTPUTS = ("step_probabilities", "step_transforms")
 MAX_OTHER = 0.1
 # Places are the same within this part of the tolerance, for the answer to what
@@ -79,15 +83,28 @@ def compare(
         open_export: `formats.Format.open` of its format.
         tolerance: `Tolerance`.
         images: Array of shape `(B, H, W, C)`, on which to compare; by default
-            those of `compared_images`.
+            those of `compared_images`, of all `SIZES` if it takes any.
         steps: Boolean, whether it has to have `start` and `look` too.
 
     Raises:
         RuntimeError: If it gives other answers, or none.
     """
-    if images is None:
-        images = compared_images(model)
-    images = np.asarray(images[:NUM_IMAGES], "float32")
+    if images is not None:
+        of_sizes = [images]
+    elif model.takes_any_size:
+        of_sizes = [compared_images(model, size=size) for size in SIZES]
+    else:
+        of_sizes = [compared_images(model)]
+    of_sizes = [
+        np.asarray(images[:NUM_IMAGES], "float32") for images in of_sizes
+    ]
+    answers = iter(run_apart(open_export, path, *of_sizes))
+    for images in of_sizes:
+        _compare(model, images, answers, tolerance, steps)
+
+
+def _compare(model, images, answers, tolerance, steps):
+    """`compare` of images of one size, to the next of the answers."""
     # Not `predict`: its graph might have the faults of that of an export.
     looks = {
         name: np.asarray(value)
@@ -98,8 +115,7 @@ def compare(
     }
     if steps:
         expected |= _glimpse_by_glimpse(looks)
-    answers = run_apart(open_export, path, images)
-    for batch, found in zip(_batches(images), answers, strict=True):
+    for batch, found in zip(_batches(images), answers, strict=False):
         number = len(batch)
         _Comparison(
             model,
@@ -300,7 +316,7 @@ def _softmax(logits):
     return values / values.sum(axis=-1, keepdims=True)
 
 
-def compared_images(model, number=NUM_IMAGES):
+def compared_images(model, number=NUM_IMAGES, size=None):
     """Images whose answers differ: `(n, H, W, C)` in [0, 255].
 
     Rows of the digits that ship, as many in a row as the model reads, from one
@@ -309,6 +325,7 @@ def compared_images(model, number=NUM_IMAGES):
     Args:
         model: Any.
         number: Integer n.
+        size: `(height, width)`; by default that of the model's images.
 
     Returns:
         float32 array of whole numbers.
@@ -325,7 +342,8 @@ def compared_images(model, number=NUM_IMAGES):
     def resize(picture, wide, high):
         return np.asarray(Image.fromarray(picture).resize((wide, high)))
 
-    height, width, channels = model.image_shape
+    height, width, channels = model.some_image_shape
+    height, width = size or (height, width)
     digits = iter(load_digits("bundled", "test").images)  # 0 to 9, again
     most = min(max(model.num_targets - model.terminal, 1), width)
     generator = np.random.default_rng(0)
@@ -346,7 +364,7 @@ def compared_images(model, number=NUM_IMAGES):
     return images.repeat(channels, axis=-1)  # (n, H, W, C)
 
 
-def run_apart(open_export, path, images):
+def run_apart(open_export, path, *images):
     """What `run` gives, in a process that never saw the model.
 
     Args:
@@ -359,8 +377,8 @@ def run_apart(open_export, path, images):
         RuntimeError: If that process fails; with its last words.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, answers = f"{folder}/images.npy", f"{folder}/outputs.npz"
-        np.save(given, images)
+        given, answers = f"{folder}/images.npz", f"{folder}/outputs.npz"
+        np.savez(given, *images)
         opener = (open_export.__module__, open_export.__name__)
         done = subprocess.run(
             [sys.executable, "-m", __name__, *opener, path, given, answers],
@@ -399,20 +417,22 @@ def _last_words(done):
     )
 
 
-def run(open_export, path, images):
+def run(open_export, path, *images):
     """All that is compared, of an export opened once.
 
     Args:
         open_export: `formats.Format.open` of its format.
         path: Path of the export.
-        images: Array of shape `(B, H, W, C)`, in [0, 255].
+        *images: Arrays of shape `(B, H, W, C)`, in [0, 255].
 
     Returns:
-        List of dictionaries of arrays, one for each of `_batches`.
+        List of dictionaries of arrays, one for each of `_batches` of each.
     """
     run_signature, signatures = open_export(path)
     return [
-        _run(run_signature, signatures, batch) for batch in _batches(images)
+        _run(run_signature, signatures, batch)
+        for of_one_size in images
+        for batch in _batches(of_one_size)
     ]
 
 
@@ -434,7 +454,8 @@ def _run(run_signature, signatures, images):
 
 def _main(module, function, path, given, answers):
     opener = getattr(importlib.import_module(module), function)
-    batches = run(opener, pathlib.Path(path), np.load(given))
+    with np.load(given) as images:
+        batches = run(opener, pathlib.Path(path), *images.values())
     np.savez(
         answers,
         **{

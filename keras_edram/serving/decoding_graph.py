@@ -15,6 +15,9 @@ import tensorflow as tf
 
 # A photo has some ten segments; each takes a step of a loop.
 MAX_SEGMENTS = 2000
+# Pillow refuses more as well. A file of a megabyte can promise many times as
+# many, which TensorFlow would find memory for.
+MAX_PIXELS = 2**30 // 4 // 3 * 2
 # Of red, green and blue, in 1 / 65536: as Pillow has them.
 LUMA = (19595.0, 38470.0, 7471.0)
 GREY_PALETTE = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
@@ -45,7 +48,8 @@ def decode_picture(content, image_shape):
     Args:
         content: String tensor, the content of a file: PNG, JPEG, GIF, BMP or
             WebP.
-        image_shape: `(height, width, channels)` of the model.
+        image_shape: `(height, width, channels)` of the model;
+            `(None, None, channels)` for the picture's own size.
 
     Returns:
         float32 tensor of that shape, of whole numbers in [0, 255], those of
@@ -60,6 +64,12 @@ def decode_picture(content, image_shape):
     height, width, channels = image_shape
     data = tf.io.decode_raw(tf.strings.join([content, b"\0"]), tf.uint8)
     file = _File(content, data, tf.size(data, tf.int64) - 1)
+    content = _checked(
+        content,
+        _num_pixels(file) <= MAX_PIXELS,
+        f"At most {MAX_PIXELS // 10**6} megapixels are decoded: shrink it",
+    )
+    file = file._replace(content=content)
     picture = tf.case(
         [
             (_has(file, 0, b"\x89PNG"), lambda: _png(file)),
@@ -76,8 +86,88 @@ def decode_picture(content, image_shape):
     )
     picture = tf.ensure_shape(picture, (None, None, 3))
     picture = _luma(picture) if channels == 1 else tf.cast(picture, tf.float32)
-    picture = tf.image.resize(picture, (height, width), antialias=True)
+    if height is not None:
+        picture = tf.image.resize(picture, (height, width), antialias=True)
     return tf.ensure_shape(tf.round(picture), image_shape)
+
+
+def decode_pictures_of_one_size(contents, channels):
+    """Decodes picture files as they are, which must make a batch together.
+
+    Args:
+        contents: String tensor of shape `(B,)`, contents of files, see
+            `decode_picture`.
+        channels: Integer C.
+
+    Returns:
+        float32 tensor of shape `(B, H, W, C)`. Pictures of several sizes, or
+        none, fail with `tf.errors.InvalidArgumentError`.
+
+    Example:
+
+    >>> digit = tf.io.read_file("digit.png")
+    >>> decode_pictures_of_one_size(tf.stack([digit, digit]), 1).shape
+    TensorShape([2, 100, 100, 1])
+    """
+    image_shape = (None, None, channels)
+    number = tf.size(contents)
+    contents = _checked(contents, number > 0, "At least one picture required")
+
+    def decode(at, size, pictures):
+        picture = decode_picture(contents[at], image_shape)
+        found = tf.shape(picture)[:2]
+        size = tf.where(at == 0, found, size)
+        picture = _checked(
+            picture,
+            tf.reduce_all(found == size),
+            "Pictures of a batch must be of one height and width: send others "
+            "in a batch of their own",
+            (size, found),
+        )
+        # A quarter of the memory until there is the batch.
+        pictures = pictures.write(at, tf.cast(picture, tf.uint8))
+        return at + 1, size, pictures
+
+    _, _, pictures = tf.while_loop(
+        lambda at, *_: at < number,
+        decode,
+        (
+            0,
+            tf.zeros(2, tf.int32),
+            tf.TensorArray(
+                tf.uint8, number, infer_shape=False, element_shape=image_shape
+            ),
+        ),
+    )
+    return tf.cast(pictures.stack(), tf.float32)  # (B, H, W, C)
+
+
+def _num_pixels(file):
+    """As its head says, before any are decoded: int64."""
+
+    def product(width, height, size, is_big=False):
+        width = _number(file, width, size, is_big)
+        return width * _number(file, height, size, is_big)
+
+    def of_bmp():
+        height = _number(file, 22, 4, False)
+        # It is negative if the rows go down.
+        height = tf.minimum(height, 2**32 - height)
+        return height * _number(file, 18, 4, False)
+
+    def of_jpeg():
+        sides = tf.io.extract_jpeg_shape(file.content, tf.int64)[:2]
+        return tf.reduce_prod(sides)
+
+    return tf.case(
+        [
+            (_has(file, 0, b"\x89PNG"), lambda: product(16, 20, 4, True)),
+            (_has(file, 0, b"\xff\xd8\xff"), of_jpeg),
+            (_has(file, 0, b"GIF8"), lambda: product(6, 8, 2)),
+            (_has(file, 0, b"BM"), of_bmp),
+        ],
+        lambda: tf.constant(0, tf.int64),  # of WebP there are not many more
+    )
 
 
 def _png(file):
@@ -302,7 +392,8 @@ def _number(file, at, size=1, is_big=True):
     return tf.reduce_sum(tf.cast(values, tf.int64) * weights, axis=-1)
 
 
-def _checked(value, is_right, message):
-    """The value, unless there is something wrong."""
-    with tf.control_dependencies([tf.debugging.Assert(is_right, [message])]):
+def _checked(value, is_right, message, seen=()):
+    """The value, unless there is something wrong with what was `seen`."""
+    check = tf.debugging.Assert(is_right, [message, *seen])
+    with tf.control_dependencies([check]):
         return tf.identity(value)

@@ -12,9 +12,10 @@ def export_onnx(model, path, *, overwrite=False):
     """Writes an ONNX file, for any batch size; needs the extra `onnx`.
 
     Its input is `images`, float32 `(B, H, W, C)` in [0, 255]; B is called
-    `batch`, there and in all outputs. ONNX has one function a file, so there
-    is no `start` and `look`. The names of the classes, a line each, are the
-    metadata property `labels`.
+    `batch`, there and in all outputs. Of a model that takes images of any size
+    H and W are called `height` and `width`. ONNX has one function a file, so
+    there is no `start` and `look`. The names of the classes, a line each, are
+    the metadata property `labels`.
 
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
@@ -47,9 +48,13 @@ def export_onnx(model, path, *, overwrite=False):
     model = signatures.deployable(model)
     with files.replacing(path, overwrite=overwrite) as partial:
         converted = _convert(model, converter.convert)
-        # The converter names the first axis of each tensor anew.
+        # The converter names unknown axes of each tensor anew.
         for tensor in (*converted.graph.input, *converted.graph.output):
             tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+        if model.takes_any_size:
+            (images,) = converted.graph.input
+            _, height, width, _ = images.type.tensor_type.shape.dim
+            height.dim_param, width.dim_param = "height", "width"
         onnx.helper.set_model_props(
             converted, {"labels": "\n".join(signatures.class_names(model))}
         )

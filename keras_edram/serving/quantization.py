@@ -14,13 +14,15 @@ from keras_edram.serving.interpreter import open_tflite
 NUM_CALIBRATION_IMAGES = 100  # more do not widen the ranges
 
 
-def convert(model, keys, quantize=None):
+def convert(model, keys, quantize=None, image_shape=None):
     """The TFLite file of a model, by TensorFlow's converter.
 
     Args:
         model: One that `signatures.deployable` returned.
         keys: Names of the signatures to write.
         quantize: `None`, `"float16"` or `"int8"`.
+        image_shape: `(height, width, channels)` of the images that it takes;
+            by default that of the model.
 
     Returns:
         Bytes.
@@ -30,7 +32,12 @@ def convert(model, keys, quantize=None):
     with tempfile.TemporaryDirectory() as folder:
         # A loop: the file has the operators of one glimpse, not of all.
         signatures.write_saved_model(
-            model, folder, keys, with_names=False, in_a_loop=True
+            model,
+            folder,
+            keys,
+            image_shape=image_shape,
+            with_names=False,
+            in_a_loop=True,
         )
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=keys
@@ -99,7 +106,7 @@ def quantize_convolutions(model, keys, images):
     ranges = {}
     for member in model.members or [model]:
         ranges |= _ranges(member, images)
-    content = convert(model, keys)
+    content = convert(model, keys, image_shape=images.shape[1:])
     statistics = {}
     for weights, *tensors in _convolutions(content):
         statistics |= zip(tensors, ranges[weights], strict=True)
@@ -114,7 +121,7 @@ def _ranges(model, images):
     """Of each convolution, by its weights: ranges of input and output."""
     has_steps = model.looks_step_by_step
     keys = signatures.STEP_SIGNATURES if has_steps else ["serving_default"]
-    content = convert(model, keys)
+    content = convert(model, keys, image_shape=images.shape[1:])
     samples = _glimpses(model, content, images) if has_steps else {}
     if not has_steps:
         samples = {"serving_default": [{"images": x[None]} for x in images]}

@@ -47,7 +47,8 @@ def report_tflite(
     Args:
         model: `EDRAM`, `Ensemble`, `RAM` (its mean policy) or `Baseline`.
         folder: Path of the folder.
-        images: Array of shape `(n, H, W, C)`, in [0, 255].
+        images: Array of shape `(n, H, W, C)`, in [0, 255]; for a model of
+            images of any size, of that which the files are for.
         targets: `{"labels": (n, S), "transforms": (n, S, 2, 3)}`.
         calibration_images: See `export_tflite`; others than `images`.
         format: `formats.Format` that has `variants`. Defaults to TFLite.
@@ -74,6 +75,7 @@ def report_tflite(
     from keras_edram import evaluation
 
     folder = pathlib.Path(folder)
+    size = {"image_size": images.shape[1:3]} if model.takes_any_size else {}
     model = signatures.deployable(model)
     variants = format.variants(model)
     for name in (JSON_FILE, TABLE_FILE, *variants):
@@ -84,7 +86,7 @@ def report_tflite(
     )
     rows = []
     for name, options in variants.items():
-        given = {}
+        given = {**size}
         if format.wants_images(**options):
             given["images"] = calibration_images
         path = format.write(

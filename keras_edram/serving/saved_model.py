@@ -23,13 +23,15 @@ def export_saved_model(
 ):
     """Writes a SavedModel that TensorFlow Serving takes: `path/version`.
 
-    It has three signatures, for any batch size:
+    It has three signatures, for any batch size, and for images of any height
+    and width if the model takes them, those of a batch alike:
 
     - `serving_default`: `images`, float32 `(B, H, W, C)` in [0, 255];
     - `serving_uint8`: `images`, the same as uint8;
     - `serving_bytes`: `image_bytes`, strings `(B,)`, picture files of any
       size, read as `datasets.read_picture` does; those that TensorFlow could
-      not read so, such as WebP with transparent parts, fail.
+      not read so, such as WebP with transparent parts, fail, and so do
+      pictures of several sizes for a model that reads them as they are.
 
     These have one more output, `names`, strings `(B, S)`: the labels as names
     of their classes, empty after the last object. For a model that looks step

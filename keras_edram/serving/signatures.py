@@ -44,7 +44,13 @@ def deployable(model):
 
 
 def write_saved_model(
-    model, path, keys=None, *, with_names=True, in_a_loop=False
+    model,
+    path,
+    keys=None,
+    *,
+    image_shape=None,
+    with_names=True,
+    in_a_loop=False,
 ):
     """Writes signatures as a SavedModel.
 
@@ -52,17 +58,20 @@ def write_saved_model(
         model: One that `deployable` returned.
         path: Path of the folder.
         keys: Names of the signatures; by default all that the model has.
+        image_shape: `(height, width, channels)` of the images that they take;
+            by default that of the model.
         with_names: Boolean, whether to answer with names, which are strings.
         in_a_loop: Boolean, whether glimpses are taken in a loop, whose body is
             there once, rather than one after the other.
     """
     import keras
 
-    endpoints = _whole_images(model, with_names, in_a_loop)
+    shape = (None, *(image_shape or model.image_shape))
+    endpoints = _whole_images(model, shape, with_names, in_a_loop)
     if keys is None:
         keys = [*endpoints, *STEP_SIGNATURES * model.looks_step_by_step]
     if {*STEP_SIGNATURES} <= {*keys}:
-        endpoints |= _steps(model)
+        endpoints |= _steps(model, shape)
     archive = keras.export.ExportArchive()
     archive.track(model)
     for key in keys:
@@ -70,11 +79,10 @@ def write_saved_model(
     archive.write_out(str(path), verbose=False)
 
 
-def _whole_images(model, with_names, in_a_loop):
-    """The signatures that read images at once, by name."""
+def _whole_images(model, shape, with_names, in_a_loop):
+    """The signatures that read images `(B, H, W, C)` at once, by name."""
     import tensorflow as tf
 
-    shape = (None, *model.image_shape)
     names = [*class_names(model), ""]  # label -1 is the last
 
     def answer(images):
@@ -99,7 +107,7 @@ def _whole_images(model, with_names, in_a_loop):
         return serve(tf.cast(images, tf.float32))
 
     def serve_bytes(image_bytes):
-        return serve(_decode_pictures(image_bytes, model.image_shape))
+        return serve(_decode_pictures(image_bytes, shape[1:]))
 
     return {
         "serving_default": _function(serve, images_spec),
@@ -125,6 +133,10 @@ def _decode_pictures(contents, image_shape):
 
     from keras_edram.serving import decoding_graph
 
+    if image_shape[0] is None:
+        return decoding_graph.decode_pictures_of_one_size(
+            contents, image_shape[-1]
+        )
     return tf.map_fn(
         lambda content: decoding_graph.decode_picture(content, image_shape),
         contents,
@@ -192,13 +204,13 @@ def first_state(model, images):
     return _named(state._replace(step=steps))
 
 
-def _steps(model):
-    """The signatures `start` and `look`, by name."""
+def _steps(model, shape):
+    """The signatures `start` and `look` of images `(B, H, W, C)`, by name."""
     import tensorflow as tf
 
     from keras_edram import geometry
 
-    images_spec = tf.TensorSpec((None, *model.image_shape), tf.float32)
+    images_spec = tf.TensorSpec(shape, tf.float32)
 
     def start(images):
         return first_state(model, tf.ensure_shape(images, images_spec.shape))

@@ -1,12 +1,15 @@
 """The TFLite file, for phones and small boards."""
 
+import argparse
 import json
+import math
+import re
 import zipfile
 
 import numpy as np
 
 from keras_edram import files
-from keras_edram.checks import check_boolean, check_choice
+from keras_edram.checks import check_boolean, check_choice, check_size
 from keras_edram.serving import comparison, formats, quantization, signatures
 from keras_edram.serving.interpreter import open_tflite, tflite_operators
 from keras_edram.serving.quantization import convert
@@ -26,7 +29,14 @@ TOLERANCES = {
 
 
 def export_tflite(
-    model, path, quantize=None, *, images=None, steps=True, overwrite=False
+    model,
+    path,
+    quantize=None,
+    *,
+    image_size=None,
+    images=None,
+    steps=True,
+    overwrite=False,
 ):
     """Writes a TFLite file of built-in operators, for any batch size.
 
@@ -53,6 +63,9 @@ def export_tflite(
             `tflite`.
         images: Array of shape `(B, H, W, C)`, in [0, 255]: for
             `"static_int8"`, some hundred of those that the model will see.
+        image_size: Integer or `(height, width)`, the size of the images that
+            the file takes, of a model that takes any; a TFLite file computes
+            in fixed sizes. Not of other models, which have their own.
         steps: Boolean, whether to write `start` and `look` too, for models
             that have them. Defaults to `True`.
         overwrite: Boolean, whether to replace a file that is there. Defaults
@@ -62,8 +75,9 @@ def export_tflite(
         `pathlib.Path` of the file.
 
     Raises:
-        ValueError: For an unknown `quantize`, `images` that are missing, a
-            path with another suffix, or a file that may not be replaced.
+        ValueError: For an unknown `quantize`, `images` or an `image_size`
+            that are missing, not wanted or do not fit each other, a path with
+            another suffix, or a file that may not be replaced.
         RuntimeError: If the file needs operators that are not built in, does
             not agree with the model, or a package is missing.
 
@@ -78,6 +92,13 @@ def export_tflite(
             f"alone. Received: quantize={quantize!r}, images="
             f"{None if images is None else f'of shape {np.shape(images)}'}"
         )
+    image_shape = _image_shape(model, image_size)
+    if images is not None and np.shape(images)[1:] != image_shape:
+        raise ValueError(
+            "`images` must be of the shape that the file takes, (B, "
+            f"{', '.join(map(str, image_shape))}). Received: images of shape "
+            f"{np.shape(images)}"
+        )
     path = files.with_suffix(path, [TFLITE.suffix])
     model = signatures.deployable(model)
     steps = check_boolean(steps, "steps") and model.looks_step_by_step
@@ -86,29 +107,51 @@ def export_tflite(
         if quantize == "static_int8":
             content = quantization.quantize_convolutions(model, keys, images)
         else:
-            content = convert(model, keys, quantize)
+            content = convert(model, keys, quantize, image_shape)
         partial.write_bytes(content)
         with zipfile.ZipFile(partial, "a") as archive:
             names = signatures.class_names(model)
             archive.writestr(LABELS_FILE, "\n".join(names) + "\n")
-            archive.writestr(METADATA_FILE, json.dumps(_metadata(model)))
+            metadata = _metadata(model, image_shape)
+            archive.writestr(METADATA_FILE, json.dumps(metadata))
         _refuse_flex_operators(partial)
         comparison.compare(
             model,
             partial,
             open_tflite,
             TOLERANCES[quantize],
-            images=images,
+            images=_compared(model, image_shape) if images is None else images,
             steps=steps,
         )
     return path
 
 
-def _metadata(model):
+def _image_shape(model, image_size):
+    """Of the images that the file takes; or raises."""
+    if model.takes_any_size != (image_size is not None):
+        raise ValueError(
+            "`image_size` (--image-size HEIGHTxWIDTH) must be given for a "
+            "model that takes images of any size, as a TFLite file is for one, "
+            f"and for no other. Received: image_size={image_size}, a model of "
+            f"images of shape {model.image_shape}"
+        )
+    if image_size is None:
+        return model.image_shape
+    return *check_size(image_size, "image_size"), model.image_shape[-1]
+
+
+def _compared(model, image_shape):
+    """Images of that shape, few if they are large."""
+    number = comparison.MAX_VALUES // math.prod(image_shape)
+    number = max(1, min(number, comparison.NUM_IMAGES))
+    return comparison.compared_images(model, number, image_shape[:2])
+
+
+def _metadata(model, image_shape):
     """What a program needs to know to use a TFLite file: plain values."""
     return {
         "class_names": signatures.class_names(model),
-        "image_shape": model.image_shape,
+        "image_shape": image_shape,
         "image_range": [0, 255],
         "num_targets": model.num_targets,
         "num_glimpses": model.num_glimpses,
@@ -149,6 +192,17 @@ def run_tflite(path, images):
     return formats.answers(open_tflite, path, images)
 
 
+def _size(text):
+    """`(height, width)` of the command's `--image-size`."""
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            "must be HEIGHTxWIDTH in pixels, such as 480x640. "
+            f"Received: {text!r}"
+        )
+    height, width = text.split("x")
+    return int(height), int(width)
+
+
 def _wants_images(quantize=None, **options):
     return quantize == "static_int8"
 
@@ -185,6 +239,13 @@ TFLITE = formats.Format(
             "too, in ranges measured on validation images, which needs the "
             "extra `tflite`",
             dict(choices=QUANTIZATIONS[1:]),
+        ),
+        formats.Option(
+            "--image-size",
+            "image_size",
+            "the height and width of images, such as 480x640, if the model "
+            "takes any",
+            dict(type=_size, metavar="HEIGHTxWIDTH"),
         ),
         formats.Option(
             "--no-steps",

@@ -64,6 +64,28 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
 
 
 @pytest.mark.usefixtures("compares_here")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tiny.reader_of_any_size(glimpses_per_target=1),
+        pytest.param(
+            lambda: tiny.ram(image_shape=(None, None, 1), num_glimpses=2),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["EDRAM", "RAM"],
+)
+def test_an_onnx_file_takes_images_of_any_size(make, tmp_path):
+    model = make()
+    path = serving.export_onnx(model, tmp_path / "any.onnx")
+    (images_input,) = onnxruntime.InferenceSession(str(path)).get_inputs()
+    assert images_input.shape == ["batch", "height", "width", 1]
+    for size in ((40, 50), (61, 37), (90, 131)):
+        images = serving.comparison.compared_images(model, 4, size)
+        assert_agree(path, model, images)
+
+
+@pytest.mark.usefixtures("compares_here")
 def test_the_command_exports_a_preset(tmp_path, monkeypatch, capsys):
     model = EDRAM.from_preset(PRESET)
     model.glimpses_per_target = 3  # each is in the file

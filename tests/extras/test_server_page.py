@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import re
 import shutil
 import threading
@@ -10,6 +11,7 @@ import malformed
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 pytest.importorskip("kserve", reason='needs ".[serve]"')
 pytest.importorskip("selenium", reason='needs ".[serve-test]"')
@@ -292,6 +294,74 @@ def test_a_photo_of_a_phone_is_made_anew_and_read(page, reader, monkeypatch):
     assert size < 2_000_000  # 8,000 x 4,000 pixels are refused by the server
     np.testing.assert_allclose(images[0, :, :20], 255, atol=3)
     np.testing.assert_allclose(images[0, :, 30:], 0, atol=3)
+
+
+def photo():
+    """A JPEG of 12 megapixels, and what it shows."""
+    generator = np.random.default_rng(0)
+    small = generator.integers(0, 256, (30, 40), "uint8")
+    picture = Image.fromarray(small).resize((4000, 3000))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue(), np.asarray(Image.open(buffer))[..., None]
+
+
+def test_a_photo_is_read_as_it_is_and_shown_near(browser, monkeypatch):
+    reader = application.Reader(tiny.reader_of_any_size(), "any")
+    assert reader.metadata()["inputs"][0]["shape"] == [-1, -1, -1, 1]
+    content, pixels_of_photo = photo()
+    asked, answer = [], reader.batcher._answer
+
+    def small(questions):
+        """As if it had found something small."""
+        asked.extend(questions)
+        answers = answer(questions)
+        for row in answers[0]["predictions"]:
+            row["windows"][-1] = [
+                [0.5, 0.5],
+                [0.6, 0.5],
+                [0.6, 0.6],
+                [0.5, 0.6],
+            ]
+            row["boxes"] = [[0.5, 0.5, 0.6, 0.6]]
+        return answers
+
+    monkeypatch.setattr(reader.batcher, "_answer", small)
+    with serving(reader) as (_, url):
+        browser.get(url)
+        wait(
+            browser,
+            lambda: "images of any size, grey" in text(browser, "model"),
+        )
+        assert not find(browser, "zoom").is_displayed()
+        drop(browser, content, "image/jpeg")
+        wait(browser, lambda: text(browser, "sure"))
+        (question,) = asked
+        assert question.images.dtype == np.uint8
+        np.testing.assert_array_equal(question.images[0], pixels_of_photo)
+        assert find(browser, "zoom").accessible_name == "Zoom in"
+        whole = pixels(browser)
+        assert pressed(browser) == "false"
+        find(browser, "canvas").click()
+        near = pixels(browser)
+        assert near.shape == whole.shape and pressed(browser) == "true"
+        # In the middle is that of the box, 10 canvas pixels being 8 of these.
+        height, width, _ = near.shape
+        middle = near[height // 2 - 5 : height // 2 + 5, width // 2]
+        seen = pixels_of_photo[1646:1654, 2200].mean()
+        assert abs(middle.mean() - seen) < 3
+        find(browser, "canvas").send_keys(Keys.ENTER)
+        assert pressed(browser) == "false"
+        np.testing.assert_array_equal(pixels(browser), whole)
+        find(browser, "zoom").send_keys(Keys.SPACE)
+        np.testing.assert_array_equal(pixels(browser), near)
+        find(browser, "draw").click()
+        assert not find(browser, "zoom").is_displayed()
+    browser.get_log("browser")
+
+
+def pressed(browser):
+    return find(browser, "zoom").get_attribute("aria-pressed")
 
 
 def test_what_the_model_learnt_and_what_is_strange_are_said(page):

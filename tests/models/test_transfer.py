@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM, RAM, Baseline
 from keras_edram.models.transfer import adapt, take_weights
 
@@ -150,3 +151,24 @@ def test_the_terminal_label_is_not_lost():
         RAM(num_classes=11, terminal=True, num_glimpses=1).get_config()
     )
     assert model.terminal
+
+
+def test_a_preset_of_any_size_reads_its_own_size_as_before():
+    before = EDRAM.from_preset("edram_small_cluttered_mnist")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = EDRAM.from_preset(
+            "edram_small_cluttered_mnist", image_shape=(None, None, 1)
+        )
+    assert model.takes_any_size
+    assert_kept(model, before)
+    images, _ = cluttered_mnist("test").arrays(4)
+    for found, expected in zip(
+        model.read(images), before.read(images), strict=True
+    ):
+        assert found["sequence"] == expected["sequence"]
+        for name in ("probability", "boxes"):
+            np.testing.assert_allclose(found[name], expected[name], atol=0.01)
+    # And others beside them.
+    wide = np.pad(images[0], [(0, 30), (0, 60), (0, 0)])
+    assert len(model.read([images[0], wide])) == 2

@@ -2,6 +2,7 @@
 
 const FORMATS = ["png", "jpeg", "webp", "gif", "bmp"].map((name) => `image/${name}`);
 const SIDE = 1600; // pixels, the longer one of what is made anew: a PNG fits
+const PIXELS = 2 ** 24; // of a photo that is made anew: Safari can no more
 // Of the kind that phones take: a box "ftyp" with one of these brands.
 const HEIC = /^.{4}ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)/s;
 const WORDS = {
@@ -13,17 +14,25 @@ const WORDS = {
 };
 
 // What to show, and what to send: the file itself, or what the browser makes of
-// it, if the server does not know its kind, or would refuse its size.
-export async function openPicture(file, limits) {
+// it, if the server does not know its kind, or would refuse its size. That is
+// as large as can be where the model reads pictures as they are.
+export async function openPicture(file, { limits, anySize }) {
   const picture = await createImageBitmap(file).catch(() => null);
   if (!picture) throw new Error(await whyNot(file));
   const fits = FORMATS.includes(file.type) &&
     file.size < 0.7 * limits.bytes && // in base64 it is a third longer
     picture.width * picture.height <= limits.pixels;
   if (fits) return { picture, content: file };
-  const shrunk = shrink(picture);
+  const most = Math.sqrt(
+    Math.min(limits.pixels, PIXELS) / (picture.width * picture.height));
+  const shrunk = anySize ? shrink(picture, most, "white")
+    : shrink(picture, SIDE / Math.max(picture.width, picture.height));
   picture.close();
-  return { picture: shrunk, content: shrunk };
+  return { picture: shrunk, content: anySize ? await jpeg(shrunk) : shrunk };
+}
+
+function jpeg(canvas) {
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
 }
 
 async function whyNot(file) {
@@ -37,11 +46,15 @@ async function whyNot(file) {
     "kind that this browser does not know. Choose a PNG or a JPEG file.";
 }
 
-function shrink(picture) {
-  const scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
+function shrink(picture, most, ground) {
+  const scale = Math.min(1, most);
   const shrunk = blank(Math.max(1, picture.width * scale),
     Math.max(1, picture.height * scale));
   const context = shrunk.getContext("2d");
+  if (ground) { // JPEG has nothing transparent
+    context.fillStyle = ground;
+    context.fillRect(0, 0, shrunk.width, shrunk.height);
+  }
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, shrunk.width, shrunk.height);
   return shrunk;

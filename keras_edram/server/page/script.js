@@ -1,7 +1,7 @@
 // The page of `keras-edram serve`: sends a picture, shows where the model
 // looked.
 
-import { paint, pointOf, stroke } from "./drawing.js";
+import { paint, partOf, pointOf, stroke, WHOLE } from "./drawing.js";
 import { blank, dataURL, openPicture, post } from "./picture.js";
 
 const PEN_STEP = 0.02; // of the side, for one press of an arrow key
@@ -16,6 +16,7 @@ let content = null; // what is sent: a file, or the picture itself
 let opening = null; // the file that is about to be shown
 let prediction = null;
 let drawing = false;
+let zoomed = false;
 let pen = { x: 0.5, y: 0.5, down: false, keys: false };
 let asking = null; // the AbortController of a request that is under way
 let playing = null;
@@ -30,9 +31,12 @@ async function start() {
     return;
   }
   const [, height, width, channels] = model.inputs[0].shape;
-  Object.assign(model, { height, width, channels });
+  const anySize = height < 0; // then a drawing has one of ours
+  Object.assign(model, { anySize, channels },
+    anySize ? { height: 100, width: 100 } : { height, width });
   get("model").textContent = `${model.name}, ${model.model}: images of ` +
-    `${width} × ${height} pixels, ${channels === 1 ? "grey" : "colour"}`;
+    (anySize ? "any size" : `${width} × ${height} pixels`) +
+    `, ${channels === 1 ? "grey" : "colour"}`;
   const learnt = [];
   if (model.learnt_from) learnt.push(`Its training: ${model.learnt_from}.`);
   if (model.dark_ground) learnt.push("It reads light digits on a dark ground.");
@@ -42,7 +46,8 @@ async function start() {
     get("glimpses").max = get("glimpses").value = model.num_glimpses;
   }
   // Digits of MNIST are about 2.5 pixels thick.
-  get("pen").value = Math.max(1, Math.round(250 / Math.max(width, height)));
+  const side = Math.max(model.width, model.height);
+  get("pen").value = Math.max(1, Math.round(250 / side));
   showSettings();
   clear();
 }
@@ -64,6 +69,7 @@ function say(text, refused = true) {
 function clear() {
   asking?.abort();
   picture = content = opening = null;
+  zoomed = false;
   if (drawing) {
     const scale = 512 / Math.max(model.width, model.height);
     picture = content = blank(model.width * scale, model.height * scale);
@@ -78,7 +84,7 @@ function forget() { // the answer, which is no longer that to the picture
   prediction = null;
   stop();
   for (const id of ["text", "sure", "notes", "patches"]) get(id).replaceChildren();
-  get("steps").hidden = get("seen").hidden = true;
+  get("steps").hidden = get("seen").hidden = get("zooming").hidden = true;
   say("");
   get("read").disabled = !content;
   get("pens").hidden = !drawing;
@@ -102,7 +108,7 @@ async function take(chosen) {
   opening = chosen;
   say("Opening the picture …", false);
   try {
-    const opened = await openPicture(chosen, model.limits);
+    const opened = await openPicture(chosen, model);
     if (opening !== chosen) return; // another one has the word
     ({ picture, content } = opened);
     forget();
@@ -115,10 +121,15 @@ async function take(chosen) {
 // --- Drawing: on the picture, and what it shows ---
 
 function repaint() {
+  const step = Number(get("step").value);
+  const near = zoomed && prediction !== null && !drawing;
+  if (prediction && !drawing) canvas.className = near ? "near" : "whole";
+  get("zoom").setAttribute("aria-pressed", near);
   paint(canvas, {
     picture,
     prediction,
-    step: Number(get("step").value),
+    step,
+    part: near ? partOf(picture, prediction, step) : WHOLE,
     pen: drawing && pen.keys ? pen : null,
   });
 }
@@ -149,6 +160,7 @@ for (const end of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(end, () => { pen.down = false; });
 }
 canvas.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.repeat) zoom();
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1],
     ArrowDown: [0, 1], " ": [0, 0] }[event.key];
   if (!move) return;
@@ -166,6 +178,16 @@ canvas.addEventListener("keydown", (event) => {
   }
   event.preventDefault(); // the page would scroll
 });
+
+// The whole picture, or what is read in it at the present step.
+function zoom() {
+  if (drawing || !prediction) return;
+  zoomed = !zoomed;
+  repaint();
+}
+
+canvas.addEventListener("click", zoom);
+get("zoom").addEventListener("click", zoom);
 
 // --- Asking the server ---
 
@@ -220,6 +242,11 @@ function answer(given) {
   get("patches").replaceChildren(...given.patches.map(patch));
   get("seen").hidden = false;
   get("steps").hidden = windows.length < 2;
+  get("zooming").hidden = drawing;
+  if (!drawing) {
+    get("hint").textContent =
+      "Click the picture, or press Enter on it, to see it nearer and back.";
+  }
   get("step").max = windows.length;
   show(windows.length);
 }

@@ -1,5 +1,7 @@
 """Windows of annotated pictures, and their truth."""
 
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +16,7 @@ from PIL import Image
 
 from keras_edram import geometry
 from keras_edram.datasets import (
+    AnnotatedPicture,
     AnnotatedPictures,
     Annotations,
     Problem,
@@ -559,3 +562,108 @@ def test_what_does_not_fit_is_refused(tmp_path, one):
 def test_options_out_of_range_are_refused(one, options, received):
     with pytest.raises(ValueError, match=f"Received: .*{received}"):
         AnnotatedPictures(one, "0", **{"image_size": 9, **options})
+
+
+# Pictures as they are
+
+
+AS_THEY_ARE = dict(image_size=None, base="picture", colour=False)
+
+
+def test_pictures_as_they_are_are_those_of_their_files(white):
+    data = AnnotatedPictures(white, "01", **AS_THEY_ARE)
+    assert data.image_shape == (None, None, 1)
+    images, targets = data.arrays(3)
+    order = [data.pictures[row].path for row in data._order(0, 3)[:, 0]]
+    assert sorted(order) == sorted(one.path for one in white)
+    for row, (path, image) in enumerate(zip(order, images, strict=True)):
+        np.testing.assert_array_equal(
+            image, read_picture(path, data.image_shape)
+        )
+        boxes = next(one.boxes for one in white if one.path == path)
+        told = {name: values[row] for name, values in targets.items()}
+        np.testing.assert_allclose(
+            boxes_of(told, image.shape[:2])[: len(boxes)], boxes, atol=1e-3
+        )
+        assert told["labels"][: len(boxes) + 1].tolist() == [
+            *range(len(boxes)),
+            2,
+        ]
+
+
+def test_a_batch_of_several_sizes_is_filled_up(white):
+    data = AnnotatedPictures(white, "01", **AS_THEY_ARE)
+    ((batch, told),) = data.dataset(3, 1)
+    images, targets = data.arrays(3)
+    assert batch.shape == (3, 420, 400, 1)  # the largest of each side
+    for row, image in enumerate(images):
+        height, width, _ = image.shape
+        np.testing.assert_array_equal(batch[row, :height, :width], image)
+        assert not np.any(batch[row, height:])
+        assert not np.any(batch[row, :, width:])
+        # The objects are where they were, in pixels.
+        objects = np.isin(targets["labels"][row], (0, 1))
+        np.testing.assert_allclose(
+            boxes_of({"transforms": told["transforms"][row]}, batch.shape[1:3])[
+                objects
+            ],
+            boxes_of(
+                {"transforms": targets["transforms"][row]}, image.shape[:2]
+            )[objects],
+            atol=1e-2,
+        )
+    # In the same batch, it is the same again.
+    ((again, _),) = data.dataset(3, 1)
+    np.testing.assert_array_equal(again, batch)
+
+
+def test_windows_have_the_pixels_of_their_pictures(white):
+    data = AnnotatedPictures(
+        white[:1],
+        "01",
+        **{**AS_THEY_ARE, "base": "objects"},
+        margin=0.5,
+        jitter=0.3,
+        invert=True,
+    )
+    whole = read_picture(white[0].path, (None, None, 1))
+    images, targets = data.arrays(6)
+    assert len({image.shape for image in images}) > 3
+    inverted = 0
+    for row, image in enumerate(images):
+        if image[0, 0] == 255:
+            image = 255 - image
+            inverted += 1
+        told = {"transforms": targets["transforms"][row, :2]}
+        boxes = boxes_of(told, image.shape[:2])
+        np.testing.assert_allclose(boxes, boxes.round(), atol=1e-2)
+        # The objects have the sides that they have in the picture, and white
+        # is what is in one of them.
+        sides = boxes[:, 2:] - boxes[:, :2]
+        expected = white[0].boxes[:, 2:] - white[0].boxes[:, :2]
+        np.testing.assert_allclose(sides, expected, atol=1e-2)
+        found = np.zeros(image.shape[:2], bool)
+        for left, top, right, bottom in boxes.round().astype(int):
+            found[max(0, top) : bottom, max(0, left) : right] = True
+        np.testing.assert_array_equal(image[..., 0] == 255, found)
+    assert 0 < inverted < 6
+    assert set(np.unique(whole)) == {0, 255}
+
+
+def test_pictures_in_memory_are_taken_as_they_are():
+    pixels = counted((9, 7))
+    file = AnnotatedPicture(
+        pathlib.Path("none.png"), ("0",), np.array([[1.0, 1, 5, 6]]), pixels
+    )
+    data = AnnotatedPictures(
+        iter([file]), "0", image_size=None, base="picture", max_objects=1
+    )
+    np.testing.assert_array_equal(data.arrays(1)[0][0], pixels)
+
+
+def test_a_picture_that_breaks_later_is_named(tmp_path):
+    file = picture(tmp_path / "p.png", counted((30, 20)), (1, 2, 9, 9))
+    data = AnnotatedPictures([file], "0", **AS_THEY_ARE)
+    file.path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="p.png must be a picture file"):
+        data.arrays(1)
