@@ -133,7 +133,8 @@ def _flat(level):
     _, height, width, channels = ops.shape(level)
     # Of pixels whose number only a graph knows it would lose a known B.
     batch = -1 if level.shape[0] is None else level.shape[0]
-    return ops.reshape(level, (batch, height * width, channels))
+    shape = (batch, height * width, channels)
+    return ops.reshape(level, shape)  # (B, H W, C)
 
 
 def _is_large(size):
