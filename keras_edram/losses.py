@@ -21,7 +21,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import check_labels, check_shapes, check_weights
+from keras_edram.checks import (
+    check_boolean,
+    check_labels,
+    check_number,
+    check_shapes,
+    check_weights,
+)
 
 # The paper's β: zooms and centre count, skew counts half.
 PAPER_BETA = (1.0, 0.5, 1.0, 0.5, 1.0, 1.0)
@@ -93,7 +99,13 @@ def label_losses(labels, logits):
     return ops.where(labels < num_classes, losses, np.nan)
 
 
-def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
+def transform_losses(
+    true_transforms,
+    transforms,
+    beta=PAPER_BETA,
+    relative=False,
+    enlarged=None,
+):
     """Squared error of each window, Eq. 9: `Σ_k β_k (θ_k - θ_k^true)²`.
 
     Args:
@@ -101,6 +113,10 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
             the target has no place: its loss is 0.
         transforms: Tensor of shape `(B, S, N, 2, 3)`.
         beta: Six floats, β1 to β6. Defaults to the paper's.
+        relative: Boolean, whether errors are in halves of the true window, see
+            `TransformLoss`. Defaults to `False`.
+        enlarged: N numbers, how many times as large as the true window that
+            of each glimpse is to be; by default as large.
 
     Returns:
         Tensor of shape `(B, S, N)`.
@@ -124,8 +140,19 @@ def transform_losses(true_transforms, transforms, beta=PAPER_BETA):
     true_transforms = ops.cast(true_transforms, transforms.dtype)
     placed = ops.any(true_transforms != 0, axis=(-2, -1))  # (B, S, 1)
     beta = ops.cast(ops.convert_to_tensor(beta), transforms.dtype)
-    squares = beta * ops.square(transforms - true_transforms)
-    return ops.where(placed, ops.sum(squares, axis=(-2, -1)), 0.0)
+    if enlarged is not None:
+        linear = _of_glimpses(enlarged, transforms) * true_transforms[..., :2]
+        middle = ops.repeat(true_transforms[..., 2:], linear.shape[2], axis=2)
+        true_transforms = ops.concatenate([linear, middle], axis=-1)
+    errors = transforms - true_transforms  # (B, S, N, 2, 3)
+    if relative:
+        halves = true_transforms[..., :2]  # of the width, and of the height
+        halves = ops.sqrt(ops.sum(ops.square(halves), axis=-1, keepdims=True))
+        errors = ops.abs(errors) / ops.where(halves == 0, 1.0, halves)
+        squares = ops.where(errors < 1, ops.square(errors), 2 * errors - 1)
+    else:
+        squares = ops.square(errors)
+    return ops.where(placed, ops.sum(beta * squares, axis=(-2, -1)), 0.0)
 
 
 class _BatchLoss(keras.losses.Loss):
@@ -222,9 +249,24 @@ class TransformLoss(_TargetLoss):
 
     `L^A = 1/N Σ_i Σ_j Σ_k β_k (θ_kij - θ_k^true)²`, averaged over the batch.
 
+    With `relative` the errors are measured in halves of the true window,
+    `s = sqrt(θ_1² + θ_2²)` of its first row and likewise of its second, and
+    beyond 1 count by their size, not their square, as Huber's:
+
+        ρ((θ - θ^true) / s),   ρ(e) = e² if |e| < 1 else 2 |e| - 1
+
+    In a large image the square of half a digit is nearly nothing: without, what
+    is small is found but not held.
+
     Args:
         beta: Six floats, β1 to β6. Defaults to the paper's (1, ½, 1, ½, 1, 1);
             `keras_edram.losses.BOX_BETA` leaves the skew free.
+        relative: Boolean, whether the errors are those of the size of the true
+            window. Defaults to `False`, Eq. 9.
+        enlarged: N numbers above 0, how many times as large as the true window
+            that of each glimpse at a target is to be: with `(2, 1)` the first
+            sees what is around what the second reads, and misses it less
+            easily. By default all are as large.
         name: String.
         **kwargs: Arguments of `keras.losses.Loss`.
 
@@ -250,15 +292,31 @@ class TransformLoss(_TargetLoss):
         - Ablavatski et al., 2017, Eq. 6 and 9.
     """
 
-    def __init__(self, beta=PAPER_BETA, name="transform_loss", **kwargs):
+    def __init__(
+        self,
+        beta=PAPER_BETA,
+        relative=False,
+        enlarged=None,
+        name="transform_loss",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self.beta = tuple(_check_beta(beta).flatten().tolist())
+        self.relative = check_boolean(relative, "relative")
+        self.enlarged = _check_enlarged(enlarged)
 
     def _each(self, y_true, y_pred):
-        return transform_losses(y_true, y_pred, self.beta)
+        how = self.beta, self.relative, self.enlarged
+        return transform_losses(y_true, y_pred, *how)
 
     def get_config(self):
-        return {**super().get_config(), "beta": list(self.beta)}
+        config = super().get_config()
+        config.update(
+            beta=list(self.beta),
+            relative=self.relative,
+            enlarged=self.enlarged and list(self.enlarged),
+        )
+        return config
 
 
 def _check_beta(beta):
@@ -272,3 +330,28 @@ def _check_beta(beta):
             f"Received: beta={beta!r}"
         )
     return weights.reshape(2, 3)  # (2, 3), as what they weigh
+
+
+def _check_enlarged(enlarged):
+    if enlarged is None:
+        return None
+    try:
+        return tuple(
+            check_number(times, "enlarged", above=True) for times in enlarged
+        )
+    except TypeError:
+        raise ValueError(
+            "`enlarged` must be numbers above 0, one for each glimpse at a "
+            f"target. Received: enlarged={enlarged!r}"
+        ) from None
+
+
+def _of_glimpses(enlarged, transforms):
+    """Numbers of the N glimpses at a target, `(N, 1, 1)`."""
+    if len(enlarged) != transforms.shape[2]:
+        raise ValueError(
+            "`enlarged` must have a number for each glimpse at a target. "
+            f"Received: enlarged={enlarged!r}, {transforms.shape[2]} glimpses"
+        )
+    values = np.asarray(enlarged, "float32")[:, None, None]
+    return ops.cast(ops.convert_to_tensor(values), transforms.dtype)

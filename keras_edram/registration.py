@@ -22,22 +22,54 @@ def register():
         sys.meta_path.insert(0, _WhenKerasComes())
 
 
-class _WhenKerasComes(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads Keras as it is loaded otherwise, and registers the classes."""
+class _WhenKerasComes(importlib.abc.MetaPathFinder):
+    """Loads Keras as it is loaded otherwise, and registers the classes.
+
+    Not before the modules of this package are complete that have asked for
+    Keras: who imports `keras_edram.losses` first of all loads it from there.
+    """
+
+    def __init__(self):
+        self._sought = set()
+        self._loading = 0
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        if name != "keras" and not name.startswith("keras_edram."):
             return None
-        sys.meta_path.remove(self)
+        if name in self._sought:  # by this finder
+            return None
+        self._sought.add(name)
         spec = importlib.util.find_spec(name)
+        self._sought.discard(name)
         if spec is not None:
-            self._loader, spec.loader = spec.loader, self
+            spec.loader = _Loader(spec.loader, self)
         return spec
+
+    def load(self, loader, module):
+        """Executes a module; the outermost one registers."""
+        self._loading += 1
+        try:
+            loader.exec_module(module)
+        finally:
+            self._loading -= 1
+        is_through = not self._loading and "keras" in sys.modules
+        if is_through and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            register()
+
+
+class _Loader(importlib.abc.Loader):
+    """The loader of a module, watched by a `_WhenKerasComes`."""
+
+    def __init__(self, loader, finder):
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)  # such as the code, for `python -m`
 
     def create_module(self, spec):
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        register()
+        self._finder.load(self._loader, module)

@@ -285,7 +285,13 @@ TABLE = [
         float32=LOGITS,
     ),
     Entry(LabelLoss, lambda: dict(reduction="sum"), LABEL_CALL),
-    Entry(TransformLoss, lambda: dict(beta=(1, 2, 3, 4, 5, 6)), TRANSFORM_CALL),
+    Entry(
+        TransformLoss,
+        lambda: dict(
+            beta=(1, 2, 3, 4, 5, 6), relative=True, enlarged=(3, 2, 1)
+        ),
+        TRANSFORM_CALL,
+    ),
     Entry(Accuracy, dict, LABEL_CALL),
     Entry(AverageError, dict, LABEL_CALL),
     Entry(SequenceError, dict, LABEL_CALL),

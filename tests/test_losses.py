@@ -53,6 +53,64 @@ def test_transform_losses_are_equation_9(generator):
     )
 
 
+def test_relative_errors_are_in_halves_of_the_window_that_is_taught(generator):
+    true, transforms = random_transforms(generator)
+    true = 0.2 * true  # some errors are beyond a half, some are not
+    beta, enlarged = [1, 2, 3, 4, 5, 6], range(N, 0, -1)
+    expected, beyond = np.zeros((B, S, N)), 0
+    for b, i, j in np.ndindex(B, S, N):
+        window = true[b, i].astype("float64")
+        window[:, :2] *= enlarged[j]
+        for row, column in np.ndindex(2, 3):
+            half = np.hypot(*window[row, :2])
+            error = transforms[b, i, j, row, column] - window[row, column]
+            error = abs(error) / half
+            beyond += error > 1
+            cost = error**2 if error < 1 else 2 * error - 1
+            expected[b, i, j] += beta[3 * row + column] * cost
+    assert 0 < beyond < 6 * expected.size
+    found = losses.transform_losses(true, transforms, beta, True, enlarged)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    loss = TransformLoss(beta, relative=True, enlarged=enlarged)
+    np.testing.assert_allclose(
+        loss(true, transforms), expected.sum() / N / B, rtol=1e-4
+    )
+
+
+def test_half_a_digit_costs_as_much_in_an_image_of_any_size():
+    costs = [
+        TransformLoss(relative=True)(
+            np.array([[[[size, 0, 0], [0, size, 0]]]]),
+            np.array([[[[[size, 0, size], [0, size, 0]]]]]),
+        )
+        for size in (0.5, 0.035)
+    ]
+    np.testing.assert_allclose(costs, 1, rtol=1e-5)
+
+
+def test_an_absent_target_teaches_no_relative_window():
+    windows = tf.random.uniform((2, 1, 2, 2, 3), seed=1)
+    with tf.GradientTape() as tape:
+        tape.watch(windows)
+        loss = TransformLoss(relative=True, enlarged=(2, 1))(
+            np.zeros((2, 1, 2, 3)), windows
+        )
+    assert loss == 0
+    np.testing.assert_array_equal(tape.gradient(loss, windows), 0)
+
+
+@pytest.mark.parametrize("enlarged", [(2, 0), (2, "1"), 2, (2, float("nan"))])
+def test_windows_that_cannot_be_enlarged_are_refused(enlarged):
+    with pytest.raises(ValueError, match="Received: enlarged="):
+        TransformLoss(enlarged=enlarged)
+
+
+def test_windows_are_enlarged_for_as_many_glimpses_as_there_are():
+    loss = TransformLoss(enlarged=(4, 2, 1))
+    with pytest.raises(ValueError, match="for each glimpse.*2 glimpses"):
+        loss(np.ones((1, 1, 2, 3)), np.ones((1, 1, 2, 2, 3)))
+
+
 def test_what_is_averaged_over_glimpses_and_summed_over_targets(generator):
     # Eq. 6: L = 1/N Σ_i Σ_j L_ij, for one image; Keras averages the batch.
     labels, logits = random_labels(generator)

@@ -34,11 +34,25 @@ print(json.dumps([sorted(loaded), type(model) is keras_edram.EDRAM]))
 """
 
 
+A_MODULE_FIRST = """
+import json, sys
+from keras_edram.losses import LabelLoss
+import keras
+model = keras.saving.load_model(sys.argv[1])
+from keras_edram import EDRAM
+print(json.dumps([[], type(model) is EDRAM]))
+"""
+
+
 @pytest.mark.parametrize(
     "name, source",
     # A script may be called like the command.
-    [("keras-edram.py", THIS_FIRST), ("script.py", KERAS_FIRST)],
-    ids=["this package first", "Keras first"],
+    [
+        ("keras-edram.py", THIS_FIRST),
+        ("script.py", KERAS_FIRST),
+        ("script.py", A_MODULE_FIRST),
+    ],
+    ids=["this package first", "Keras first", "a module first"],
 )
 def test_keras_knows_the_models_whichever_is_imported_first(
     name, source, tmp_path

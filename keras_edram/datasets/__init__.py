@@ -21,6 +21,10 @@ from keras_edram.datasets.cluttered_mnist import (
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
 from keras_edram.datasets.in_turn import InTurn
+from keras_edram.datasets.numbers_in_photos import (
+    NumbersInPhotos,
+    numbers_in_photos,
+)
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.svhn import svhn
 from keras_edram.pictures import read_picture
@@ -35,6 +39,7 @@ __all__ = [
     "ClutteredMNIST",
     "Digits",
     "InTurn",
+    "NumbersInPhotos",
     "Problem",
     "RandomSequence",
     "check_pictures",
@@ -45,6 +50,7 @@ __all__ = [
     "lines_order",
     "load_digits",
     "mnist",
+    "numbers_in_photos",
     "read_annotations",
     "read_folder",
     "read_picture",

@@ -164,6 +164,34 @@ def read_digits(path, number):
     return digits, labels
 
 
+def read_split_digits(path, split):
+    """The crops of the digits of one split, with the shapes of their boxes.
+
+    Args:
+        path: Path of the file with the crops; the JSON file with the boxes
+            lies beside it.
+        split: `"train"`, `"validation"` or `"test"`, see `split_of`.
+
+    Returns:
+        `(digits, labels, aspects)`: uint8 arrays of shapes `(n, 32, 32, 3)`
+        and `(n,)`, and n floats: width by height of each digit's box.
+
+    Raises:
+        ValueError: If one of the files is broken.
+    """
+    path = pathlib.Path(path)
+    boxes_file = path.with_name(BOXES_FILE)
+    with _reading(boxes_file):
+        splits, aspects = [], []
+        for name, entry in json.loads(boxes_file.read_bytes()).items():
+            for box in entry["boxes"]:
+                splits.append(split_of(name))
+                aspects.append(box["width"] / box["height"])
+    digits, labels = read_digits(path, len(splits))
+    chosen = np.array(splits) == split
+    return digits[chosen], labels[chosen], np.array(aspects)[chosen]
+
+
 def read_layouts(path):
     """Boxes (left, top, width, height) of each picture of the CSV file.
 

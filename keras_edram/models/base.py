@@ -96,7 +96,8 @@ class BaseModel(KerasModel):
             objects from last to first.
         glimpse_size: The side of a patch in pixels, or `(height, width)`;
             `None` of a model that sees the whole image.
-        standardize: Boolean, whether what it sees is of standardised images.
+        standardize: Whether what it sees is of standardised images, or is
+            standardised itself.
         looks_step_by_step: Boolean.
         has_policy: Boolean, whether it draws where it looks: in training, and
             at test along `num_rollouts` paths if that is not 0. An ensemble

@@ -82,6 +82,7 @@ MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
 MIN_GLIMPSE_SIZE = blocks.smallest_input(GLIMPSE_NETWORK)  # 14
 # Places that a context network which searches looks for.
 NUM_SEARCHES = 8
+PATCHES = "patches"  # are standardised, not images
 # Of values in [0, 255]: against a division by 0, in images of one grey.
 STANDARD_EPSILON = 1.0
 
@@ -177,7 +178,9 @@ class EDRAM(BaseModel):
             `True`.
         standardize: Boolean, whether each image is shifted and scaled to a
             mean of 0 and a deviation of 1, against light and contrast, rather
-            than only scaled to [0, 1]. Defaults to `False`.
+            than only scaled to [0, 1]; or `"patches"`, what is seen of it at
+            each glimpse: in a large image light and contrast differ from place
+            to place. Defaults to `False`.
         initialization: `"he"` or `"paper"` (uniform ±0.01 for convolutions
             and LSTMs, Gaussian of variance 0.001 for the others). Defaults to
             `"he"`.
@@ -264,7 +267,9 @@ class EDRAM(BaseModel):
         self.initial_transform = initial_transform
         self.detach_transforms = bool(detach_transforms)
         self.antialias = check_boolean(antialias, "antialias")
-        self.standardize = check_boolean(standardize, "standardize")
+        if standardize != PATCHES:
+            standardize = check_boolean(standardize, "standardize")
+        self.standardize = standardize
         self.initialization = initialization
         side = self.context_size - MIN_CONTEXT_SIZE + 1
         if not searches and self.context_filters[-1] * side**2 != self.units:
@@ -416,11 +421,8 @@ class EDRAM(BaseModel):
 
     def pyramid(self, images):
         """The `ImagePyramid` that all reads of `(B, H, W, C)` share."""
-        if self.standardize:
-            images = ops.cast(images, "float32")
-            axes = (1, 2, 3)
-            mean, variance = ops.moments(images, axes, keepdims=True)
-            images = (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
+        if self.standardize is True:
+            images = _standardized(ops.cast(images, "float32"))
         smallest = [min(side, self.context_size) for side in self.glimpse_size]
         if self.takes_any_size:
             # A window that is skewed has up to √2 times the step of the image:
@@ -434,7 +436,12 @@ class EDRAM(BaseModel):
         """Patches of the windows: `(B, 2, 3)` -> `(B, g, g, C)`."""
         patches = attention.read(pyramid, transforms)
         # The patches are rescaled, not the image, which may be large.
-        return patches if self.standardize else self.rescaling(patches)
+        if not self.standardize:
+            return self.rescaling(patches)
+        if self.standardize == PATCHES:
+            patches = ops.cast(patches, "float32")
+            return ops.cast(_standardized(patches), attention.compute_dtype)
+        return patches
 
     def patch_picture(self, patch):
         if self.standardize:  # any values, not [0, 1]
@@ -548,6 +555,12 @@ def _initializers(initialization):
     gaussian = keras.initializers.RandomNormal(stddev=0.001**0.5)
     lstm = dict(kernel_initializer=uniform, recurrent_initializer=uniform)
     return uniform, gaussian, gaussian, lstm
+
+
+def _standardized(images):
+    """Each of `(B, H, W, C)` with a mean of 0 and a deviation of 1."""
+    mean, variance = ops.moments(images, (1, 2, 3), keepdims=True)
+    return (images - mean) * ops.rsqrt(variance + STANDARD_EPSILON)
 
 
 def _repeat_identity(batch):

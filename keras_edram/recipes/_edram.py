@@ -137,9 +137,10 @@ def data(settings, split, source):
 
 def compile_edram(model, optimizer, settings, jit_compile):
     """Compiles EDRAM with the losses of Eq. 6 to 9 and its metrics."""
+    where = TransformLoss(relative=settings.get("relative_windows", False))
     model.compile(
         optimizer,
-        loss={"labels": LabelLoss(), "transforms": TransformLoss()},
+        loss={"labels": LabelLoss(), "transforms": where},
         loss_weights=loss_weights(settings),
         metrics={
             "labels": [AverageError(), GlimpseError()],
@@ -163,11 +164,16 @@ def compile_as_published(model, settings, jit_compile):
 
 def compile_reader(model, settings, jit_compile, optimizer=None):
     """How the recipes of sequences compile EDRAM: boxes leave skew free."""
+    where = TransformLoss(
+        BOX_BETA,
+        relative=settings.get("relative_windows", False),
+        enlarged=settings.get("enlarged_windows"),
+    )
     model.compile(
         optimizer or _training.cosine_adamw(settings),
         loss={
             "labels": LabelLoss(),
-            "transforms": TransformLoss(BOX_BETA),
+            "transforms": where,
         },
         loss_weights=loss_weights(settings),
         metrics={
