@@ -123,7 +123,8 @@ def _pyramid_of_any_size(images, num_levels, fill_mode):
             level = ops.pad(level, [(0, 0), (0, 1), (0, 1), (0, 0)])
             level = level[:, : height + height % 2, : width + width % 2]
         levels.append(_means_of_four(level))
-    sizes = ops.stack([ops.stack(ops.shape(level)[1:3]) for level in levels])
+    sizes = [ops.stack(ops.shape(level)[1:3]) for level in levels]  # (2,) each
+    sizes = ops.stack(sizes)  # (L, 2)
     flat = [_flat(level) for level in levels]
     return ImagePyramid((flat[0], *_join(flat[1:])), sizes)  # (L, 2)
 
@@ -133,7 +134,8 @@ def _flat(level):
     _, height, width, channels = ops.shape(level)
     # Of pixels whose number only a graph knows it would lose a known B.
     batch = -1 if level.shape[0] is None else level.shape[0]
-    return ops.reshape(level, (batch, height * width, channels))
+    shape = (batch, height * width, channels)
+    return ops.reshape(level, shape)  # (B, H W, C)
 
 
 def _is_large(size):

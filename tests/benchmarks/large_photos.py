@@ -15,6 +15,7 @@ first call, are part of it. It is read from `/proc`, so this needs Linux.
 """
 
 import argparse
+import concurrent.futures
 import json
 import multiprocessing
 import os
@@ -124,27 +125,25 @@ def resident(what):
     return int(line.split()[1]) / 1024
 
 
-def peak_memory(size, answers):
-    """Puts into a queue the MB that reading a photo of that size takes."""
+def peak_memory(size):
+    """MB that reading a photo of that size takes, in a process of its own."""
     model = make_model()
     before = resident("VmRSS")
     PEAK_RESET.write_text("5")  # the peak begins anew
     photo = make_photo(size)
     for _ in range(MEMORY_CALLS):
         model.read(photo[None])
-    answers.put(resident("VmHWM") - before)
+    return resident("VmHWM") - before
 
 
 def measure_memory(sizes):
     """MB by size, each in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
     found = {}
     for size in sizes:
-        process = context.Process(target=peak_memory, args=(size, answers))
-        process.start()
-        found[name_of(size)] = answers.get()
-        process.join()
+        with concurrent.futures.ProcessPoolExecutor(
+            1, multiprocessing.get_context("spawn")
+        ) as alone:
+            found[name_of(size)] = alone.submit(peak_memory, size).result()
     return found
 
 

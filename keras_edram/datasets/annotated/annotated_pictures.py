@@ -373,7 +373,8 @@ class AnnotatedPictures(RandomSequence):
             pixels = pixels.reshape(high, wide, -1)  # (h, w, C), of grey too
             image[:high, :wide] = 255 - pixels if is_inverted else pixels
         low = windows[:, 0]
-        return images, np.stack([low, low + (width, height)], axis=1)
+        shown = np.stack([low, low + (width, height)], axis=1)  # (n, 2, 2)
+        return images, shown
 
 
 def most_objects(annotations):
