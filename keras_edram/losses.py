@@ -142,8 +142,11 @@ def transform_losses(
     beta = ops.cast(ops.convert_to_tensor(beta), transforms.dtype)
     if enlarged is not None:
         linear = _of_glimpses(enlarged, transforms) * true_transforms[..., :2]
-        middle = ops.repeat(true_transforms[..., 2:], linear.shape[2], axis=2)
-        true_transforms = ops.concatenate([linear, middle], axis=-1)
+        middle = true_transforms[..., 2:]  # (B, S, 1, 2, 1)
+        middle = ops.repeat(middle, linear.shape[2], axis=2)  # (B, S, N, 2, 1)
+        true_transforms = ops.concatenate(
+            [linear, middle], axis=-1
+        )  # (B, S, N, 2, 3)
     errors = transforms - true_transforms  # (B, S, N, 2, 3)
     if relative:
         halves = true_transforms[..., :2]  # of the width, and of the height

@@ -175,7 +175,8 @@ class RetinaGlimpse(keras.layers.Layer):
         pixels = sizes[:, 0] * sizes[:, 1]
         starts = numeric.take(numeric.cumsum(pixels) - pixels, levels)
         sizes = numeric.take(sizes, levels, axis=0)  # (Z, 2)
-        last = numeric.transpose(numeric.flip(sizes, axis=1)) - 1
+        last = numeric.flip(sizes, axis=1) - 1  # of x and y
+        last = numeric.transpose(last)  # (2, Z)
         last = ops.convert_to_tensor(last[..., None], "int32")  # (2, Z, 1)
         starts, widths = (
             ops.convert_to_tensor(of_scale[:, None], "int32")

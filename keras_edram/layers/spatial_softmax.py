@@ -1,4 +1,7 @@
-"""Where in a map of features what is sought lies, and what is there."""
+"""Where in a map of features what is sought lies, and what is there.
+
+Letters in shapes: B batch, H W C maps, P = H W places, M searches.
+"""
 
 import keras
 import numpy as np
@@ -63,7 +66,9 @@ class SpatialSoftmax(keras.layers.Layer):
         _, height, width, channels = maps.shape
         places = height * width
         scores = ops.cast(self.scores(maps), "float32")  # (B, H, W, M)
-        scores = ops.reshape(scores, (-1, places, self.num_searches))
+        scores = ops.reshape(
+            scores, (-1, places, self.num_searches)
+        )  # (B, P, M)
         weights = ops.softmax(ops.transpose(scores, (0, 2, 1)))  # (B, M, P)
         features = ops.reshape(maps, (-1, places, channels))  # (B, P, C)
         return ops.concatenate(
@@ -93,4 +98,5 @@ def _places(height, width):
         for side in (width, height)
     )
     places = np.stack(np.meshgrid(x, y), axis=-1)  # (H, W, 2)
-    return ops.convert_to_tensor(places.reshape(-1, 2))
+    places = places.reshape(-1, 2)  # (P, 2)
+    return ops.convert_to_tensor(places)

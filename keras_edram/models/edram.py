@@ -254,7 +254,10 @@ class EDRAM(BaseModel):
         self.context_size = check_integer(
             context_size,
             "context_size",
-            2 ** len(self.context_filters) if searches else MIN_CONTEXT_SIZE,
+            # A search needs more than one place to look at.
+            2 ** (len(self.context_filters) + 1)
+            if searches
+            else MIN_CONTEXT_SIZE,
         )
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
