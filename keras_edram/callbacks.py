@@ -7,6 +7,9 @@ import time
 import keras
 
 from keras_edram import files
+from keras_edram.layers.stepwise_batch_normalization import (
+    StepwiseBatchNormalization,
+)
 
 
 class CheckMonitor(keras.callbacks.Callback):
@@ -44,6 +47,42 @@ class Replay(keras.callbacks.Callback):
                 self.model.optimizer.learning_rate = row["learning_rate"]
             for callback in self.callbacks:
                 callback.on_epoch_end(epoch, dict(row))
+
+
+class KeepStatistics(keras.callbacks.Callback):
+    """From an epoch on, normalises in training as at inference.
+
+    Batches of one size each have the statistics of that size, and what is
+    learnt with them does not hold for the mean of all sizes, by which an image
+    is read that comes alone. In the last epochs the statistics stay what they
+    are, and the weights learn to do with them.
+
+    Args:
+        first_epoch: Integer, the first that keeps them, counted from 0.
+    """
+
+    def __init__(self, first_epoch):
+        super().__init__()
+        self.first_epoch = first_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= self.first_epoch:
+            self._set(True)
+
+    def on_train_end(self, logs=None):
+        self._set(False)
+
+    def _set(self, keeps):
+        changed = [
+            layer
+            for layer in self.model._flatten_layers()
+            if isinstance(layer, StepwiseBatchNormalization)
+            and layer.keeps_statistics != keeps
+        ]
+        for layer in changed:
+            layer.keeps_statistics = keeps
+        if changed:  # a step that was traced does as before
+            self.model.make_train_function(force=True)
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -11,11 +12,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import files, recipes, run_folder, training
+from keras_edram import callbacks, files, recipes, run_folder, training
 from keras_edram.datasets import folder
-from keras_edram.losses import LabelLoss
+from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError
-from keras_edram.models import Baseline
+from keras_edram.models import EDRAM, Baseline
 from keras_edram.presets import opening
 
 
@@ -176,6 +177,35 @@ def test_a_run_goes_on_with_its_own_widths_only(tmp_path):
         train(recipe, tmp_path)
     with pytest.raises(ValueError, match=r"\['settings.units'\]"):
         train(other["units"], tmp_path)
+
+
+def test_statistics_are_kept_from_an_epoch_on_and_the_weights_go_on():
+    keras.utils.set_random_seed(0)
+    model = EDRAM(**tiny.SIZES)
+    model.compile("sgd", {"labels": LabelLoss(), "transforms": TransformLoss()})
+    shape = (4, *model.image_shape)
+    images = np.random.default_rng(0).uniform(0, 255, shape)
+    windows = np.full((4, 1, 2, 3), 0.2, "float32")
+    seen = []
+
+    class See(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            layer = model.what.normalization
+            seen.append([np.array(v) for v in (layer.moving_mean, layer.beta)])
+
+    model.fit(
+        images,
+        dict(labels=np.zeros((4, 1), "int32"), transforms=windows),
+        epochs=4,
+        callbacks=[callbacks.KeepStatistics(2), See()],
+        verbose=0,
+    )
+    moved = [
+        [(after != before).any() for before, after in zip(*pair, strict=True)]
+        for pair in itertools.pairwise(seen)
+    ]
+    assert moved == [[True, True], [False, True], [False, True]]
+    assert not model.what.normalization.keeps_statistics
 
 
 def test_what_is_monitored_is_a_metric_of_the_model(tmp_path):

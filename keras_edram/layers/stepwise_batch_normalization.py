@@ -33,6 +33,10 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         beta_initializer: Keras initializer of β. Defaults to `"zeros"`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
+    Attributes:
+        keeps_statistics: Boolean, whether it normalises in training as at
+            inference, by the moving averages, which stay. Defaults to `False`.
+
     Call arguments:
         inputs: Tensor of shape `(B, ..., C)`; the last axis is normalised.
         step: Integer or scalar integer tensor, the step t from 0; at
@@ -73,6 +77,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
         self.momentum = check_number(momentum, "momentum", 0, 1)
         self.epsilon = check_number(epsilon, "epsilon", above=True)
         self.beta_initializer = keras.initializers.get(beta_initializer)
+        self.keeps_statistics = False
 
     def build(self, inputs_shape, step_shape=None):
         channels = inputs_shape[-1]
@@ -103,7 +108,7 @@ class StepwiseBatchNormalization(keras.layers.Layer):
 
     def call(self, inputs, step, training=False):
         inputs = ops.cast(inputs, self.compute_dtype)
-        training = training and self.trainable
+        training = training and self.trainable and not self.keeps_statistics
         if isinstance(step, numbers.Number):
             step = check_integer(step, "step", 0)
         step = ops.cast(step, "int32")

@@ -15,6 +15,7 @@ size. The context network sees the image at 128x128 and chooses the first
 window, which is taught as all others.
 """
 
+from keras_edram import callbacks
 from keras_edram.datasets import InTurn, cluttered_mnist
 from keras_edram.models.edram import EDRAM, SMALL_SIZES
 from keras_edram.recipes import Row, Table, _edram, _training
@@ -76,10 +77,14 @@ RECIPE = Recipe(
         learning_rate=4e-3,
         weight_decay=4e-3,
         warmup_steps=100,
+        keep_statistics_from=20,
     ),
     data=_data,
     model=_model,
     compile=_edram.compile_with_cosine_adamw,
+    callbacks=lambda settings: [
+        callbacks.KeepStatistics(settings["keep_statistics_from"])
+    ],
 )
 TABLE = Table(
     _edram.PAPER,
