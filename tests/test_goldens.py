@@ -80,10 +80,9 @@ def _shape(values):
 
 def answers_of(model):
     """What a model reads in a picture of counted pixels, and from its end."""
-    counted = (
-        np.arange(np.prod(model.image_shape)) * 255 / np.prod(model.image_shape)
-    )
-    counted = counted.reshape(model.image_shape)
+    shape = model.some_image_shape
+    counted = np.arange(np.prod(shape)) * 255 / np.prod(shape)
+    counted = counted.reshape(shape)
     images = np.stack([counted, counted[::-1, ::-1]]).astype("uint8")
     looks = model.glimpses(images)
     # Of the first member, target and image; after the last glimpse.
