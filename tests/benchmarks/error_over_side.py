@@ -19,6 +19,7 @@ import argparse
 import datetime
 import json
 import os
+import pathlib
 import platform
 import statistics
 import time
@@ -142,7 +143,7 @@ def main():
     results = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "model": options.model,
+        "model": pathlib.Path(options.model).name,
         "source": options.source,
         "density": DENSITY,
         "sides": rows,
