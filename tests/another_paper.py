@@ -13,7 +13,7 @@ from keras import layers, ops
 
 from keras_edram.checks import check_integer
 from keras_edram.layers import SpatialTransformerAttention
-from keras_edram.layers.spatial_transformer_attention import image_pyramid
+from keras_edram.layers.image_pyramid import image_pyramid
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import first_step
 

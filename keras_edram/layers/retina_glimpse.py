@@ -17,7 +17,7 @@ from keras_edram.checks import (
     check_number,
     check_shapes,
 )
-from keras_edram.layers.spatial_transformer_attention import (
+from keras_edram.layers.image_pyramid import (
     image_pyramid,
     level_sizes,
     take_pixels,

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from keras_edram.checks import check_integer, check_number, check_shapes
-from keras_edram.layers.spatial_transformer_attention import take_rows
+from keras_edram.layers.image_pyramid import take_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")

@@ -48,11 +48,10 @@ from keras_edram.checks import (
     check_integer,
     check_integers,
 )
+from keras_edram.layers.image_pyramid import image_pyramid, num_pyramid_levels
 from keras_edram.layers.spatial_softmax import SpatialSoftmax
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
-    image_pyramid,
-    num_pyramid_levels,
 )
 from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse

@@ -22,6 +22,13 @@ from keras_edram.training import Recipe
 # The paper's own, which are EDRAM's defaults.
 FULL_SIZES = _training.defaults(EDRAM, *SMALL_SIZES)
 LOOKS = _training.defaults(EDRAM, "glimpse_size", "context_size")
+# A quarter of the widths, and a context network that finds what is small.
+SEARCHING_SIZES = SMALL_SIZES | dict(
+    context_filters=(8, 16, 32, 32),
+    context_layout="search",
+    glimpse_size=LOOKS["glimpse_size"],
+    initial_transform="context",
+)
 # Where EDRAM's defaults depart from the paper.
 AS_PUBLISHED = dict(
     detach_transforms=False, antialias=False, initialization="paper"
@@ -78,6 +85,12 @@ PAPER = Paper(
 )
 
 model = functools.partial(_training.model, EDRAM)
+
+
+def model_of_any_size(settings, data):
+    """As `model`, for images of any size, whatever size the data have."""
+    image_shape = (None, None, data.image_shape[-1])
+    return model({**settings, "image_shape": image_shape}, data)
 
 
 def one_digit(summary, **changes):

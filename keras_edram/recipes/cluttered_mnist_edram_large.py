@@ -17,8 +17,7 @@ window, which is taught as all others.
 
 from keras_edram import callbacks
 from keras_edram.datasets import InTurn, cluttered_mnist
-from keras_edram.models.edram import EDRAM, SMALL_SIZES
-from keras_edram.recipes import Row, Table, _edram, _training
+from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 
@@ -43,11 +42,6 @@ def _data(settings, split, source):
     )
 
 
-def _model(settings, data):
-    any_size = (None, None, data.image_shape[-1])
-    return _training.model(EDRAM, {**settings, "image_shape": any_size}, data)
-
-
 RECIPE = Recipe(
     summary="EDRAM on 200x200 to 800x800 cluttered MNIST, images of any size",
     settings=dict(
@@ -63,12 +57,9 @@ RECIPE = Recipe(
         test_images=5_000,
         seed=0,
         # Model
-        **SMALL_SIZES | dict(context_filters=(8, 16, 32, 32)),
+        **_edram.SEARCHING_SIZES,
         glimpses_per_target=4,
-        glimpse_size=26,
-        context_layout="search",
         context_size=128,
-        initial_transform="context",
         # Loss
         alpha_what=1.0,
         alpha_where=1.0,
@@ -80,7 +71,7 @@ RECIPE = Recipe(
         keep_statistics_from=20,
     ),
     data=_data,
-    model=_model,
+    model=_edram.model_of_any_size,
     compile=_edram.compile_with_cosine_adamw,
     callbacks=lambda settings: [
         callbacks.KeepStatistics(settings["keep_statistics_from"])

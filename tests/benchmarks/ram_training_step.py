@@ -36,7 +36,7 @@ import torch
 from keras_edram import geometry
 from keras_edram.datasets import cluttered_mnist, mnist
 from keras_edram.layers import RetinaGlimpse
-from keras_edram.layers.spatial_transformer_attention import ImagePyramid
+from keras_edram.layers.image_pyramid import ImagePyramid
 from keras_edram.losses import LabelLoss
 from keras_edram.models import RAM
 

@@ -9,13 +9,10 @@ import tensorflow as tf
 from keras import ops
 
 from keras_edram import geometry
-from keras_edram.layers import (
-    SpatialTransformerAttention,
-    spatial_transformer_attention,
-)
+from keras_edram.layers import SpatialTransformerAttention
+from keras_edram.layers import image_pyramid as pyramids
+from keras_edram.layers.image_pyramid import image_pyramid, num_pyramid_levels
 from keras_edram.layers.spatial_transformer_attention import (
-    image_pyramid,
-    num_pyramid_levels,
     read_points,
     read_windows,
 )
@@ -236,7 +233,7 @@ def test_large_levels_apart_from_the_others_are_read_alike(
     windows = np.array(list(WINDOWS.values()), "float32")
     attention = SpatialTransformerAttention(SMALL_GLIMPSE, fill_mode=fill_mode)
     expected = attention(images, windows)
-    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", large)
+    monkeypatch.setattr(pyramids, "LARGE_LEVEL", large)
     parts = attention.pyramid(images).parts
     assert [part.shape[1] for part in parts] == areas
     np.testing.assert_array_equal(attention(images, windows), expected)
@@ -252,7 +249,7 @@ def test_a_large_image_is_halved_from_its_bytes_as_a_small_one_is(
     images = np.random.default_rng(3).integers(0, 256, (2, *shape), "uint8")
     as_floats = images.astype("float32")
     small = image_pyramid(as_floats, 4, fill_mode)
-    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", 100)
+    monkeypatch.setattr(pyramids, "LARGE_LEVEL", 100)
     pyramid = image_pyramid(images, 4, fill_mode)
     # It is never there as floats, which are four times as large.
     assert pyramid.parts[0].dtype == "uint8"
@@ -285,7 +282,7 @@ def test_a_large_image_has_the_gradient_of_a_small_one(monkeypatch):
 
     expected = gradient()
     assert np.abs(expected).max() > 0.01
-    monkeypatch.setattr(spatial_transformer_attention, "LARGE_LEVEL", 50)
+    monkeypatch.setattr(pyramids, "LARGE_LEVEL", 50)
     np.testing.assert_allclose(gradient(), expected, atol=1e-6)
 
 
