@@ -7,6 +7,7 @@ import time
 import keras
 
 from keras_edram import files
+from keras_edram.checks import check_integer
 from keras_edram.layers.stepwise_batch_normalization import (
     StepwiseBatchNormalization,
 )
@@ -59,11 +60,20 @@ class KeepStatistics(keras.callbacks.Callback):
 
     Args:
         first_epoch: Integer, the first that keeps them, counted from 0.
+
+    Raises:
+        ValueError: For a negative number.
+
+    Example:
+
+    >>> model = EDRAM()
+    >>> model.compile("adam", {"labels": losses.LabelLoss()})
+    >>> kept = KeepStatistics(20)  # for `model.fit(..., callbacks=[kept])`
     """
 
     def __init__(self, first_epoch):
         super().__init__()
-        self.first_epoch = first_epoch
+        self.first_epoch = check_integer(first_epoch, "first_epoch", 0)
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.first_epoch:

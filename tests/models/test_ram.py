@@ -948,7 +948,7 @@ def test_labels_alone_are_enough_to_fit(images):
         dict(units=0),
         dict(hidden_units=None),
         dict(image_shape=(20, 14)),
-        dict(image_shape=(None, None, 1)),
+        dict(image_shape=(None, 30, 1)),
         dict(image_shape=20),
         dict(glimpse_size=0),
         dict(glimpse_size=(4, 4)),
