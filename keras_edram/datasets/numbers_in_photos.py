@@ -6,7 +6,6 @@ Letters in shapes: S targets; h w of a mask, a strip or a part of an image.
 import hashlib
 import itertools
 import math
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -19,19 +18,17 @@ from keras_edram.checks import (
     check_number,
     check_size,
 )
-from keras_edram.datasets import house_numbers
 from keras_edram.datasets.digits import DIGIT_NAMES
 from keras_edram.datasets.fonts import load_faces
 from keras_edram.datasets.grounds import load_grounds
 from keras_edram.datasets.painting import (
-    LUMA,
     Painter,
     Placed,
-    Strip,
     letters_strip,
     overlap,
 )
 from keras_edram.datasets.random_sequence import RandomSequence, split_seed
+from keras_edram.datasets.real_digits import RealDigits, load_real_digits
 from keras_edram.reading_order import READING_ORDERS, end_sequences
 
 LEAST_SIDE = 32  # pixels of an image
@@ -62,34 +59,6 @@ NOISE = (0, 0, 1.5, 3, 5, 8)
 NOISE_MOST = 3  # deviations
 NOISE_ROOM = 64  # pixels by which a plane of noise is larger than an image
 REAL = 0.5  # of the numbers are of real digits, if there are any
-INVERTED = 0.25  # of these
-REAL_MARGIN = 0.2  # of what is around a real digit, by its height
-BESIDE = 0.04  # of these, at each side: there are other digits
-LEAST_DEVIATION = 25  # of a crop that is used: others are hard to read
-
-
-# The outermost points of a real digit in half its box: digits are round.
-ROUNDED = np.array(
-    [
-        *([0.6, -1], [1, -0.6], [1, 0.6], [0.6, 1]),
-        *([-0.6, 1], [-1, 0.6], [-1, -0.6], [-0.6, -1]),
-    ]
-)
-
-
-class Crops(NamedTuple):
-    """Real digits, with what is around them.
-
-    Attributes:
-        images: uint8 array of shape `(n, 32, 32, 3)`: squares as high as their
-            digits.
-        labels: Integer array of shape `(n,)`, 0 to 9.
-        aspects: Float array of shape `(n,)`, width by height of a digit.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    aspects: np.ndarray
 
 
 class NumbersInPhotos(RandomSequence):
@@ -117,7 +86,7 @@ class NumbersInPhotos(RandomSequence):
         grounds: List of lists of uint8 arrays of shape `(h, w)`, or
             `(h, w, 3)` for images in colour, as from `load_grounds`; each
             inner list is taken equally often.
-        crops: `Crops`, of which half of the numbers are; `None` for faces
+        crops: `RealDigits`, of which half of the numbers are; `None` for faces
             alone.
         image_size: Integer or `(height, width)` of an image in pixels. Defaults
             to `(480, 640)`.
@@ -184,7 +153,7 @@ class NumbersInPhotos(RandomSequence):
         self.contrast = check_number(contrast, "contrast", 10, 120)
         self.faces = _check_lists(faces, "faces")
         self.grounds = _check_lists(grounds, "grounds")
-        self.crops = None if crops is None else Crops(*crops)
+        self.crops = None if crops is None else RealDigits(*crops)
         channels = set(map(_channels, itertools.chain(*self.grounds)))
         if channels not in ({1}, {3}):
             raise ValueError(
@@ -202,11 +171,6 @@ class NumbersInPhotos(RandomSequence):
         )
         self.fingerprint = self._fingerprint()
         self._noise = _noise_planes(self.image_shape)
-        if crops is not None:
-            self._crops_of = [
-                np.flatnonzero(self.crops.labels == label)
-                for label in range(len(DIGIT_NAMES))
-            ]
 
     def _compose(self, start, stop):
         count, most = stop - start, self.num_digits[1]
@@ -292,55 +256,13 @@ class NumbersInPhotos(RandomSequence):
         count = generator.integers(least, most + 1)
         digits = generator.integers(len(DIGIT_NAMES), size=count)
         if self.crops is not None and generator.random() < REAL:
-            return digits, self._real_strip(generator, digits, levels)
+            strip = self.crops.strip(
+                digits, generator, levels, self.contrast, self.colour
+            )
+            return digits, strip
         face = _choose(generator, _choose(generator, self.faces))
         text = "".join(DIGIT_NAMES[digit] for digit in digits)
         return digits, letters_strip(face, text, generator.uniform(*SPACING))
-
-    def _real_strip(self, generator, digits, levels):
-        """Crops of the digits beside each other, in alike colours."""
-        from PIL import Image
-
-        chosen = [_choose(generator, self._crops_of[digit]) for digit in digits]
-        pixels, _ = house_numbers.alike(
-            self.crops.images[chosen].astype("float64")
-        )
-        side = pixels.shape[1]
-        widths = self.crops.aspects[chosen] * side
-        halves = np.minimum(
-            np.ceil(widths / 2 + generator.uniform(0, BESIDE) * side), side // 2
-        ).astype(int)
-        pixels = np.concatenate(
-            [
-                crop[:, side // 2 - half : side // 2 + half]
-                for crop, half in zip(pixels, halves, strict=True)
-            ],
-            axis=1,
-        )  # (h, w, 3)
-        if not self.colour:
-            pixels = pixels @ LUMA
-        spread = np.diff(np.quantile(pixels, (0.1, 0.9)))[0]
-        # As much contrast as asked for, or more.
-        gain = max(generator.uniform(0.7, 1.3), self.contrast / (spread + 1))
-        if generator.random() < INVERTED:
-            gain = -gain
-        pixels = gain * (pixels - pixels.mean()) + generator.uniform(70, 185)
-        margin = round(REAL_MARGIN * side)
-        pixels = pixels.clip(*levels).astype("uint8")
-        pixels = np.pad(
-            pixels,
-            ((margin, margin), (margin, margin), (0, 0))[: pixels.ndim],
-            mode="edge",
-        )
-        mask = _fading(pixels.shape[:2], generator.uniform(1, margin))
-        middles = margin + np.cumsum(2 * halves) - halves
-        outlines = [
-            ROUNDED * (width / 2, side / 2) + (middle, margin + side / 2)
-            for width, middle in zip(widths, middles, strict=True)
-        ]
-        return Strip(
-            Image.fromarray(mask), outlines, side, Image.fromarray(pixels)
-        )
 
     def _place(self, painter, strip):
         """The strip of a number anywhere on the image."""
@@ -515,38 +437,10 @@ def numbers_in_photos(
     return NumbersInPhotos(
         load_faces(split, fonts),
         load_grounds(split, grounds, colour=colour),
-        None if crops is None else load_crops(split, crops),
+        None if crops is None else load_real_digits(split, crops),
         seed=seed,
         **options,
     )
-
-
-def load_crops(split, path):
-    """Real digits of one split that can be read.
-
-    Args:
-        split: `"train"`, `"validation"` or `"test"`: those of SVHN's pictures
-            below 3300, to 3599, and from 3600 on.
-        path: Path of a file as `keras_edram.datasets.house_numbers` describes
-            it, the boxes beside it.
-
-    Returns:
-        `Crops`.
-
-    Raises:
-        ValueError: If one of the files is missing or broken, or some digit has
-            no crop.
-    """
-    images, labels, aspects = house_numbers.read_split_digits(path, split)
-    deviation = (images @ LUMA).std(axis=(1, 2))
-    usable = (deviation >= LEAST_DEVIATION) & (aspects <= 1)
-    crops = Crops(images[usable], labels[usable], aspects[usable])
-    if len(set(crops.labels)) < len(DIGIT_NAMES):
-        raise ValueError(
-            "The file of real digits must have some of each of the ten. "
-            f"Received: crops={str(path)!r}"
-        )
-    return crops
 
 
 def _shape(generator):
@@ -562,16 +456,6 @@ def _shape(generator):
             [sine * stretch, sine * slant + cosine],
         ]
     )
-
-
-def _fading(size, margin):
-    """A mask that is opaque but in a margin at its edges."""
-    rows, columns = (
-        np.minimum(np.arange(side) + 0.5, np.arange(side)[::-1] + 0.5)
-        for side in size
-    )
-    nearest = np.minimum(rows[:, None], columns)
-    return (255 * (nearest / margin).clip(0, 1)).astype("uint8")
 
 
 def _noise_planes(shape):
