@@ -236,6 +236,34 @@ def check_choice(value, choices, name):
         )
 
 
+def check_subset(values, choices, name):
+    """Values, each of which is one of those that there are, as a tuple.
+
+    Args:
+        values: What should be some of the choices, or none.
+        choices: Sequence.
+        name: String, the argument's name.
+
+    Raises:
+        ValueError: For another value, or what is no sequence.
+
+    Example:
+
+    >>> check_subset([1, 5], range(6), "valid_convolutions")
+    (1, 5)
+    """
+    try:
+        some = tuple(values)
+    except TypeError:
+        some = (values,)
+    if not all(value in choices for value in some):
+        raise ValueError(
+            f"`{name}` must be some of {list(choices)}. "
+            f"Received: {name}={values!r}"
+        )
+    return some
+
+
 def check_keys(values, names, name):
     """Checks that a dictionary has what is asked of it.
 

@@ -55,7 +55,7 @@ def test_members_must_be_models_that_are_no_ensembles(baseline):
 
 def test_the_smallest_inputs_follow_from_the_tables():
     # 1 -> 3 by a "valid" 3x3, 6 by a pooling, 12 by another, 14 by a "valid".
-    assert edram.MIN_GLIMPSE_SIZE == 14
+    assert blocks.smallest_input(edram.GLIMPSE_NETWORK) == 14
     # 1 + 2 + 2 + 4, of kernels of 3, 3 and 5.
     assert edram.MIN_CONTEXT_SIZE == 9
     assert blocks.smallest_input([]) == 1
