@@ -66,6 +66,8 @@ FINE_NETWORK = (
     blocks.Convolution(24, 3, "same", pooled=True),
     blocks.Convolution(24, 3, "valid"),
 )
+COARSE_FILTERS = blocks.filters_of(COARSE_NETWORK)
+FINE_FILTERS = blocks.filters_of(FINE_NETWORK)
 TOP = blocks.Convolution(96, 4, "valid", strides=2)
 COARSE_FIELD = blocks.smallest_input(COARSE_NETWORK)  # 11 pixels
 COARSE_STRIDE = math.prod(row.strides for row in COARSE_NETWORK)  # 4 pixels
@@ -140,13 +142,16 @@ class DCN(BaseModel):
         *,
         class_names=None,
         num_glimpses=8,
-        coarse_filters=blocks.filters_of(COARSE_NETWORK),
-        fine_filters=blocks.filters_of(FINE_NETWORK),
+        coarse_filters=COARSE_FILTERS,
+        fine_filters=FINE_FILTERS,
         top_filters=TOP.filters,
         hint_weight=0.01,
         **kwargs,
     ):
-        super().__init__(image_shape, num_classes, class_names, **kwargs)
+        # The dtype policy must not touch where to look.
+        super().__init__(
+            image_shape, num_classes, class_names, autocast=False, **kwargs
+        )
         if self.takes_any_size or min(self.image_shape[:2]) < MIN_IMAGE_SIDE:
             raise ValueError(
                 "The image must be of one size, at least "
@@ -326,7 +331,7 @@ class DCN(BaseModel):
         return self.answer(units) - self.answer(ops.zeros_like(units))
 
     def most_salient(self, maps, number):
-        """X: the places `(B, N)` of the largest saliency, row by row counted."""
+        """X: the places `(B, N)` of the largest saliency, counted by rows."""
         saliency = ops.reshape(
             self.saliency(maps), (-1, math.prod(self.map_size))
         )  # (B, h w)
