@@ -252,7 +252,7 @@ class DCN(BaseModel):
         )  # c, (B, h, w, F)
         indices = self.most_salient(coarse, number)  # X, (B, N)
         windows = take_rows(self.windows_of_places(), indices)  # (B, N, 2, 3)
-        patches = self.read(images, windows)  # x_ij, (B, N, g, g, C)
+        patches = self.patches_of(images, windows)  # x_ij, (B, N, g, g, C)
         fine = self.see(patches, training)  # f_ij, (B, N, F)
         refined, hint = self.refine(coarse, fine, indices)
         if training:
@@ -348,7 +348,7 @@ class DCN(BaseModel):
         points = geometry.pixels_to_points(pixels, size)  # (h w, 2)
         return geometry.windows_around(points, self.glimpse_size, size)
 
-    def read(self, images, windows):
+    def patches_of(self, images, windows):
         """x_ij: patches of N windows of each image.
 
         Args:
