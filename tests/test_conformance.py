@@ -39,6 +39,7 @@ from keras_edram.metrics import (
     WindowIoU,
 )
 from keras_edram.models import DCN, EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models.dcn import TopLayers
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.rectified import Rectified
 
@@ -265,6 +266,12 @@ TABLE = [
         lambda: dict(filters=3, num_steps=2),
         GLIMPSE_CALL,
         STEP,
+    ),
+    Entry(
+        TopLayers,
+        lambda: dict(filters=3, num_classes=K),
+        (numbers(B, 7, 4, 2),),
+        dict(with_saliency=True),
     ),
     EDRAM_ENTRY,
     Entry(

@@ -22,7 +22,7 @@ The last sum, the hint, teaches the coarse network alone.
 | c | `coarse` | 23x23 places, each of 11x11 pixels, 4 pixels apart |
 | f_f | `fine_convolutions` | 3x3, 24 filters: valid, same and pooled, same, same and pooled, valid |
 | x_ij | `patches` | 14x14 pixels, of which the fine network leaves one vector |
-| g | `top`, `answer` | 4x4, 96 filters, strides of 2; maximum of all places; dense |
+| g | `top` | 4x4, 96 filters, strides of 2; maximum of all places; dense |
 | k | `num_glimpses` | 8 |
 | λ | `hint_weight` | |
 
@@ -75,6 +75,113 @@ WINDOW_SIDE = blocks.smallest_input(FINE_NETWORK)  # 14 pixels
 MIN_IMAGE_SIDE = blocks.smallest_input([*COARSE_NETWORK, TOP])  # 23 pixels
 # All convolutions are applied once a call: normalisations have one step.
 ONCE = dict(step=0)
+
+
+@keras.saving.register_keras_serializable(package="keras_edram")
+class TopLayers(layers.Layer):
+    """g: what maps say, and which of their places could change how sure it is.
+
+    A convolution with a rectifier, the largest of each of its maps, and a
+    dense layer give the logits z. With p = softmax(z) and H = -Σ p log p, the
+    gradient `∂H / ∂z = -p (log p + H)` goes back the same way: to the places
+    where the largest values are, and to all that the convolution sees there.
+
+    Args:
+        filters: Integer F', of the convolution.
+        num_classes: Integer, K.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        maps: Tensor of shape `(B, h, w, F)`, coarse or refined, at least 4
+            high and wide.
+        with_saliency: Boolean, whether to return M, too.
+
+    Returns:
+        Logits `(B, K)`; or these and M_ij = ‖∂H / ∂c_ij‖, `(B, h, w)`, at least
+        0.
+
+    Example:
+
+    >>> layer = TopLayers(filters=16, num_classes=3)
+    >>> logits, saliency = layer(np.ones((2, 6, 5, 4)), with_saliency=True)
+    >>> logits.shape, saliency.shape
+    ((2, 3), (2, 6, 5))
+    """
+
+    def __init__(self, filters, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = check_integer(filters, "filters")
+        self.num_classes = check_integer(num_classes, "num_classes")
+        self.convolution = layers.Conv2D(
+            self.filters,
+            TOP.size,
+            TOP.strides,
+            padding=TOP.padding,
+            data_format="channels_last",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name="convolution",
+            dtype=self.dtype_policy,
+        )
+        self.answer = layers.Dense(
+            self.num_classes, name="answer", dtype=self.dtype_policy
+        )
+
+    def build(self, maps_shape):
+        self.convolution.build(maps_shape)
+        self.answer.build((None, self.filters))
+        self.built = True
+
+    def call(self, maps, with_saliency=False):
+        seen = self.convolution(maps)  # (B, h', w', F')
+        largest = ops.max(seen, axis=(1, 2), keepdims=True)  # (B, 1, 1, F')
+        logits = self.answer(largest[:, 0, 0])  # (B, K)
+        if not with_saliency:
+            return logits
+        d_largest = ops.matmul(
+            _entropy_gradient(logits), ops.transpose(self._answer_weights())
+        )  # (B, F')
+        is_largest = ops.cast(
+            ops.logical_and(seen == largest, largest > 0), seen.dtype
+        )
+        # Of several that are as large, each has its share.
+        number = ops.sum(is_largest, axis=(1, 2), keepdims=True)
+        shares = is_largest / ops.maximum(number, 1)
+        d_maps = ops.conv_transpose(
+            shares * d_largest[:, None, None],
+            self.convolution.kernel,
+            strides=TOP.strides,
+            padding=TOP.padding,
+            data_format="channels_last",
+        )
+        saliency = ops.sqrt(ops.sum(ops.square(d_maps), axis=-1))
+        # Places that the strides leave out at the end change nothing.
+        left_out = [
+            (0, side - covered)
+            for side, covered in zip(
+                maps.shape[1:3], saliency.shape[1:], strict=True
+            )
+        ]
+        return logits, ops.pad(saliency, [(0, 0), *left_out])  # (B, h, w)
+
+    def _answer_weights(self):
+        """W `(F', K)`, also where they are kept in 8 bits."""
+        units = ops.convert_to_tensor(np.eye(self.filters, dtype="float32"))
+        units = ops.cast(units, self.compute_dtype)
+        return self.answer(units) - self.answer(ops.zeros_like(units))
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(filters=self.filters, num_classes=self.num_classes)
+        return config
+
+
+def _entropy_gradient(logits):
+    """∂H / ∂z: `(B, K)` -> `(B, K)`."""
+    log_p = ops.log_softmax(logits, axis=-1)
+    p = ops.exp(log_p)
+    entropy = -ops.sum(p * log_p, axis=-1, keepdims=True)  # H, (B, 1)
+    return -p * (log_p + entropy)
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -208,19 +315,8 @@ class DCN(BaseModel):
             self.dtype_policy,
         )
         self.pooling = blocks.pooling("pooling", dtype=self.dtype_policy)
-        self.top = layers.Conv2D(
-            self.top_filters,
-            TOP.size,
-            TOP.strides,
-            padding=TOP.padding,
-            data_format="channels_last",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name="top",
-            dtype="float32",
-        )
-        self.answer = layers.Dense(
-            self.num_classes, name="answer", dtype="float32"
+        self.top = TopLayers(
+            self.top_filters, self.num_classes, name="top", dtype="float32"
         )
 
     def build(self, images_shape):
@@ -231,7 +327,6 @@ class DCN(BaseModel):
         blocks.build_stack(
             self._fine_stack(), (None, *self.glimpse_size, images_shape[-1])
         )
-        self.answer.build((None, self.top_filters))
         self.built = True
 
     def _coarse_stack(self):
@@ -257,7 +352,7 @@ class DCN(BaseModel):
         refined, hint = self.refine(coarse, fine, indices)
         if training:
             self.add_loss(self.hint_weight * hint)
-        logits, _, _ = self.classify(refined)  # (B, K)
+        logits = self.top(refined)  # (B, K)
         looks = {
             "labels": logits[:, None, None],  # (B, 1, 1, K)
             "transforms": windows[:, None],  # (B, 1, N, 2, 3)
@@ -266,74 +361,11 @@ class DCN(BaseModel):
             looks["patches"] = patches[:, None]  # (B, 1, N, g, g, C)
         return looks
 
-    def classify(self, maps):
-        """g: what a map says, and how it comes about.
-
-        Args:
-            maps: Tensor of shape `(B, h, w, F)`, coarse or refined.
-
-        Returns:
-            Logits `(B, K)`, the maps of the top `(B, h', w', F')`, and the
-            largest of each `(B, 1, 1, F')`.
-        """
-        top = self.top(maps)
-        largest = ops.max(top, axis=(1, 2), keepdims=True)  # (B, 1, 1, F')
-        return self.answer(largest[:, 0, 0]), top, largest
-
-    def saliency(self, maps):
-        """M_ij = ‖∂H / ∂c_ij‖ of coarse maps, backwards through g.
-
-        With the logits z, `∂H / ∂z = -p (log p + H)`. The largest value of a
-        map hands its gradient to the place where it is, if the rectifier does,
-        and the convolution to all that it sees there.
-
-        Args:
-            maps: Tensor of shape `(B, h, w, F)`.
-
-        Returns:
-            Tensor of shape `(B, h, w)`, at least 0.
-        """
-        maps = ops.stop_gradient(maps)
-        logits, top, largest = self.classify(maps)
-        log_p = ops.log_softmax(logits, axis=-1)
-        p = ops.exp(log_p)
-        entropy = -ops.sum(p * log_p, axis=-1, keepdims=True)  # H, (B, 1)
-        d_logits = -p * (log_p + entropy)  # (B, K)
-        d_largest = ops.matmul(d_logits, ops.transpose(self._answer_weights()))
-        d_largest = d_largest[:, None, None]  # (B, 1, 1, F')
-        is_largest = ops.cast(
-            ops.logical_and(top == largest, largest > 0), "float32"
-        )
-        # Of several that are as large, each has its share.
-        number = ops.sum(is_largest, axis=(1, 2), keepdims=True)
-        d_top = is_largest * (d_largest / ops.maximum(number, 1.0))
-        d_maps = ops.conv_transpose(
-            d_top,
-            self.top.kernel,
-            strides=TOP.strides,
-            padding=TOP.padding,
-            data_format="channels_last",
-        )
-        # Places that the last stride leaves out change nothing.
-        missing = [
-            (0, side - covered)
-            for side, covered in zip(
-                self.map_size, d_maps.shape[1:3], strict=True
-            )
-        ]
-        d_maps = ops.pad(d_maps, [(0, 0), *missing, (0, 0)])  # (B, h, w, F)
-        return ops.sqrt(ops.sum(ops.square(d_maps), axis=-1))
-
-    def _answer_weights(self):
-        """W `(F', K)`, also where they are kept in 8 bits."""
-        units = np.eye(self.top_filters, dtype="float32")
-        units = ops.convert_to_tensor(units)
-        return self.answer(units) - self.answer(ops.zeros_like(units))
-
     def most_salient(self, maps, number):
         """X: the places `(B, N)` of the largest saliency, counted by rows."""
+        _, saliency = self.top(ops.stop_gradient(maps), with_saliency=True)
         saliency = ops.reshape(
-            self.saliency(maps), (-1, math.prod(self.map_size))
+            saliency, (-1, math.prod(self.map_size))
         )  # (B, h w)
         return ops.cast(ops.top_k(saliency, number)[1], "int32")
 
