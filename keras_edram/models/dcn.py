@@ -98,7 +98,7 @@ class TopLayers(layers.Layer):
 
     Returns:
         Logits `(B, K)`; or these and M_ij = ‖∂H / ∂c_ij‖, `(B, h, w)`, at least
-        0.
+        0, which has no gradient of its own.
 
     Example:
 
@@ -154,7 +154,9 @@ class TopLayers(layers.Layer):
             padding=TOP.padding,
             data_format="channels_last",
         )
-        saliency = ops.sqrt(ops.sum(ops.square(d_maps), axis=-1))
+        saliency = ops.sqrt(
+            ops.sum(ops.square(ops.stop_gradient(d_maps)), axis=-1)
+        )
         # Places that the strides leave out at the end change nothing.
         left_out = [
             (0, side - covered)
@@ -363,7 +365,7 @@ class DCN(BaseModel):
 
     def most_salient(self, maps, number):
         """X: the places `(B, N)` of the largest saliency, counted by rows."""
-        _, saliency = self.top(ops.stop_gradient(maps), with_saliency=True)
+        _, saliency = self.top(maps, with_saliency=True)
         saliency = ops.reshape(
             saliency, (-1, math.prod(self.map_size))
         )  # (B, h w)
