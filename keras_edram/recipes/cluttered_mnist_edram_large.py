@@ -82,7 +82,7 @@ TABLE = Table(
     _edram.LARGE,
     {
         "cluttered_mnist_edram_large": Row(
-            RECIPE, model="EDRAM, a quarter that searches, 4 glimpses, 26x26"
+            RECIPE, model="EDRAM that searches, 4 glimpses, 26x26"
         )
     },
 )

@@ -73,7 +73,7 @@ TABLE = Table(
     {
         "numbers_in_photos_edram": Row(
             RECIPE,
-            model="EDRAM, a quarter that searches, 2 glimpses a digit, 26x26",
+            model="EDRAM that searches, 2 glimpses a digit, 26x26",
         )
     },
 )
