@@ -40,6 +40,9 @@ Where we differ:
 - Where to look is computed in float32 under every precision policy: with fewer
   digits, another window would be chosen.
 - The λ of the paper's experiments is not known to us.
+
+Letters in shapes: B batch, H W C image, h w places of the coarse map, F its
+maps, U those of the top, N windows of fine looks, g their side, K classes.
 """  # noqa: E501
 
 import math
@@ -87,7 +90,7 @@ class TopLayers(layers.Layer):
     where the largest values are, and to all that the convolution sees there.
 
     Args:
-        filters: Integer F', of the convolution.
+        filters: Integer U, of the convolution.
         num_classes: Integer, K.
         **kwargs: Arguments of `keras.layers.Layer`.
 
@@ -133,14 +136,14 @@ class TopLayers(layers.Layer):
         self.built = True
 
     def call(self, maps, with_saliency=False):
-        seen = self.convolution(maps)  # (B, h', w', F')
-        largest = ops.max(seen, axis=(1, 2), keepdims=True)  # (B, 1, 1, F')
+        seen = self.convolution(maps)  # (B, h', w', U)
+        largest = ops.max(seen, axis=(1, 2), keepdims=True)  # (B, 1, 1, U)
         logits = self.answer(largest[:, 0, 0])  # (B, K)
         if not with_saliency:
             return logits
         d_largest = ops.matmul(
             _entropy_gradient(logits), ops.transpose(self._answer_weights())
-        )  # (B, F')
+        )  # (B, U)
         is_largest = ops.cast(
             ops.logical_and(seen == largest, largest > 0), seen.dtype
         )
@@ -167,7 +170,7 @@ class TopLayers(layers.Layer):
         return logits, ops.pad(saliency, [(0, 0), *left_out])  # (B, h, w)
 
     def _answer_weights(self):
-        """W `(F', K)`, also where they are kept in 8 bits."""
+        """W `(U, K)`, also where they are kept in 8 bits."""
         units = ops.convert_to_tensor(np.eye(self.filters, dtype="float32"))
         units = ops.cast(units, self.compute_dtype)
         return self.answer(units) - self.answer(ops.zeros_like(units))
