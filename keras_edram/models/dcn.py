@@ -103,6 +103,9 @@ class TopLayers(layers.Layer):
         Logits `(B, K)`; or these and M_ij = ‖∂H / ∂c_ij‖, `(B, h, w)`, at least
         0, which has no gradient of its own.
 
+    Raises:
+        ValueError: For numbers that are no positive integers.
+
     Example:
 
     >>> layer = TopLayers(filters=16, num_classes=3)
