@@ -34,8 +34,8 @@ def costs(model):
 
     Example:
 
-    >>> costs(Baseline(units=256))["parameters"]
-    269322
+    >>> costs(EDRAM.from_preset("edram_small_cluttered_mnist"))["parameters"]
+    691076
     """
     found = {"parameters": model.count_params()}
     if keras.config.backend() == "tensorflow":
@@ -67,8 +67,9 @@ def multiply_adds(model, image_shape=None):
 
     Example:
 
-    >>> multiply_adds(Baseline(units=256))  # 784·256 + 256·256 + 256·10
-    268800
+    >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+    >>> multiply_adds(model) > 10_000_000
+    True
     """
     if keras.config.backend() != "tensorflow":
         raise ValueError(
@@ -93,7 +94,12 @@ def multiply_adds(model, image_shape=None):
         input_signature=[tf.TensorSpec((1, *image_shape), "float32")],
         autograph=False,
     )
-    graph = look.get_concrete_function().graph
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)  # those within are written out
+    try:
+        graph = look.get_concrete_function().graph
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     return sum(map(_multiplications, graph.get_operations()))
 
 

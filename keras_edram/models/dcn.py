@@ -110,8 +110,8 @@ class TopLayers(layers.Layer):
 
     >>> layer = TopLayers(filters=16, num_classes=3)
     >>> logits, saliency = layer(np.ones((2, 6, 5, 4)), with_saliency=True)
-    >>> logits.shape, saliency.shape
-    ((2, 3), (2, 6, 5))
+    >>> saliency.shape
+    (2, 6, 5)
     """
 
     def __init__(self, filters, num_classes, **kwargs):
@@ -379,11 +379,11 @@ class DCN(BaseModel):
 
     def windows_of_places(self):
         """The window of each place, row by row: tensor `(h w, 2, 3)`."""
-        rows, columns = np.indices(self.map_size).reshape(2, -1)
+        places = np.indices(self.map_size).reshape(2, -1)  # (2, h w)
         # The middle of the pixels from `first` on, of place 0.
         first = COARSE_FIELD // 2 - WINDOW_SIDE // 2
         middle = first + (WINDOW_SIDE - 1) / 2
-        pixels = COARSE_STRIDE * np.stack([columns, rows], axis=-1) + middle
+        pixels = COARSE_STRIDE * places[::-1].T + middle  # x and y, (h w, 2)
         size = self.image_shape[:2]
         points = geometry.pixels_to_points(pixels, size)  # (h w, 2)
         return geometry.windows_around(points, self.glimpse_size, size)
@@ -424,7 +424,8 @@ class DCN(BaseModel):
             **ONCE,
         )  # (B N, 1, 1, F)
         vectors = ops.cast(vectors, "float32")
-        return ops.reshape(vectors, (-1, number, self.fine_filters[-1]))
+        shape = (-1, number, self.fine_filters[-1])
+        return ops.reshape(vectors, shape)  # (B, N, F)
 
     def refine(self, coarse, fine, indices):
         """r, and the hint of the coarse vectors that were replaced.
