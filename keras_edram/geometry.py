@@ -286,6 +286,32 @@ def points_to_pixels(points, image_size):
     return ((points + 1.0) * size - 1.0) / 2.0
 
 
+def pixels_to_points(pixels, image_size):
+    """Points of the image at pixel indices, with fractions.
+
+    `x = (2 X + 1) / W - 1`, likewise y: the inverse of `points_to_pixels`.
+
+    Args:
+        pixels: Tensor of shape `(..., 2)`: X and Y.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        Tensor of shape `(..., 2)`, float32: x and y in the image's [-1, 1].
+
+    Raises:
+        ValueError: If the last dimension is not 2, or for sizes that are none.
+
+    Example:
+
+    >>> pixels_to_points([[-0.5, 4.5]], (10, 20))  # left edge, middle
+    [[-1.0, 0.0]]
+    """
+    pixels = _to_float32(pixels)
+    check_shapes("pixels (..., 2)", pixels)
+    size = _constant(_width_height(image_size, "image_size"))
+    return (2.0 * pixels + 1.0) / size - 1.0
+
+
 def windows_in_pixels(transforms, image_size):
     """Windows as maps to pixel indices, with fractions, rather than to points.
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_edram import callbacks, evaluation, files, run_folder
+from keras_edram import callbacks, costs, evaluation, files, run_folder
 from keras_edram.checks import check_choice, check_integer
 from keras_edram.datasets.random_sequence import SPLITS
 
@@ -281,7 +281,7 @@ def _test(model, settings, data):
     figures = evaluation.evaluate(
         model, *evaluation.arrays_for(model, data, number)
     )
-    return {**figures, "parameters": model.count_params()}
+    return {**figures, **costs.costs(model)}
 
 
 def _course(recipe, history):

@@ -611,6 +611,8 @@ def test_a_table_has_a_dash_for_what_is_not_there():
         "error_at_coverage": {"99%": 0.5},
         "calibration_error": float("nan"),
         "iou": None,
+        "multiply_adds": 23_367_852,
+        "parameters": 62_686,
         "spread": 0.0,
         "error_by_glimpse": [None, 0.25],
         "error_by_average": [None],
@@ -624,6 +626,10 @@ def test_a_table_has_a_dash_for_what_is_not_there():
     lines = printing.figures_table(figures).splitlines()
     assert "by length      50.00% of 0, - of 1" in lines
     assert "each object    -" in lines
+    assert (
+        "an image costs 23.4 million multiply-adds, with 62,686 parameters"
+        in lines
+    )
     assert "error, alone              -  25.00%" in lines
     assert "overlap                   -   0.500" in lines
     assert [line.split() for line in lines[-2:]] == [

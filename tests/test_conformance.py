@@ -38,7 +38,8 @@ from keras_edram.metrics import (
     SequenceError,
     WindowIoU,
 )
-from keras_edram.models import EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models import DCN, EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models.dcn import TopLayers
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.rectified import Rectified
 
@@ -132,6 +133,16 @@ BASELINE = dict(
     units=16,
     filters=3,
     kernel_size=4,
+)
+DCN_SIZES = dict(
+    image_shape=(31, 27, 2),
+    num_classes=K,
+    class_names=NAMES,
+    num_glimpses=2,
+    coarse_filters=(3, 5),
+    fine_filters=(3, 4, 6, 4, 5),
+    top_filters=16,
+    hint_weight=0.5,
 )
 
 GLIMPSE_CALL = (numbers(B, 5, 4, 2), numbers(B, 2))
@@ -256,6 +267,12 @@ TABLE = [
         GLIMPSE_CALL,
         STEP,
     ),
+    Entry(
+        TopLayers,
+        lambda: dict(filters=3, num_classes=K),
+        (numbers(B, 7, 4, 2),),
+        dict(with_saliency=True),
+    ),
     EDRAM_ENTRY,
     Entry(
         Ensemble,
@@ -276,6 +293,12 @@ TABLE = [
         Baseline,
         lambda: BASELINE,
         (numbers(B, 12, 9, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(
+        DCN,
+        lambda: DCN_SIZES,
+        (numbers(B, 31, 27, 2, scale=255),),
         float32=LOGITS,
     ),
     Entry(

@@ -477,3 +477,13 @@ def test_a_window_of_a_window_maps_points_through_both():
     )
     with pytest.raises(ValueError, match="Received: outer of shape"):
         geometry.compose(outer[..., :2], inner)
+
+
+def test_pixels_to_points_is_the_inverse_of_points_to_pixels():
+    # A quarter of 10 rows and three quarters of 20 columns from the edges.
+    pixels = [[14.5, 2.0], [-0.5, 9.5]]
+    points = geometry.pixels_to_points(pixels, (10, 20))
+    np.testing.assert_allclose(points, [[0.5, -0.5], [-1, 1]], atol=1e-6)
+    np.testing.assert_allclose(
+        geometry.points_to_pixels(points, (10, 20)), pixels, atol=1e-5
+    )

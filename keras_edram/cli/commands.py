@@ -81,8 +81,8 @@ def quickstart(options):
 
 
 def evaluate(options):
-    """Errors of a model on a data set."""
-    from keras_edram import anytime, evaluation, files, reading
+    """Errors of a model on a data set, and what its answers cost."""
+    from keras_edram import anytime, costs, evaluation, files, reading
     from keras_edram.presets import opening
 
     if options.images is not None and options.images < 1:
@@ -118,7 +118,7 @@ def evaluate(options):
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
         "crops": options.crops,
-        "parameters": model.count_params(),
+        **costs.costs(model),
         **evaluation.figures(model, looks, targets),
     }
     if options.anytime:

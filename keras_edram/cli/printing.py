@@ -157,6 +157,11 @@ def figures_table(figures):
         f"overlap        {_form(figures['iou'], '.3f')}   of the last window "
         "with the true one",
     ]
+    if "multiply_adds" in figures:
+        lines.append(
+            f"an image costs {figures['multiply_adds'] / 1e6:,.1f} million "
+            f"multiply-adds, with {figures['parameters']:,} parameters"
+        )
     if "error_by_glimpse" in figures:
         lines += _glimpse_lines(figures)
     if "anytime" in figures:

@@ -19,12 +19,14 @@ class Convolution(NamedTuple):
         size: Integer, side of the kernel.
         padding: `"same"` or `"valid"`.
         pooled: Boolean, whether the maximum of 2x2 follows.
+        strides: Integer, pixels from one place of the kernel to the next.
     """
 
     filters: int
     size: int = 3
     padding: str = "same"
     pooled: bool = False
+    strides: int = 1
 
 
 def filters_of(table):
@@ -57,7 +59,8 @@ def smallest_input(table):
     side = 1
     for row in reversed(table):
         side *= 2 if row.pooled else 1
-        side += row.size - 1 if row.padding == "valid" else 0
+        side = (side - 1) * row.strides
+        side += row.size if row.padding == "valid" else 1
     return side
 
 
@@ -66,6 +69,7 @@ def _convolution(name, row, initializer, dtype):
     return layers.Conv2D(
         row.filters,
         row.size,
+        row.strides,
         padding=row.padding,
         data_format="channels_last",
         use_bias=False,

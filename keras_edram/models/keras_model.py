@@ -99,6 +99,7 @@ class KerasModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
         one = keras.tree.map_structure(lambda values: values[:1], y)
         outputs = self._zero_answers((1, *self.some_image_shape))
+        self._clear_losses()  # of the latest call, perhaps in another graph
         self.compute_loss(None, one, outputs, training=False)
         self.compute_metrics(None, one, outputs)
         self.reset_metrics()

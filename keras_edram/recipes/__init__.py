@@ -18,6 +18,8 @@ from keras_edram.recipes._tables import (
     images_seen,
     in_markdown,
     minutes,
+    multiply_adds,
+    parameters,
     results,
 )
 
@@ -31,8 +33,10 @@ __all__ = [
     "load",
     "minutes",
     "monitored",
+    "multiply_adds",
     "names",
     "papers",
+    "parameters",
     "results",
     "table",
 ]

@@ -22,7 +22,14 @@ from keras_edram.metrics import AverageError
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.ram import RAM
 from keras_edram.recipes import _training
-from keras_edram.recipes._tables import Paper, Row, images_seen, minutes
+from keras_edram.recipes._tables import (
+    Paper,
+    Row,
+    images_seen,
+    minutes,
+    multiply_adds,
+    parameters,
+)
 from keras_edram.training import Recipe
 
 
@@ -42,7 +49,8 @@ PAPER = Paper(
         "ours: accuracy": lambda run: f"{1 - run.figures['error']:.2%}",
         "10 paths": _accuracy_of_paths,
         "spread": lambda run: f"{run.figures['spread']:.2f}",
-        "parameters": lambda run: f"{run.figures['parameters']:,}",
+        "parameters": parameters,
+        "multiply-adds (millions)": multiply_adds,
         "images seen": images_seen,
         "minutes": minutes,
         "recipe": lambda run: f"`{run.name}`",

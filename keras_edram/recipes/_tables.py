@@ -134,6 +134,30 @@ def minutes(run):
     return None if taken is None else f"{taken:.0f}"
 
 
+def parameters(run):
+    """A column: how many the model has, not all of them trained.
+
+    Example:
+
+    >>> parameters(Run("mine", Row(None), {"parameters": 62686}))
+    '62,686'
+    """
+    number = run.figures.get("parameters")
+    return None if number is None else f"{number:,}"
+
+
+def multiply_adds(run):
+    """A column: of one image, in millions; older results have none.
+
+    Example:
+
+    >>> multiply_adds(Run("mine", Row(None), {"multiply_adds": 23_260_000}))
+    '23.3'
+    """
+    number = run.figures.get("multiply_adds")
+    return None if number is None else f"{number / 1e6:,.1f}"
+
+
 def in_markdown(paper, title, rows):
     """A table of what was run, and a list of what was not.
 

@@ -23,5 +23,9 @@ recipe = _edram.one_digit(
 TABLE = Table(
     _edram.PAPER,
     _edram.ONE_DIGIT,
-    {"cluttered_mnist_edram_base": Row(recipe, _edram.ONE_DIGIT_ERROR)},
+    {
+        "cluttered_mnist_edram_base": Row(
+            recipe, _edram.ONE_DIGIT_ERROR, "EDRAM, 6 glimpses, 26x26"
+        )
+    },
 )

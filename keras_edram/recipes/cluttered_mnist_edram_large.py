@@ -80,5 +80,9 @@ RECIPE = Recipe(
 TABLE = Table(
     _edram.PAPER,
     _edram.LARGE,
-    {"cluttered_mnist_edram_large": Row(RECIPE)},
+    {
+        "cluttered_mnist_edram_large": Row(
+            RECIPE, model="EDRAM that searches, 4 glimpses, 26x26"
+        )
+    },
 )

@@ -49,5 +49,9 @@ recipe = Recipe(
 TABLE = Table(
     _edram.PAPER,
     _edram.ONE_DIGIT,
-    {"cluttered_mnist_edram_paper": Row(recipe, _edram.ONE_DIGIT_ERROR)},
+    {
+        "cluttered_mnist_edram_paper": Row(
+            recipe, _edram.ONE_DIGIT_ERROR, "EDRAM, 6 glimpses, 26x26"
+        )
+    },
 )

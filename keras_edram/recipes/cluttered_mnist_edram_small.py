@@ -26,5 +26,11 @@ recipe = _edram.one_digit(
 TABLE = Table(
     _edram.PAPER,
     _edram.ONE_DIGIT,
-    {"cluttered_mnist_edram_small": Row(recipe, _edram.ONE_DIGIT_ERROR)},
+    {
+        "cluttered_mnist_edram_small": Row(
+            recipe,
+            _edram.ONE_DIGIT_ERROR,
+            "EDRAM, a quarter, 6 glimpses, 26x26",
+        )
+    },
 )

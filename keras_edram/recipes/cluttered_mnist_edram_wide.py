@@ -33,5 +33,9 @@ recipe = _edram.one_digit(
 TABLE = Table(
     _edram.PAPER,
     _edram.ONE_DIGIT,
-    {"cluttered_mnist_edram_wide": Row(recipe, _edram.ONE_DIGIT_ERROR)},
+    {
+        "cluttered_mnist_edram_wide": Row(
+            recipe, _edram.ONE_DIGIT_ERROR, "EDRAM, wider, 3 glimpses, 26x26"
+        )
+    },
 )

@@ -112,13 +112,16 @@ def _recipe(reading_order):
     )
 
 
+SINGLE = "EDRAM, a quarter, 2 glimpses a digit, 26x26"
 TABLE = Table(
     _edram.PAPER,
     _edram.SEQUENCES,
     {
-        "house_numbers_edram_forward": Row(_recipe("forward")),
-        "house_numbers_edram_backward": Row(_recipe("backward")),
+        "house_numbers_edram_forward": Row(_recipe("forward"), model=SINGLE),
+        "house_numbers_edram_backward": Row(_recipe("backward"), model=SINGLE),
         # What `keras-edram ensemble` joins of both.
-        "house_numbers_edram_ensemble": Row(None),
+        "house_numbers_edram_ensemble": Row(
+            None, model="EDRAM, a quarter, both orders"
+        ),
     },
 )

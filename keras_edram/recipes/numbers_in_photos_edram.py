@@ -101,5 +101,10 @@ RECIPE = Recipe(
 TABLE = Table(
     _edram.PAPER,
     _edram.LARGE,
-    {"numbers_in_photos_edram": Row(RECIPE)},
+    {
+        "numbers_in_photos_edram": Row(
+            RECIPE,
+            model="EDRAM that searches, 2 glimpses a digit, 26x26",
+        )
+    },
 )

@@ -21,4 +21,8 @@ recipe = _edram.one_digit(
     glimpses_per_target=4,
     learning_rate=5e-3,
 )
-TABLE = Table(_edram.PAPER, _edram.ONE_DIGIT, {"quickstart": Row(recipe)})
+TABLE = Table(
+    _edram.PAPER,
+    _edram.ONE_DIGIT,
+    {"quickstart": Row(recipe, model="EDRAM, a quarter, 4 glimpses, 26x26")},
+)

@@ -41,5 +41,11 @@ recipe = dataclasses.replace(
     compile=_edram.compile_reader,
 )
 TABLE = Table(
-    _edram.PAPER, _edram.SEQUENCES, {"two_digits_edram_small": Row(recipe)}
+    _edram.PAPER,
+    _edram.SEQUENCES,
+    {
+        "two_digits_edram_small": Row(
+            recipe, model="EDRAM, a quarter, 3 glimpses a digit, 26x26"
+        )
+    },
 )
