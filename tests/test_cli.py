@@ -3,7 +3,9 @@ import io
 import json
 import os
 import pathlib
+import platform
 import shlex
+import subprocess
 import sys
 import warnings
 
@@ -866,6 +868,41 @@ def test_quickstart_leaves_all_that_it_promises(tmp_path, capsys):
         "saved_model/1/saved_model.pb",
     ):
         assert (out / name).is_file(), name
+
+
+TOUCHED_AGAIN = """
+import resource, sys
+import numpy as np
+from keras_edram import cli
+
+if sys.argv[1] == "kept":
+    cli._keep_memory()
+np.ones(2**23)  # 64 MiB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    np.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="what is kept is glibc's to say"
+)
+def test_memory_that_is_free_is_taken_again():
+    faults = {
+        way: int(
+            subprocess.run(
+                [sys.executable, "-c", TOUCHED_AGAIN, way],
+                capture_output=True,
+                check=True,
+                env={**os.environ, "LD_PRELOAD": ""},
+            ).stdout
+        )
+        for way in ("kept", "given back")
+    }
+    # The system finds pages for all of it four times, or for none: of 2 MiB
+    # at most, which are 32 a time.
+    assert faults["kept"] < 32 <= faults["given back"] / 4
 
 
 def test_the_readme_has_the_table_of_the_recipes():

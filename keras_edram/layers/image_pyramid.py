@@ -16,6 +16,12 @@ FILL_MODES = ("zeros", "nearest")
 # A level of more pixels is neither copied into one tensor with the others,
 # which takes longer than to look in several places, nor cast as a whole.
 LARGE_LEVEL = 2**20
+# So few pixels are halved by pooling, which is one small operation; of more,
+# and of few channels, it takes a CPU many times as long as sums and products.
+FEW_PIXELS = 2**14
+FEW_CHANNELS = 4
+# Pairs of values that one product of matrices makes means of.
+PAIRS = 8
 # Pixels: levels enough for an image of this side, where a graph is for any.
 LARGEST_SIDE = 2**14
 
@@ -104,11 +110,7 @@ def _pyramid_of_any_size(images, num_levels, fill_mode):
     """`image_pyramid` of images whose height or width only a graph knows."""
     levels = [images]
     for _ in range(num_levels - 1):
-        level = ops.cast(levels[-1], "float32")
-        if fill_mode == "zeros":  # beyond a side that is odd
-            _, height, width, _ = ops.shape(level)
-            level = ops.pad(level, [(0, 0), (0, 1), (0, 1), (0, 0)])
-            level = level[:, : height + height % 2, : width + width % 2]
+        level = _with_even_sides(levels[-1], fill_mode)
         levels.append(_means_of_four(level))
     sizes = [ops.stack(ops.shape(level)[1:3]) for level in levels]  # (2,) each
     sizes = ops.stack(sizes)  # (L, 2)
@@ -131,55 +133,61 @@ def _is_large(size):
 
 def _halve(level, fill_mode):
     """The next level, float32; what is large is cast strip by strip."""
+    level = _with_even_sides(level, fill_mode)
     _, height, width, _ = level.shape
-    if fill_mode == "zeros" and (height % 2 or width % 2):
-        odd = (0, height % 2), (0, width % 2)
-        level = ops.pad(level, [(0, 0), *odd, (0, 0)])
-        _, height, width, _ = level.shape
-    if not _is_large((height, width)):
+    if (
+        not _is_large((height, width))
+        or keras.backend.standardize_dtype(level.dtype) == "float32"
+    ):
         return _means_of_four(level)
-    if keras.backend.standardize_dtype(level.dtype) == "float32":
-        return _means_of_four_beside_others(level)
     rows = 2 * max(1, LARGE_LEVEL // (2 * width))
     strips = [
-        _means_of_four_beside_others(
-            ops.cast(level[:, top : top + rows], "float32")
-        )
+        _means_of_four(level[:, top : top + rows])
         for top in range(0, height, rows)
     ]
     return ops.concatenate(strips, axis=1)  # (B, H / 2, W / 2, C)
 
 
+def _with_even_sides(level, fill_mode):
+    """With one row or column more, of zeros or as the last, where it is odd."""
+    _, height, width, _ = ops.shape(level)
+    odd = height % 2, width % 2
+    if None not in level.shape[1:3] and odd == (0, 0):
+        return level
+    return ops.pad(
+        level,
+        [(0, 0), *((0, more) for more in odd), (0, 0)],
+        "constant" if fill_mode == "zeros" else "symmetric",
+    )
+
+
 def _means_of_four(pixels):
-    # "same" pads to the right and below, and leaves the padding out of the
-    # mean: pixel i of a level covers pixels 2i and 2i + 1 before it.
-    return ops.average_pool(
-        pixels, 2, 2, padding="same", data_format="channels_last"
-    )
-
-
-def _means_of_four_beside_others(pixels):
-    """The same of a few neighbours at once, as if they were channels.
-
-    On a CPU that takes half of the time where there are few channels.
-    """
-    _, height, width, channels = pixels.shape
-    if height % 2 or width % 2:
-        return _means_of_four(pixels)
-    number = math.gcd(width // 2, max(1, 4 // channels))
-    means = np.kron(np.eye(number), np.full((2, 1), 0.25))  # of each 2 columns
-    means = np.kron(means, np.eye(channels))  # (2 number C, number C)
-    kernel = np.stack([means, means])[:, None]  # (2, 1, 2 number C, number C)
-    shape = (-1, height, width // (2 * number), 2 * number * channels)
-    pixels = ops.reshape(pixels, shape)  # (B, H, W / 2 number, 2 number C)
-    means = ops.conv(
-        pixels,
-        ops.convert_to_tensor(kernel.astype("float32")),
-        strides=(2, 1),
-        padding="valid",
-        data_format="channels_last",
-    )
-    shape = (-1, height // 2, width // 2, channels)
+    """Means of 2x2: `(B, H, W, C)` -> float32 `(B, H / 2, W / 2, C)`."""
+    _, height, width, channels = ops.shape(pixels)
+    known = None not in pixels.shape[1:3]
+    if channels > FEW_CHANNELS or (known and height * width <= FEW_PIXELS):
+        pixels = ops.cast(pixels, "float32")
+        return ops.average_pool(pixels, 2, 2, data_format="channels_last")
+    shape = (-1, height // 2, 2, width * channels)
+    pairs_of_rows = ops.reshape(pixels, shape)  # (B, H / 2, 2, W C)
+    rows = ops.cast(pairs_of_rows[:, :, 0], "float32")  # (B, H / 2, W C)
+    rows = rows + ops.cast(pairs_of_rows[:, :, 1], "float32")
+    # Those of all rows follow each other: a product makes many means at once.
+    pairs = PAIRS // channels
+    if known:
+        pairs = math.gcd(height * width // 4, pairs)
+    means = np.kron(np.eye(pairs), np.full((2, 1), 0.25))  # (2 pairs, pairs)
+    means = np.kron(means, np.eye(channels))  # (2 pairs C, pairs C)
+    rows = ops.reshape(rows, (-1,))
+    num_values = ops.shape(rows)[0]
+    if not known:
+        rows = ops.pad(rows, [(0, -num_values % len(means))])
+    rows = ops.reshape(rows, (-1, len(means)))
+    means = ops.matmul(rows, ops.convert_to_tensor(means.astype("float32")))
+    if not known:
+        means = ops.reshape(means, (-1,))[: num_values // 2]
+    batch = -1 if pixels.shape[0] is None else pixels.shape[0]
+    shape = (batch, height // 2, width // 2, channels)
     return ops.reshape(means, shape)  # (B, H / 2, W / 2, C)
 
 
