@@ -32,6 +32,8 @@ Where we differ:
   batch, that of the classifier by target, where the paper has offsets, and
   dropout against overfitting.
 - The GRU has the offsets of Keras', two a gate.
+- Where to look is computed in float32 under every precision policy: with fewer
+  digits, other pixels would be read.
 - A window wider than its patch reads averaged pixels; with `antialias=False`
   it skips some, as the paper's does.
 
@@ -39,6 +41,7 @@ Letters in shapes: B batch, H W C image, F features of it, U units, g glimpse
 side, D hidden units, K classes.
 """  # noqa: E501
 
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -169,8 +172,14 @@ class RNNSPN(BaseModel):
         antialias=True,
         **kwargs,
     ):
+        # The dtype policy must not touch where to look.
         super().__init__(
-            image_shape, num_classes, class_names, terminal, **kwargs
+            image_shape,
+            num_classes,
+            class_names,
+            terminal,
+            autocast=False,
+            **kwargs,
         )
         if self.takes_any_size or min(self.image_shape[:2]) < MIN_IMAGE_SIDE:
             raise ValueError(
@@ -219,11 +228,11 @@ class RNNSPN(BaseModel):
         self.rescaling = layers.Rescaling(
             1 / 255, name="rescaling", dtype=policy
         )
-        self.pooling = blocks.pooling("pooling", dtype=policy)
+        # Of both networks, in the type of each.
+        self.pooling = blocks.pooling("pooling", dtype=policy, autocast=False)
         self.flatten = blocks.flatten(policy)
 
     def _make_localization_network(self):
-        policy = self.dtype_policy
         self.localization_convolutions = blocks.rectified_convolutions(
             "localization",
             blocks.with_filters(
@@ -231,9 +240,9 @@ class RNNSPN(BaseModel):
             ),
             1,
             "he_normal",
-            policy,
+            "float32",
         )
-        self.gru = layers.GRUCell(self.units, name="gru", dtype=policy)
+        self.gru = layers.GRUCell(self.units, name="gru", dtype="float32")
         self.emission = layers.Dense(
             6,
             kernel_initializer="zeros",
@@ -280,13 +289,13 @@ class RNNSPN(BaseModel):
             self._localization_stack(),
             self.pooling.compute_output_shape(images_shape),
         )
-        self.flatten.build(maps)
-        self.gru.build(self.flatten.compute_output_shape(maps))
+        self.gru.build((None, math.prod(maps[1:])))
         self.emission.build((None, self.units))
         maps = blocks.build_stack(
             self._classification_stack(),
             self.attention.compute_output_shape(images_shape),
         )
+        self.flatten.build(maps)
         self.hidden.build(self.flatten.compute_output_shape(maps))
         self.answer.build((None, self.hidden_units))
         self.built = True
@@ -303,14 +312,11 @@ class RNNSPN(BaseModel):
     def localization_network(self, images, training=False):
         """c, what the whole image says of where: -> `(B, F)`."""
         # The largest is the largest in any unit: so fewer are rescaled.
-        maps = self.pooling(ops.cast(images, self.compute_dtype))
+        maps = self.pooling(ops.cast(images, "float32")) / 255
         maps, _ = blocks.call_stack(
-            self._localization_stack(),
-            self.rescaling(maps),
-            step=0,
-            training=training,
+            self._localization_stack(), maps, step=0, training=training
         )
-        return self.flatten(maps)
+        return ops.reshape(maps, (-1, math.prod(maps.shape[1:])))  # (B, F)
 
     def classification_network(self, patches, step, training=False):
         """Logits of what is in patches: `(B, g, g, C)` -> `(B, K)`."""
