@@ -21,6 +21,7 @@ from keras import ops
 
 from keras_edram.checks import (
     check_choice,
+    check_integer,
     check_integers,
     check_number,
     check_shapes,
@@ -132,6 +133,49 @@ def windows_around(points, window_size, image_size):
     zooms = _constant(np.eye(2, dtype="float32") * (window / image))
     zooms = ops.zeros_like(points)[..., None] + zooms  # (..., 2, 2)
     return ops.concatenate([zooms, points[..., None]], axis=-1)  # (..., 2, 3)
+
+
+def windows_of_grids(grids, grid_size, image_size):
+    """Transforms whose windows are cut into the cells of square grids.
+
+    DRAW's filters stand in N rows and columns, `δ = (max(W, H) - 1) / (N - 1)
+    δ~` pixels apart, about the pixel `g_X = (W + 1) / 2 (g~X + 1)`, counted
+    from 1, likewise g_Y. A pixel of the patch is as wide as that, with its
+    filter in the middle: `θ1 = N δ / W`, `θ3 = (W + 1) / W g~X`, likewise θ5
+    and θ6; `θ2 = θ4 = 0`.
+
+    Args:
+        grids: Tensor of shape `(..., 3)`: g~X and g~Y, from -1 to 1 in the
+            image, and log δ~.
+        grid_size: Integer N of at least 2, filters in a row and in a column.
+        image_size: `(height, width)` of the image in pixels.
+
+    Returns:
+        Tensor of shape `(..., 2, 3)`, float32. `sampling_grid` has the filters.
+
+    Raises:
+        ValueError: If the last dimension is not 3, or for sizes that are none.
+
+    Example:
+
+    >>> windows_of_grids([[0.0, 0.0, 0.0]], 5, (9, 9))  # two pixels apart
+    [[[1.1111112, 0.0, 0.0], [0.0, 1.1111112, 0.0]]]
+
+    Reference:
+        - Gregor et al., "DRAW: A Recurrent Neural Network For Image
+          Generation", 2015, section 3.2, Eq. 19 to 24.
+    """
+    grids = _to_float32(grids)
+    check_shapes("grids (..., 3)", grids)
+    number = check_integer(grid_size, "grid_size", 2)
+    size = _width_height(image_size, "image_size")
+    stride = (size.max() - 1) / (number - 1) * ops.exp(grids[..., 2:])
+    zooms = stride * _constant(number / size)  # (..., 2)
+    middles = grids[..., :2] * _constant((size + 1) / size)  # (..., 2)
+    upright = _constant(np.eye(2))
+    return ops.concatenate(
+        [zooms[..., None] * upright, middles[..., None]], axis=-1
+    )  # (..., 2, 3)
 
 
 def compose(outer, inner):

@@ -25,6 +25,7 @@ import keras_edram
 from keras_edram import anytime
 from keras_edram.layers import (
     ConvLSTMCore,
+    GaussianAttention,
     RetinaGlimpse,
     SpatialSoftmax,
     SpatialTransformerAttention,
@@ -38,7 +39,15 @@ from keras_edram.metrics import (
     SequenceError,
     WindowIoU,
 )
-from keras_edram.models import DCN, EDRAM, RAM, Baseline, Ensemble
+from keras_edram.models import (
+    DCN,
+    DRAW,
+    EDRAM,
+    RAM,
+    RNNSPN,
+    Baseline,
+    Ensemble,
+)
 from keras_edram.models.dcn import TopLayers
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.rectified import Rectified
@@ -144,6 +153,28 @@ DCN_SIZES = dict(
     top_filters=16,
     hint_weight=0.5,
 )
+DRAW_SIZES = dict(
+    image_shape=(20, 14, 2),
+    num_classes=K,
+    class_names=NAMES,
+    num_glimpses=2,
+    glimpse_size=4,
+    units=16,
+)
+RNNSPN_SIZES = dict(
+    image_shape=(40, 37, 2),
+    num_classes=K,
+    class_names=NAMES[:-1],
+    terminal=True,
+    reading_order="backward",
+    num_targets=S,
+    glimpse_size=(18, 19),
+    localization_filters=(3, 4, 5),
+    classification_filters=(4, 3, 5),
+    units=16,
+    hidden_units=12,
+    antialias=False,
+)
 
 GLIMPSE_CALL = (numbers(B, 5, 4, 2), numbers(B, 2))
 EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)
@@ -234,6 +265,11 @@ EDRAM_ENTRY = Entry(
 )
 TABLE = [
     Entry(ConvLSTMCore, lambda: CORE, CORE_CALL),
+    Entry(
+        GaussianAttention,
+        lambda: dict(glimpse_size=3),
+        (numbers(B, 9, 7, 2), numbers(B, 5)),
+    ),
     Entry(RetinaGlimpse, lambda: RETINA, RETINA_CALL),
     Entry(SpatialSoftmax, lambda: dict(num_searches=3), (numbers(B, 5, 4, 2),)),
     Entry(SpatialTransformerAttention, lambda: ATTENTION, ATTENTION_CALL),
@@ -299,6 +335,13 @@ TABLE = [
         DCN,
         lambda: DCN_SIZES,
         (numbers(B, 31, 27, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(DRAW, lambda: DRAW_SIZES, RAM_CALL, float32=LOGITS),
+    Entry(
+        RNNSPN,
+        lambda: RNNSPN_SIZES,
+        (numbers(B, 40, 37, 2, scale=255),),
         float32=LOGITS,
     ),
     Entry(

@@ -245,6 +245,44 @@ def test_window_corners_in_fractions_of_the_sides():
     assert_close(geometry.window_corners(TRANSFORMS), expected)
 
 
+@pytest.mark.parametrize("number", [2, 3, 6])
+def test_the_pixels_of_a_grid_s_window_are_its_filters(number):
+    grids = np.array(
+        [[[0, 0, 0], [0.5, -0.3, -1]], [[-1.2, 0.9, 0.4], [0.1, 0.2, -3]]]
+    )
+    windows = geometry.windows_of_grids(grids, number, IMAGE)
+    assert_close(windows[..., 0, 1], np.zeros((2, 2)))
+    assert_close(windows[..., 1, 0], np.zeros((2, 2)))
+    points = geometry.sampling_grid(windows, (number, number))
+    height, width = IMAGE
+    expected = np.empty((2, 2, 2, number, number))
+    for place in np.ndindex(2, 2):
+        g_x, g_y, log_stride = grids[place]
+        stride = (width - 1) / (number - 1) * np.exp(log_stride)
+        for j, i in np.ndindex(number, number):
+            # Pixels, counted from 1, whose first edge is at a half.
+            x = (width + 1) / 2 * (g_x + 1) + (i - (number - 1) / 2) * stride
+            y = (height + 1) / 2 * (g_y + 1) + (j - (number - 1) / 2) * stride
+            expected[(*place, 0, j, i)] = (x - 0.5) / width * 2 - 1
+            expected[(*place, 1, j, i)] = (y - 0.5) / height * 2 - 1
+    assert_close(points, expected, atol=1e-5)
+
+
+def test_the_window_of_a_grid_ends_half_a_distance_beyond_its_filters():
+    # 15 pixels to 3 distances of 5: columns 0, 5, 10 and 15, and rows from
+    # 4.5 - 7.5 on.
+    windows = geometry.windows_of_grids([[0.0, 0.0, 0.0]], 4, IMAGE)
+    corners = np.array(geometry.window_corners(windows, IMAGE))
+    assert_close(corners[0, 0].astype("float32"), [-2.5, -5.5], atol=1e-5)
+    assert_close(corners[0, 2].astype("float32"), [17.5, 14.5], atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [0, 1, 1.5])
+def test_a_grid_of_fewer_than_two_filters_is_refused(number):
+    with pytest.raises(ValueError, match="Received: grid_size="):
+        geometry.windows_of_grids(np.zeros((1, 3)), number, IMAGE)
+
+
 def test_the_pixel_step_is_the_longer_way_to_a_neighbour():
     height, width = GLIMPSE
     expected = []

@@ -1,6 +1,7 @@
 """The reusable layers, one public class a file."""
 
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
+from keras_edram.layers.gaussian_attention import GaussianAttention
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.layers.spatial_softmax import SpatialSoftmax
 from keras_edram.layers.spatial_transformer_attention import (
@@ -12,6 +13,7 @@ from keras_edram.layers.stepwise_batch_normalization import (
 
 __all__ = [
     "ConvLSTMCore",
+    "GaussianAttention",
     "RetinaGlimpse",
     "SpatialSoftmax",
     "SpatialTransformerAttention",
