@@ -2,8 +2,9 @@
 
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.dcn import DCN
+from keras_edram.models.dram import DRAM
 from keras_edram.models.edram import EDRAM
 from keras_edram.models.ensemble import Ensemble
 from keras_edram.models.ram import RAM
 
-__all__ = ["DCN", "EDRAM", "RAM", "Baseline", "Ensemble"]
+__all__ = ["DCN", "DRAM", "EDRAM", "RAM", "Baseline", "Ensemble"]
