@@ -7,9 +7,10 @@ at it is sure:
 
 Nothing follows the last target, nor the terminal label. The answer is the mean
 of the predictions so far, as at the end; RAM and DRAM answer once a target,
-with the latest. To ask the mean itself to be sure takes twice as many glimpses for
-the same error, because the first look, from afar, drags on: cluttered MNIST,
-4,000 validation images, error 0.85 % with 61 % of the glimpses against 32 %.
+with the latest. To ask the mean itself to be sure takes twice as many glimpses
+for the same error, because the first look, from afar, drags on: cluttered
+MNIST, 4,000 validation images, error 0.85 % with 61 % of the glimpses against
+32 %.
 
 Letters in shapes: B batch, S targets, N glimpses a target, T = S N, K classes.
 """
