@@ -2,19 +2,24 @@
 
     L = - w_π Σ_t (R - b_t) log π(u_t | h_t) + w_b Σ_t (R - b_t)²
 
-with the reward R of an image, what was drawn u_t ~ Normal(μ_t, σ²) after each
-look, and the baseline b_t, which is the reward that is expected then. Pure
-functions, for any model whose policy draws what it does next.
+with the reward R of an image, or R_t of what is still to come of it, what was
+drawn u_t ~ Normal(μ_t, σ²), and the baseline b_t, which is the reward that is
+expected then. Pure functions, for any model whose policy draws what it does.
 
-Letters in shapes: B batch, T decisions of a sequence, D numbers of a decision
-(2 for a place), K classes.
+Letters in shapes: B batch, S targets, N glimpses a target, T decisions of a
+sequence, D numbers of a decision (2 for a place), K classes.
 """
 
 from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_edram.checks import check_labels, check_number, check_shapes
+from keras_edram.checks import (
+    check_integer,
+    check_labels,
+    check_number,
+    check_shapes,
+)
 
 
 class Decision(NamedTuple):
@@ -55,17 +60,70 @@ def answer_rewards(labels, logits):
     """
     labels, logits = map(ops.convert_to_tensor, (labels, logits))
     check_shapes("labels (B, 1), logits (B, 1, 1, K)", labels, logits)
+    return target_rewards(labels, logits)[:, 0]
+
+
+def target_rewards(labels, logits):
+    """1 for each target whose answer is right, else 0.
+
+    Args:
+        labels: Integer tensor of shape `(B, S)`; a negative label means that
+            there is no target, which gives no reward.
+        logits: Tensor of shape `(B, S, 1, K)`, one answer a target.
+
+    Returns:
+        Float32 tensor of shape `(B, S)`, without a gradient.
+
+    Raises:
+        ValueError: For shapes that do not belong together, or labels that are
+            none of the classes.
+
+    Example:
+
+    >>> logits = np.array([[[[0.2, 0.7, 0.1]], [[0.9, 0.1, 0.0]]]])
+    >>> target_rewards(np.array([[1, 2]]), logits)
+    [[1.0, 0.0]]
+    """
+    labels, logits = map(ops.convert_to_tensor, (labels, logits))
+    check_shapes("labels (B, S), logits (B, S, 1, K)", labels, logits)
     check_labels(labels, logits.shape[-1])
-    answers = ops.argmax(logits[:, 0, 0], axis=-1)  # (B,)
-    right = answers == ops.cast(labels[:, 0], answers.dtype)
+    answers = ops.argmax(logits[:, :, 0], axis=-1)  # (B, S)
+    right = answers == ops.cast(labels, answers.dtype)
     return ops.stop_gradient(ops.cast(right, "float32"))
+
+
+def rewards_to_come(rewards, glimpses_per_target):
+    """What a decision can still change: the rewards from its target on.
+
+        R_t = Σ_{s >= t // N} r_s
+
+    Args:
+        rewards: Float tensor of shape `(B, S)`, r_s, from `target_rewards`.
+        glimpses_per_target: Integer N, of S N = T decisions, one a glimpse.
+
+    Returns:
+        Tensor of shape `(B, T)`.
+
+    Raises:
+        ValueError: For rewards of another shape, or a number below 1.
+
+    Example:
+
+    >>> rewards_to_come(np.array([[1.0, 0.0, 1.0]]), 2)
+    [[2.0, 2.0, 1.0, 1.0, 1.0, 1.0]]
+    """
+    rewards = ops.convert_to_tensor(rewards)
+    check_shapes("rewards (B, S)", rewards)
+    check_integer(glimpses_per_target, "glimpses_per_target")
+    to_come = ops.flip(ops.cumsum(ops.flip(rewards, 1), axis=1), 1)
+    return ops.repeat(to_come, glimpses_per_target, axis=1)  # (B, T)
 
 
 def advantages(rewards, baselines):
     """How much better it went than expected: `R - b_t`.
 
     Args:
-        rewards: Float tensor of shape `(B,)`.
+        rewards: Float tensor of shape `(B,)`, or `(B, T)` of each decision.
         baselines: Float tensor of shape `(B, T)`.
 
     Returns:
@@ -126,7 +184,7 @@ def reinforce_losses(decisions, rewards, deviation):
     Args:
         decisions: `Decision` of T steps: means and samples `(B, T, D)`,
             baselines `(B, T)`.
-        rewards: Float tensor of shape `(B,)`.
+        rewards: Float tensor of shape `(B,)`, or `(B, T)` of each decision.
         deviation: Float σ above 0.
 
     Returns:
@@ -164,7 +222,7 @@ def baseline_losses(decisions, rewards):
 
     Args:
         decisions: `Decision` of T steps, baselines `(B, T)`.
-        rewards: Float tensor of shape `(B,)`.
+        rewards: Float tensor of shape `(B,)`, or `(B, T)` of each decision.
 
     Returns:
         Tensor of shape `(B,)`.
@@ -185,5 +243,9 @@ def baseline_losses(decisions, rewards):
 def _errors(rewards, baselines):
     """`R - b_t`, (B, T); the reward is no wish, and has no gradient."""
     rewards, baselines = map(ops.convert_to_tensor, (rewards, baselines))
-    check_shapes("rewards (B), baselines (B, T)", rewards, baselines)
-    return ops.stop_gradient(rewards)[:, None] - baselines  # (B, T)
+    if len(rewards.shape) == 1:
+        check_shapes("rewards (B), baselines (B, T)", rewards, baselines)
+        rewards = rewards[:, None]  # (B, 1)
+    else:
+        check_shapes("rewards (B, T), baselines (B, T)", rewards, baselines)
+    return ops.stop_gradient(rewards) - baselines  # (B, T)

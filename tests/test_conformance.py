@@ -41,6 +41,7 @@ from keras_edram.metrics import (
 )
 from keras_edram.models import (
     DCN,
+    DRAM,
     DRAW,
     EDRAM,
     RAM,
@@ -175,6 +176,29 @@ RNNSPN_SIZES = dict(
     hidden_units=12,
     antialias=False,
 )
+DRAM_SIZES = dict(
+    image_shape=(20, 14, 2),
+    num_classes=K,
+    class_names=NAMES,
+    terminal=False,
+    reading_order="backward",
+    num_targets=S,
+    glimpses_per_target=2,
+    glimpse_size=10,
+    num_scales=3,
+    scale_factor=1.5,
+    context_size=9,
+    context_filters=(3, 4, 5),
+    glimpse_filters=(4, 3, 5),
+    units=16,
+    hidden_units=12,
+    location_deviation=0.3,
+    detach_policy=False,
+    reinforce_weight=0.5,
+    baseline_weight=2.0,
+    num_rollouts=2,
+    seed=1,
+)
 
 GLIMPSE_CALL = (numbers(B, 5, 4, 2), numbers(B, 2))
 EDRAM_CALL = (numbers(B, 40, 30, 2, scale=255),)
@@ -253,6 +277,22 @@ RAM_ENTRY = Entry(
     # Only the losses of the policy teach it.
     untaught=("/location/", "/baseline/"),
 )
+DRAM_ENTRY = Entry(
+    DRAM,
+    lambda: DRAM_SIZES,
+    RAM_CALL,
+    float32=LOGITS,
+    # A call would draw.
+    repeatable=dict(num_rollouts=0),
+    # Only the losses of the policy teach where to look.
+    untaught=(
+        "/location/",
+        "/baseline/",
+        "/emission/",
+        "/where_lstm/",
+        "/context",
+    ),
+)
 EDRAM_ENTRY = Entry(
     EDRAM,
     lambda: {
@@ -325,6 +365,7 @@ TABLE = [
         float32=LOGITS,
     ),
     RAM_ENTRY,
+    DRAM_ENTRY,
     Entry(
         Baseline,
         lambda: BASELINE,
@@ -366,6 +407,10 @@ TABLE = [
 ]
 # Models of images of any size.
 ANY_SIZE = [
+    DRAM_ENTRY._replace(
+        variant="-any-size",
+        arguments=lambda: {**DRAM_SIZES, "image_shape": (None, None, 2)},
+    ),
     RAM_ENTRY._replace(
         variant="-any-size",
         arguments=lambda: {**RAM_SIZES, "image_shape": (None, None, 2)},
@@ -396,7 +441,7 @@ VARIANTS = [
     ),
 ]
 # What others are made from, as are losses and metrics with an underscore.
-ABSTRACT = {"KerasModel", "BaseModel"}
+ABSTRACT = {"KerasModel", "BaseModel", "PolicyModel"}
 
 
 def rows(*kinds, but=(), variants=()):

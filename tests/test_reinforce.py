@@ -14,6 +14,8 @@ from keras_edram.reinforce import (
     baseline_losses,
     log_probability,
     reinforce_losses,
+    rewards_to_come,
+    target_rewards,
 )
 
 DEVIATION = 0.2
@@ -182,12 +184,49 @@ def test_the_reward_is_one_for_a_right_answer(dtype):
     np.testing.assert_array_equal(rewards, expected)
 
 
+def test_targets_that_are_not_there_give_no_reward():
+    logits = np.eye(4, dtype="float32")[[[1, 2, 0], [3, 3, 3]]][:, :, None]
+    rewards = target_rewards(np.array([[1, 0, -1], [3, -1, 3]]), logits)
+    np.testing.assert_array_equal(rewards, [[1, 0, 0], [1, 0, 1]])
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (1, 3), (2, 4)], ids=str)
+def test_labels_of_other_targets_are_refused(shape):
+    with pytest.raises(ValueError, match="Received: labels of shape"):
+        target_rewards(np.zeros(shape, "int32"), np.zeros((2, 3, 1, 4)))
+
+
+def test_a_decision_is_paid_for_its_target_and_those_after():
+    rewards = np.random.default_rng(5).normal(size=(6, 4))
+    expected = np.zeros((6, 12))
+    for i, t in np.ndindex(expected.shape):
+        for s in range(4):
+            if s >= t // 3:  # target s has the glimpses 3 s to 3 s + 2
+                expected[i, t] += rewards[i, s]
+    np.testing.assert_allclose(rewards_to_come(rewards, 3), expected)
+
+
+def test_what_are_no_rewards_of_targets_is_refused():
+    with pytest.raises(ValueError, match="Received: rewards of shape"):
+        rewards_to_come(np.zeros(3), 2)
+    with pytest.raises(ValueError, match="Received: glimpses_per_target=0"):
+        rewards_to_come(np.zeros((3, 2)), 0)
+
+
+def test_each_decision_may_have_a_reward_of_its_own():
+    rewards = np.array([[2.0, 1.0], [0.0, 1.0]])
+    baselines = np.array([[0.5, 0.5], [0.25, 0.0]])
+    np.testing.assert_allclose(
+        advantages(rewards, baselines), [[1.5, 0.5], [-0.25, 1.0]]
+    )
+
+
 B, T, D, K = 3, 4, 2, 5
-WRONG_REWARDS = [(1,), (B + 1,), (B, 1), (B, T), ()]
+WRONG_REWARDS = [(1,), (B + 1,), (B, 1), (B, T + 1), (1, T), ()]
 
 
 @pytest.mark.parametrize("shape", WRONG_REWARDS, ids=str)
-def test_rewards_that_are_not_one_an_image_are_refused(shape):
+def test_rewards_of_neither_images_nor_decisions_are_refused(shape):
     # Many of these would broadcast.
     parts = [np.zeros((B, T, D)), np.zeros((B, T, D)), np.zeros((B, T))]
     decisions, rewards = Decision(*parts), np.ones(shape)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from keras_edram import serving
 from keras_edram.datasets import ClutteredMNIST, load_digits
-from keras_edram.models import EDRAM, RAM
+from keras_edram.models import DRAM, EDRAM, RAM
 from keras_edram.recipes import _edram
 from keras_edram.training import Recipe
 
@@ -81,11 +81,36 @@ def sure_ram():
     return model
 
 
+def dram(**arguments):
+    """A tiny DRAM whose locations and answers depend on the image."""
+    keras.utils.set_random_seed(0)
+    sizes = dict(
+        image_shape=(40, 50, 1),
+        num_classes=4,
+        class_names=NAMES,
+        num_targets=2,
+        glimpses_per_target=2,
+        glimpse_size=9,
+        context_size=9,
+        context_filters=(2, 3, 4),
+        glimpse_filters=(2, 3, 4),
+        units=8,
+        hidden_units=8,
+    )
+    model = shake(DRAM(**{**sizes, **arguments}))
+    output = model.classification_output
+    kernel = np.random.default_rng(0).normal(size=output.kernel.shape)
+    output.kernel.assign(4 * kernel)
+    output.bias.assign([0, 0, 0, -2])  # seldom ends
+    return model
+
+
 # Those that look step by step.
 MODELS = {
     "one target": lambda: reader(terminal=False, num_targets=1),
     "a sequence": reader,
     "RAM": sure_ram,
+    "DRAM": dram,
 }
 
 

@@ -94,6 +94,11 @@ class RetinaGlimpse(keras.layers.Layer):
         self.scale_factor = check_number(scale_factor, "scale_factor", 1)
         self.flatten_scales = check_boolean(flatten_scales, "flatten_scales")
 
+    @property
+    def num_levels(self):
+        """How many levels of an `ImagePyramid` it reads from."""
+        return 1 + math.ceil(self._level(self.num_scales - 1))
+
     def build(self, images_shape, locations_shape=None):
         """Has no weights, but is built as Keras asks of every layer."""
 
@@ -106,8 +111,7 @@ class RetinaGlimpse(keras.layers.Layer):
 
     def pyramid(self, images):
         """The `ImagePyramid` of images, to `read` from it more than once."""
-        num_levels = 1 + math.ceil(self._level(self.num_scales - 1))
-        return image_pyramid(images, num_levels, fill_mode="zeros")
+        return image_pyramid(images, self.num_levels, fill_mode="zeros")
 
     def read(self, pyramid, locations):
         """Patches around `locations` of an `ImagePyramid`, as a call returns.

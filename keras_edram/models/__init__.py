@@ -2,10 +2,20 @@
 
 from keras_edram.models.baselines import Baseline
 from keras_edram.models.dcn import DCN
+from keras_edram.models.dram import DRAM
 from keras_edram.models.draw import DRAW
 from keras_edram.models.edram import EDRAM
 from keras_edram.models.ensemble import Ensemble
 from keras_edram.models.ram import RAM
 from keras_edram.models.rnn_spn import RNNSPN
 
-__all__ = ["DCN", "DRAW", "EDRAM", "RAM", "RNNSPN", "Baseline", "Ensemble"]
+__all__ = [
+    "DCN",
+    "DRAM",
+    "DRAW",
+    "EDRAM",
+    "RAM",
+    "RNNSPN",
+    "Baseline",
+    "Ensemble",
+]

@@ -27,32 +27,19 @@ Letters in shapes: B batch, N glimpses, H W C image, g glimpse side, Z scales,
 U units, F maps, K classes, M rollouts.
 """
 
-import math
-import threading
-import warnings
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
-from keras.src.backend.common import global_state
 
-from keras_edram import reinforce
-from keras_edram.checks import (
-    check_boolean,
-    check_choice,
-    check_integer,
-    check_integers,
-    check_number,
-)
+from keras_edram.checks import check_choice, check_integer, check_integers
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
-from keras_edram.losses import batch_mean
 from keras_edram.models import blocks
-from keras_edram.models.base import BaseModel, Glimpse
+from keras_edram.models.base import Glimpse
 from keras_edram.models.glimpse_loop import first_step
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
-from keras_edram.models.targets import name_targets, name_weights
-from keras_edram.reinforce import Decision
+from keras_edram.models.policy import PolicyModel
 
 CORES = ("lstm", "rnn", "conv_lstm")
 GLIMPSE_NETWORKS = ("dense", "convolution", "inception")
@@ -73,7 +60,7 @@ class RAMState(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class RAM(BaseModel):
+class RAM(PolicyModel):
     """Looks at an image in a few retina glimpses and says what it is.
 
     A glimpse is sharp in the middle and blurred around it. The glimpse network
@@ -168,9 +155,7 @@ class RAM(BaseModel):
           connectionist reinforcement learning", 1992.
     """
 
-    answers_once = True
-    looks_step_by_step = True
-    has_policy = True
+    decides_ahead = True
 
     def __init__(
         self,
@@ -198,7 +183,18 @@ class RAM(BaseModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(image_shape, num_classes, class_names, **kwargs)
+        super().__init__(
+            image_shape,
+            num_classes,
+            class_names,
+            location_deviation=location_deviation,
+            detach_policy=detach_policy,
+            reinforce_weight=reinforce_weight,
+            baseline_weight=baseline_weight,
+            num_rollouts=num_rollouts,
+            seed=seed,
+            **kwargs,
+        )
         self.glimpses_per_target = check_integer(num_glimpses, "num_glimpses")
         self.units = check_integer(units, "units")
         self.hidden_units = check_integer(hidden_units, "hidden_units")
@@ -212,7 +208,6 @@ class RAM(BaseModel):
         self.core_kernel_size = check_integer(
             core_kernel_size, "core_kernel_size"
         )
-        self.num_rollouts = check_integer(num_rollouts, "num_rollouts", 0)
         check_choice(glimpse_network, GLIMPSE_NETWORKS, "glimpse_network")
         check_choice(core, CORES, "core")
         if core == "conv_lstm" and glimpse_network != "inception":
@@ -222,19 +217,6 @@ class RAM(BaseModel):
             )
         self.glimpse_network = glimpse_network
         self.core = core
-        self.location_deviation = check_number(
-            location_deviation, "location_deviation", above=True
-        )
-        self.detach_policy = check_boolean(detach_policy, "detach_policy")
-        self.reinforce_weight = check_number(
-            reinforce_weight, "reinforce_weight"
-        )
-        self.baseline_weight = check_number(baseline_weight, "baseline_weight")
-        self.seed = seed if seed is None else check_integer(seed, "seed", 0)
-        self.seed_generator = keras.random.SeedGenerator(self.seed)
-        # What the latest call in training decided, until its loss is computed;
-        # of each thread, as each device of several has one.
-        self._latest = threading.local()
         self._make_glimpse_network(glimpse_size, num_scales, scale_factor)
         self._make_core()
         self._make_output_networks()
@@ -285,17 +267,7 @@ class RAM(BaseModel):
         self.action = layers.Dense(
             self.num_classes, name="action", dtype="float32"
         )
-        # Small weights: the first policy looks about the middle.
-        self.location = layers.Dense(
-            2,
-            activation="tanh",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            name="location",
-            dtype="float32",
-        )
-        self.baseline = layers.Dense(
-            1, kernel_initializer="zeros", name="baseline", dtype="float32"
-        )
+        self._make_policy()
 
     def build(self, images_shape):
         if self.built:
@@ -350,7 +322,9 @@ class RAM(BaseModel):
         output, core = self.core_cell(features, list(state.core))
         output = self.flatten(output)  # (B, U), or of maps (B, g g F)
         logits = self.action(output)
-        decision = self._decide(output, sample)
+        if self.detach_policy:
+            output = ops.stop_gradient(output)
+        decision = self.decide(output, sample)
         locations = ops.clip(decision.samples, -1, 1)
         windows = self.next_windows(pyramid, state)
         return (
@@ -358,100 +332,8 @@ class RAM(BaseModel):
             RAMState(state.step + 1, locations, tuple(core)),
         )
 
-    def _decide(self, output, sample):
-        """Where to look next, by h_t: `(B, U)` -> `Decision`."""
-        if self.detach_policy:
-            output = ops.stop_gradient(output)
-        means = samples = self.location(output)  # (B, 2)
-        if sample:
-            # Not in place: that would change the means.
-            samples = samples + self.location_deviation * keras.random.normal(
-                ops.shape(means), dtype="float32", seed=self.seed_generator
-            )
-        # The mean learns by REINFORCE, never through what it drew.
-        samples = ops.stop_gradient(samples)
-        return Decision(means, samples, self.baseline(output)[:, 0])
-
     def next_windows(self, pyramid, state):
         return self.glimpse_sensor.windows(state.locations, pyramid.sizes[0])
-
-    def look(
-        self, images, glimpses_per_target, training=False, with_patches=False
-    ):
-        """As of `BaseModel.look`, by the policy.
-
-        In training locations are drawn. Otherwise the mean of the policy is
-        taken, or several drawn paths are averaged.
-        """
-        training = training and self.trainable
-        rollouts = 0 if training else self.num_rollouts
-        if rollouts:
-            images = ops.repeat(images, rollouts, axis=0)  # (B M, H, W, C)
-        sample = training or bool(rollouts)
-        path = self._take_glimpses(
-            images, glimpses_per_target, with_patches, training, sample=sample
-        )
-        decided = {name: path.pop(name) for name in Decision._fields}
-        path = self._by_target(path)
-        if training:
-            self._warn_if_inside_another_model()
-            # What is decided after the last glimpse is never looked at.
-            # No part of the answer, which a model around this one asks for.
-            decisions = {name: one[:, :-1] for name, one in decided.items()}
-            self._latest.call = path["labels"], Decision(**decisions)
-        return self._average(path, rollouts) if rollouts else path
-
-    def _average(self, drawn, rollouts):
-        """The answer of M paths and the windows of the first."""
-        drawn = {
-            name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
-            for name, value in drawn.items()
-        }  # each (B, M, ...)
-        # log 1/M Σ p, finite where a path is sure.
-        log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
-        labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
-        first = {name: value[:, 0] for name, value in drawn.items()}
-        return {"labels": labels, **first}
-
-    def _warn_if_inside_another_model(self):
-        context = global_state.get_global_attribute("current_call_ctx")
-        if context is not None and context.entry_layer is not self:
-            warnings.warn(
-                "Where to look is learnt by RAM's own `fit` alone, for the "
-                "loss of a model around it has no rewards: there only what "
-                "RAM answers is trained. Let what stands before RAM change "
-                "the data, or freeze RAM by `trainable = False`.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if not training or not self.trainable:
-            return loss
-        logits, decisions = self._latest.__dict__.pop("call", (None, None))
-        if logits is not y_pred["labels"]:
-            raise ValueError(
-                "The loss in training must be computed once, of what the "
-                "latest call with `training=True` returned. Received: y_pred "
-                "of another call"
-            )
-        labels = name_targets(y)["labels"]
-        weights = name_weights(sample_weight)
-        if isinstance(weights, dict):
-            weights = weights["labels"]
-        rewards = reinforce.answer_rewards(labels, logits)  # (B,)
-        policy = reinforce.reinforce_losses(
-            decisions, rewards, self.location_deviation
-        )
-        baseline = reinforce.baseline_losses(decisions, rewards)
-        return (
-            loss
-            + self.reinforce_weight * batch_mean(policy, weights)
-            + self.baseline_weight * batch_mean(baseline, weights)
-        )
 
     def get_config(self):
         config = super().get_config()
@@ -468,11 +350,5 @@ class RAM(BaseModel):
             inception_filters=self.inception_filters,
             core_filters=self.core_filters,
             core_kernel_size=self.core_kernel_size,
-            location_deviation=self.location_deviation,
-            detach_policy=self.detach_policy,
-            reinforce_weight=self.reinforce_weight,
-            baseline_weight=self.baseline_weight,
-            num_rollouts=self.num_rollouts,
-            seed=self.seed,
         )
         return config

@@ -1,0 +1,243 @@
+"""What models share that draw where they look, and learn that by REINFORCE.
+
+Letters in shapes: B batch, S targets, N glimpses a target, T = S N, U units,
+K classes, M rollouts.
+"""
+
+import math
+import threading
+import warnings
+
+import keras
+from keras import layers, ops
+from keras.src.backend.common import global_state
+
+from keras_edram import reinforce
+from keras_edram.checks import check_boolean, check_integer, check_number
+from keras_edram.losses import batch_mean
+from keras_edram.models.base import BaseModel
+from keras_edram.models.targets import name_targets, name_weights
+from keras_edram.reinforce import Decision
+
+
+class PolicyModel(BaseModel):
+    """A model whose policy, a Gaussian, says where it looks.
+
+        μ_t = location(h)   l_t ~ Normal(μ_t, σ²)   b_t = baseline(h)
+
+    What `compile` was given teaches the answers. Where to look has no
+    gradient, and is learnt by REINFORCE with a learnt baseline. The reward of
+    a target is 1 if its answer is right, and R_t is the sum of those of the
+    targets that are still to come when l_t is drawn, which alone it can change:
+
+        L = L^y - w_π Σ_t (R_t - b_t) log π(l_t | h) + w_b Σ_t (R_t - b_t)²
+
+    In training locations are drawn; otherwise the mean is taken, or with
+    `num_rollouts` the probabilities of several drawn paths are averaged.
+
+    A model of it has a `step` that takes `sample`, asks `decide`, and gives
+    the `Decision` in its `Glimpse`. It builds the `location` and the
+    `baseline` network for the features that it asks of.
+
+    Args:
+        image_shape, num_classes, class_names: As of `BaseModel`.
+        location_deviation: Float σ above 0, the image being 2 wide.
+        detach_policy: Boolean, whether the losses of policy and baseline stop
+            before what the answer is read from.
+        reinforce_weight: Float w_π of at least 0.
+        baseline_weight: Float w_b of at least 0.
+        num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
+        seed: Integer, of what is drawn; by default a random one.
+        **kwargs: Further arguments of `BaseModel`.
+
+    Attributes:
+        decides_ahead: Boolean, whether a glimpse comes with the decision of
+            the next location, and not of its own.
+
+    Call arguments:
+        images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
+        training: Boolean.
+
+    Returns:
+        As of `BaseModel`, with one answer a target.
+
+    Raises:
+        ValueError: For numbers out of range or what is no truth value.
+
+    Reference:
+        - Williams, "Simple statistical gradient-following algorithms for
+          connectionist reinforcement learning", 1992.
+    """
+
+    answers_once = True
+    looks_step_by_step = True
+    has_policy = True
+    decides_ahead = False
+
+    def __init__(
+        self,
+        image_shape,
+        num_classes,
+        class_names=None,
+        *,
+        location_deviation,
+        detach_policy,
+        reinforce_weight,
+        baseline_weight,
+        num_rollouts,
+        seed,
+        **kwargs,
+    ):
+        super().__init__(image_shape, num_classes, class_names, **kwargs)
+        self.location_deviation = check_number(
+            location_deviation, "location_deviation", above=True
+        )
+        self.detach_policy = check_boolean(detach_policy, "detach_policy")
+        self.reinforce_weight = check_number(
+            reinforce_weight, "reinforce_weight"
+        )
+        self.baseline_weight = check_number(baseline_weight, "baseline_weight")
+        self.num_rollouts = check_integer(num_rollouts, "num_rollouts", 0)
+        self.seed = seed if seed is None else check_integer(seed, "seed", 0)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+        # What the latest call in training decided, until its loss is computed;
+        # of each thread, as each device of several has one.
+        self._latest = threading.local()
+
+    def _make_policy(self):
+        # Small weights: the first policy looks about the middle.
+        self.location = layers.Dense(
+            2,
+            activation="tanh",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            name="location",
+            dtype="float32",
+        )
+        self.baseline = layers.Dense(
+            1, kernel_initializer="zeros", name="baseline", dtype="float32"
+        )
+
+    def decide(self, features, sample=False):
+        """Where to look, by what is remembered.
+
+        Args:
+            features: Tensor of shape `(B, U)`.
+            sample: Boolean, whether to draw, and not to take the mean.
+
+        Returns:
+            `Decision`, whose samples have no gradient.
+        """
+        means = samples = self.location(features)  # (B, 2)
+        if sample:
+            # Not in place: that would change the means.
+            samples = samples + self.location_deviation * keras.random.normal(
+                ops.shape(means), dtype="float32", seed=self.seed_generator
+            )
+        # The mean learns by REINFORCE, never through what it drew.
+        samples = ops.stop_gradient(samples)
+        return Decision(means, samples, self.baseline(features)[:, 0])
+
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        """As of `BaseModel.look`, by the policy.
+
+        In training locations are drawn. Otherwise the mean of the policy is
+        taken, or several drawn paths are averaged.
+        """
+        training = training and self.trainable
+        rollouts = 0 if training else self.num_rollouts
+        if rollouts:
+            images = ops.repeat(images, rollouts, axis=0)  # (B M, H, W, C)
+        path = self._take_glimpses(
+            images,
+            self.num_targets * glimpses_per_target,
+            with_patches,
+            training,
+            sample=training or bool(rollouts),
+        )
+        decided = {name: path.pop(name) for name in Decision._fields}
+        path = self._by_target(path)
+        if training:
+            self._warn_if_inside_another_model()
+            if self.decides_ahead:
+                # What is decided after the last glimpse is never looked at.
+                decided = {name: one[:, :-1] for name, one in decided.items()}
+            # No part of the answer, which a model around this one asks for.
+            self._latest.call = path["labels"], Decision(**decided)
+        return self._average(path, rollouts) if rollouts else path
+
+    def _average(self, drawn, rollouts):
+        """The answer of M paths and the windows of the first."""
+        drawn = {
+            name: ops.reshape(value, (-1, rollouts, *value.shape[1:]))
+            for name, value in drawn.items()
+        }  # each (B, M, ...)
+        # log 1/M Σ p, finite where a path is sure.
+        log_p = ops.log_softmax(drawn.pop("labels"), axis=-1)
+        labels = ops.logsumexp(log_p, axis=1) - math.log(rollouts)
+        first = {name: value[:, 0] for name, value in drawn.items()}
+        return {"labels": labels, **first}
+
+    def _warn_if_inside_another_model(self):
+        context = global_state.get_global_attribute("current_call_ctx")
+        if context is not None and context.entry_layer is not self:
+            name = type(self).__name__
+            warnings.warn(
+                f"Where to look is learnt by {name}'s own `fit` alone, for the "
+                "loss of a model around it has no rewards: there only what "
+                f"{name} answers is trained. Let what stands before {name} "
+                f"change the data, or freeze {name} by `trainable = False`.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training or not self.trainable:
+            return loss
+        logits, decisions = self._latest.__dict__.pop("call", (None, None))
+        if logits is not y_pred["labels"]:
+            raise ValueError(
+                "The loss in training must be computed once, of what the "
+                "latest call with `training=True` returned. Received: y_pred "
+                "of another call"
+            )
+        labels = name_targets(y)["labels"]
+        weights = name_weights(sample_weight)
+        if isinstance(weights, dict):
+            weights = weights["labels"]
+        rewards = self._rewards(labels, logits, decisions)  # (B, decisions)
+        policy = reinforce.reinforce_losses(
+            decisions, rewards, self.location_deviation
+        )
+        baseline = reinforce.baseline_losses(decisions, rewards)
+        return (
+            loss
+            + self.reinforce_weight * batch_mean(policy, weights)
+            + self.baseline_weight * batch_mean(baseline, weights)
+        )
+
+    def _rewards(self, labels, logits, decisions):
+        """R_t of each decision, which are those of the last glimpses."""
+        number = decisions.baselines.shape[1]
+        glimpses = number + self.decides_ahead
+        rewards = reinforce.rewards_to_come(
+            reinforce.target_rewards(labels, logits),
+            glimpses // self.num_targets,
+        )  # (B, T)
+        return rewards[:, glimpses - number :]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            location_deviation=self.location_deviation,
+            detach_policy=self.detach_policy,
+            reinforce_weight=self.reinforce_weight,
+            baseline_weight=self.baseline_weight,
+            num_rollouts=self.num_rollouts,
+            seed=self.seed,
+        )
+        return config
