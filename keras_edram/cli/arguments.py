@@ -68,7 +68,10 @@ def _of_train(added):
         "--jit", action="store_true", help="compile the step with XLA"
     )
     added.add_argument(
-        "--mixed-precision", action="store_true", help="compute in bfloat16"
+        "--mixed-precision",
+        action="store_true",
+        help="compute in bfloat16, which only GPUs and processors with "
+        "avx512_bf16 or amx_bf16 are fast at",
     )
     added.add_argument(
         "--strategy",
