@@ -99,8 +99,9 @@ def dram(**arguments):
     )
     model = shake(DRAM(**{**sizes, **arguments}))
     output = model.classification_output
-    kernel = np.random.default_rng(0).normal(size=output.kernel.shape)
-    output.kernel.assign(4 * kernel)
+    # With most other seeds it is as sure of one image as of another.
+    kernel = np.random.default_rng(1).normal(size=output.kernel.shape)
+    output.kernel.assign(20 * kernel)
     output.bias.assign([0, 0, 0, -2])  # seldom ends
     return model
 
