@@ -33,6 +33,8 @@ class Baseline(BaseModel):
         units: Integer, of each fully connected layer. Defaults to 256.
         filters: Integer, of the convolution. Defaults to 8.
         kernel_size: Integer, of the convolution. Defaults to 10.
+        strides: Integer, of the convolution: that of Mnih et al., 2014, takes
+            each fifth place of an image of 100x100. Defaults to 1.
         **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
 
     Call arguments:
@@ -68,6 +70,7 @@ class Baseline(BaseModel):
         units=256,
         filters=8,
         kernel_size=10,
+        strides=1,
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
@@ -82,6 +85,7 @@ class Baseline(BaseModel):
         self.units = check_integer(units, "units")
         self.filters = check_integer(filters, "filters")
         self.kernel_size = check_integer(kernel_size, "kernel_size")
+        self.strides = check_integer(strides, "strides")
         if network == "convolution" and kernel_size > min(self.image_shape[:2]):
             raise ValueError(
                 "The convolution must fit the image. Received: "
@@ -107,6 +111,7 @@ class Baseline(BaseModel):
             convolution = layers.Conv2D(
                 self.filters,
                 self.kernel_size,
+                self.strides,
                 data_format="channels_last",
                 activation="relu",
                 kernel_initializer="he_normal",
@@ -155,5 +160,6 @@ class Baseline(BaseModel):
             units=self.units,
             filters=self.filters,
             kernel_size=self.kernel_size,
+            strides=self.strides,
         )
         return config

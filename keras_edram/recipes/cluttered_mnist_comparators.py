@@ -1,0 +1,122 @@
+"""What EDRAM is compared with, on the same 100x100 cluttered MNIST.
+
+Paper     Ablavatski et al., 2017, Table 1, which takes the others' figures from
+          their papers; RNN-SPN and DRAM have none on these images.
+Protocol  held_out: all MNIST digits, 8 distractors, test digits never trained
+          on, the model chosen on a twelfth of the training digits.
+Command   keras-edram train cluttered_mnist_draw --source tfds --out RUN, and
+          likewise each of the others
+Duration  not known yet; 600,000 images each
+Expected  each at most the error of its own paper and one point more
+Measured  not run yet
+
+All learn from labels alone, as in their papers, and are trained as ours are:
+the same fresh images, AdamW with a cosine schedule, one rate for all. Each has
+at most a million parameters: what is larger in its paper has narrower layers.
+"""
+
+import functools
+
+from keras_edram.models.baselines import Baseline
+from keras_edram.models.dcn import DCN
+from keras_edram.models.dram import DRAM
+from keras_edram.models.draw import DRAW
+from keras_edram.models.ram import RAM
+from keras_edram.models.rnn_spn import RNNSPN
+from keras_edram.recipes import Row, Table, _edram, _ram, _training
+from keras_edram.training import Recipe
+
+TRAINING = dict(
+    protocol="held_out",
+    batch_size=64,
+    epochs=75,
+    steps_per_epoch=125,
+    validation_steps=40,
+    test_images=10_000,
+    seed=0,
+    learning_rate=2e-3,
+    weight_decay=4e-3,
+    warmup_steps=100,
+)
+
+
+def _row(name, model_class, published="-", **settings):
+    return Row(
+        Recipe(
+            summary=f"{name}, on 100x100 cluttered MNIST",
+            settings=TRAINING | settings,
+            data=_edram.data,
+            model=functools.partial(_training.model, model_class),
+            compile=_ram.compile_model,
+        ),
+        published,
+        name,
+    )
+
+
+TABLE = Table(
+    _edram.PAPER,
+    _edram.ONE_DIGIT,
+    {
+        "cluttered_mnist_convolution": _row(
+            "Convolutional, 2 layers",
+            Baseline,
+            "14.35 % (Mnih et al.)",
+            network="convolution",
+            strides=5,
+            **_training.defaults(Baseline, "units", "filters", "kernel_size"),
+        ),
+        "cluttered_mnist_ram": _row(
+            "RAM, 8 glimpses, 12x12, 4 scales",
+            RAM,
+            "8.11 % (Mnih et al.)",
+            **_ram.DENSE,
+            num_glimpses=8,
+            glimpse_size=12,
+            num_scales=4,
+        ),
+        "cluttered_mnist_draw": _row(
+            "Differentiable RAM (DRAW), 8 glimpses, 12x12",
+            DRAW,
+            "3.36 % (Gregor et al.)",
+            **_training.defaults(DRAW, "num_glimpses", "glimpse_size", "units"),
+        ),
+        "cluttered_mnist_dcn": _row(
+            "DCN, 8 glimpses, 14x14",
+            DCN,
+            "1.39 % (Almahairi et al.)",
+            **_training.defaults(
+                DCN,
+                "num_glimpses",
+                "coarse_filters",
+                "fine_filters",
+                "top_filters",
+                "hint_weight",
+            ),
+        ),
+        "cluttered_mnist_dram": _row(
+            "DRAM, 8 glimpses, 12x12, 2 scales",
+            DRAM,
+            glimpses_per_target=8,
+            glimpse_size=12,
+            num_scales=2,
+            context_filters=(16, 16, 32),
+            glimpse_filters=(16, 16, 32),
+            units=128,
+            hidden_units=256,
+            location_deviation=0.3,
+        ),
+        "cluttered_mnist_rnn_spn": _row(
+            "RNN-SPN, 1 glimpse, 33x33",
+            RNNSPN,
+            units=96,
+            hidden_units=200,
+            **_training.defaults(
+                RNNSPN,
+                "glimpse_size",
+                "localization_filters",
+                "classification_filters",
+            ),
+        ),
+    },
+)
