@@ -115,8 +115,8 @@ class GaussianAttention(keras.layers.Layer):
             ops.expand_dims(columns, 1), patches
         )  # (B, N, N, C)
         intensity = ops.exp(ops.cast(parameters[:, 4], "float32"))  # γ
-        patches = ops.reshape(intensity, (-1, 1, 1, 1)) * patches
-        return ops.cast(patches, self.compute_dtype)  # (B, N, N, C)
+        patches = intensity[:, None, None, None] * patches
+        return ops.cast(patches, self.compute_dtype)
 
     def filters(self, parameters, image_size):
         """The weight that each filter gives each row, and each column.

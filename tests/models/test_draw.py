@@ -4,10 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
+from keras_edram import serving, visualization
 from keras_edram.layers import GaussianAttention
 from keras_edram.losses import LabelLoss
 from keras_edram.models import DRAW
+from keras_edram.serving import formats, registry
 
 B, K = 3, 4
 TINY = dict(
@@ -121,6 +124,34 @@ def test_the_loss_of_the_labels_teaches_where_to_look(model, images):
     gradient = tape.gradient(loss, model.emission.kernel)
     # Of each of the five numbers.
     assert (np.abs(gradient).max(axis=0) > 1e-6).all()
+
+
+def test_it_is_read_with_a_budget_and_drawn(images, tmp_path):
+    model, images = make_model(image_shape=(17, 14, 1)), images[..., :1]
+    (answer, *_) = model.read(images, max_glimpses=1)
+    assert answer["num_glimpses"] == 1
+    visualization.plot_glimpses(model, images[:1], tmp_path / "1.png")
+    assert (tmp_path / "1.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
+def test_exports_answer_as_the_model_does(tmp_path, images):
+    model, images = make_model(image_shape=(17, 14, 1)), images[..., :1]
+    serving.export_saved_model(model, tmp_path)
+    file = serving.export_tflite(model, tmp_path / "model.tflite")
+    expected = tiny.answers(model, images)
+    windows = model(images)["transforms"]
+    for path in (tmp_path / "1", file):
+        found = formats.answers(registry.open_export, path, images)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4)
+        steps = registry.run_steps(path, images, model.num_glimpses)
+        np.testing.assert_allclose(
+            steps["step_transforms"],
+            np.reshape(windows, (B, -1, 2, 3)),
+            atol=1e-4,
+        )
 
 
 @pytest.mark.slow

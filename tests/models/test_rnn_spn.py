@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
-from keras_edram import geometry
+from keras_edram import geometry, serving, visualization
 from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.models import RNNSPN
+from keras_edram.serving import formats, registry
 
 B, S, K = 3, 2, 4
 TINY = dict(
@@ -190,6 +192,34 @@ def test_sequences_that_end_are_read_in_their_order(images):
     }
     history = model.fit(images, truth, verbose=0).history
     assert np.isfinite(history["loss"][0])
+
+
+def test_it_is_read_with_a_budget_and_drawn(images, tmp_path):
+    model, images = make_model(image_shape=(43, 38, 1)), images[..., :1]
+    (answer, *_) = model.read(images, max_glimpses=1)
+    assert answer["num_glimpses"] == 1
+    visualization.plot_glimpses(model, images[:1], tmp_path / "1.png")
+    assert (tmp_path / "1.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
+def test_exports_answer_as_the_model_does(tmp_path, images):
+    model, images = make_model(image_shape=(43, 38, 1)), images[..., :1]
+    serving.export_saved_model(model, tmp_path)
+    file = serving.export_tflite(model, tmp_path / "model.tflite")
+    expected = tiny.answers(model, images)
+    windows = model(images)["transforms"]
+    for path in (tmp_path / "1", file):
+        found = formats.answers(registry.open_export, path, images)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4)
+        steps = registry.run_steps(path, images, model.num_glimpses)
+        np.testing.assert_allclose(
+            steps["step_transforms"],
+            np.reshape(windows, (B, -1, 2, 3)),
+            atol=1e-4,
+        )
 
 
 @pytest.mark.slow
