@@ -55,9 +55,10 @@ def test_the_model_of_a_recipe_reads_its_data(name, pictures):
     size = model.image_shape
     assert images.shape[1:] == size or model.takes_any_size
     outputs, S = model(images), data.num_targets
-    looks = recipe.settings.get("glimpses_per_target")  # EDRAM answers each
-    answers, looks = looks or 1, looks or recipe.settings.get("num_glimpses", 1)
-    assert outputs["labels"].shape == (2, S, answers, data.num_classes)
+    settings = recipe.settings
+    looks = settings.get("num_glimpses", settings.get("glimpses_per_target", 1))
+    answers = (2, S, model.answers_per_target, data.num_classes)
+    assert outputs["labels"].shape == answers
     assert outputs["transforms"].shape == (2, S, looks, 2, 3)
     assert targets["transforms"].shape == (2, S, 2, 3)
 
