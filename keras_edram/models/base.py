@@ -33,7 +33,8 @@ class Glimpse(NamedTuple):
         transforms: `(B, 2, 3)`, the window that was read; RAM's sharpest.
         patches: `(B, g, g, C)`, what was seen there; RAM's scales are
             channels.
-        decision: Of RAM, the `Decision` where to look next.
+        decision: Of a model with a policy, the `Decision` where to look: here,
+            or next by one that decides ahead.
     """
 
     logits: Any

@@ -433,6 +433,7 @@ def test_after_the_terminal_label_it_comes_again():
     )
 
 
+@pytest.mark.slow  # each is compared in a process of its own
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])
 def test_an_export_answers_as_the_model_does(format, tmp_path):
     model = tiny.dram()
