@@ -128,16 +128,18 @@ def check_boolean(value, name):
     return bool(value)
 
 
-def check_integers(values, length, name):
-    """Positive integers as a tuple.
+def check_integers(values, length, name, minimum=1, maximum=None):
+    """Integers, positive ones by default, as a tuple.
 
     Args:
         values: What should be integers, of any library.
         length: Integer, how many; `None` for any number.
         name: String, the argument's name.
+        minimum: Integer, the least that each may be. Defaults to 1.
+        maximum: Integer, the most that each may be; by default any.
 
     Raises:
-        ValueError: For what is no integer, or not positive, or another number.
+        ValueError: For what is no integer, one out of range, or another number.
 
     Example:
 
@@ -145,14 +147,18 @@ def check_integers(values, length, name):
     (8, 16)
     """
     try:
-        integers = tuple(check_integer(value, name) for value in values)
+        integers = tuple(
+            check_integer(value, name, minimum, maximum) for value in values
+        )
     except (TypeError, ValueError):
         integers = None
     if integers is None or (length is not None and len(integers) != length):
         number = "" if length is None else f"{length} "
+        kind = "positive integers"
+        if maximum is not None:
+            kind = f"integers from {minimum} to {maximum}"
         raise ValueError(
-            f"`{name}` must be {number}positive integers. "
-            f"Received: {name}={values!r}"
+            f"`{name}` must be {number}{kind}. Received: {name}={values!r}"
         )
     return integers
 
@@ -234,34 +240,6 @@ def check_choice(value, choices, name):
         raise ValueError(
             f"`{name}` must be one of {choices}. Received: {name}={value!r}"
         )
-
-
-def check_subset(values, choices, name):
-    """Values, each of which is one of those that there are, as a tuple.
-
-    Args:
-        values: What should be some of the choices, or none.
-        choices: Sequence.
-        name: String, the argument's name.
-
-    Raises:
-        ValueError: For another value, or what is no sequence.
-
-    Example:
-
-    >>> check_subset([1, 5], range(6), "valid_convolutions")
-    (1, 5)
-    """
-    try:
-        some = tuple(values)
-    except TypeError:
-        some = (values,)
-    if not all(value in choices for value in some):
-        raise ValueError(
-            f"`{name}` must be some of {list(choices)}. "
-            f"Received: {name}={values!r}"
-        )
-    return some
 
 
 def check_keys(values, names, name):

@@ -87,6 +87,7 @@ EDRAM_SIZES = dict(
     context_size=10,
     context_filters=(3, 5, 4),
     glimpse_filters=(3, 4, 5, 6, 7, 8),
+    valid_convolutions=(0, 5),
     units=16,
     hidden_units=12,
     initial_transform="context",
@@ -143,6 +144,7 @@ BASELINE = dict(
     units=16,
     filters=3,
     kernel_size=4,
+    strides=2,
 )
 DCN_SIZES = dict(
     image_shape=(31, 27, 2),

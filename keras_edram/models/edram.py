@@ -47,7 +47,6 @@ from keras_edram.checks import (
     check_choice,
     check_integer,
     check_integers,
-    check_subset,
 )
 from keras_edram.layers.image_pyramid import image_pyramid, num_pyramid_levels
 from keras_edram.layers.spatial_softmax import SpatialSoftmax
@@ -269,10 +268,12 @@ class EDRAM(BaseModel):
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
         )
-        self.valid_convolutions = check_subset(
+        self.valid_convolutions = check_integers(
             valid_convolutions,
-            range(len(GLIMPSE_NETWORK)),
+            None,
             "valid_convolutions",
+            minimum=0,
+            maximum=len(GLIMPSE_NETWORK) - 1,
         )
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")

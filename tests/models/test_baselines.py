@@ -161,3 +161,13 @@ def test_a_saved_model_answers_alike(images, network, tmp_path):
 def test_a_wrong_argument_is_refused(changes):
     with pytest.raises(ValueError, match="Received"):
         make_model(**changes)
+
+
+def test_the_convolution_of_mnih_takes_each_fifth_place():
+    # (100 - 10) / 5 + 1 = 19 places a side, of 8 filters, for 256 units.
+    model = Baseline(
+        image_shape=(100, 100, 1), network="convolution", strides=5
+    )
+    convolution = 8 * (10 * 10 + 1)
+    dense = 256 * (19 * 19 * 8 + 1)
+    assert model.count_params() == convolution + dense + 10 * (256 + 1)

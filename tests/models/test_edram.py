@@ -78,6 +78,25 @@ def test_the_default_has_the_parameters_of_the_paper():
     assert 10.5e6 < model.count_params() < 10.9e6
 
 
+def test_glimpses_of_34_pixels_have_the_parameters_of_the_paper():
+    # Table 3: 11 million on SVHN. The fifth convolution leaves 6x6 of 8x8, so
+    # that 4x4 are left, as of the 26x26 of cluttered MNIST.
+    sizes = dict(
+        image_shape=(54, 54, 1),
+        num_classes=11,
+        terminal=True,
+        num_targets=6,
+        glimpses_per_target=3,
+        glimpse_size=34,
+    )
+    wide = EDRAM(**sizes)
+    narrow = EDRAM(**sizes, valid_convolutions=(1, 4, 5))
+    assert abs(narrow.count_params() / 11e6 - 1) < 0.05
+    # 6x6 instead of 4x4, each with 192 maps for 1024 units.
+    fewer = (36 - 16) * 192 * 1024
+    assert wide.count_params() - narrow.count_params() == fewer
+
+
 def test_the_small_sizes_have_fewer_than_three_quarters_of_a_million():
     # The sum above with a quarter of the widths, see the recipe.
     assert EDRAM(**_edram.SMALL_SIZES).count_params() == 691_076 < 750_000
@@ -513,6 +532,10 @@ def test_the_same_seed_gives_the_same_model():
         dict(context_filters=4),
         dict(glimpse_filters=(3, 4, 5)),
         dict(glimpse_size=13),
+        dict(glimpse_size=16, valid_convolutions=(1, 4, 5)),
+        dict(valid_convolutions=(6,)),
+        dict(valid_convolutions=(-1,)),
+        dict(valid_convolutions=1),
         dict(glimpse_size=(14, 13)),
         dict(glimpse_size=0),
         dict(glimpse_size=20.5),
