@@ -7,7 +7,8 @@ Protocol  `keras_edram.datasets.numbers_in_photos`: numbers of 1 to 4 digits,
           grounds, fonts and digits of training, validation and test are apart.
 Command   pip install "keras_edram[photos]"
           keras-edram train numbers_in_photos_edram --out RUN
-Duration  about 70 minutes on 2 CPU cores, 409,600 images
+Duration  about 70 minutes on 2 CPU cores with AVX-512, and three hours without,
+          409,600 images
 Expected  at least half of the numbers right
 Measured  not run to its end yet
 
