@@ -111,7 +111,12 @@ def test_it_is_saved_and_opened(model, images, tmp_path):
     model.save(tmp_path / "model.keras")
     opened = opening.open_model(tmp_path / "model.keras")
     assert type(opened) is another_paper.RasterReader
-    assert opened.read(images) == model.read(images)
+    # The first look is without a graph, which rounds otherwise.
+    for found, expected in zip(
+        opened.read(images), model.read(images), strict=True
+    ):
+        probability = pytest.approx(expected["probability"], rel=1e-5)
+        assert found == expected | {"probability": probability}
     presets.save(model, tmp_path / "preset")
     assert (tmp_path / "preset" / "config.json").is_file()
 
