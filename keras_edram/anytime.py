@@ -271,7 +271,7 @@ def _graph(model, images_shape, dtype):
         if model.terminal:
             label = tf.argmax(logits, axis=-1, output_type=tf.int32)
             done |= label == num_classes - 1
-        return tf.reduce_all(sure & done)
+        return tf.reduce_all(sure & done) & answers_after(model, t)
 
     def look(images, confidence, budget):
         pyramid, state = model.start(images)
@@ -361,7 +361,18 @@ def is_sure(model, logits, t, confidence):
     sure = probabilities.max(axis=-1) >= confidence
     if t // model.glimpses_per_target < model.num_targets - 1:
         sure &= _ends(model, probabilities)
-    return sure
+    return sure & answers_after(model, t)
+
+
+def answers_after(model, t):
+    """Whether what a model says after glimpse t is an answer.
+
+    One that answers once for each of several targets is taught so after the
+    last glimpse of each, and before that may still say the target before.
+    """
+    if not model.answers_once or model.num_targets == 1:
+        return True
+    return (t + 1) % model.glimpses_per_target == 0
 
 
 def stop_when_sure(model, glimpses, confidence):

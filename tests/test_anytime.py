@@ -305,3 +305,18 @@ def test_a_shrinking_batch_has_no_step_for_each_size(name, monkeypatch):
         )
     # TensorFlow needs some to see what changes.
     assert model.compiled_step.experimental_get_tracing_count() <= 3
+
+
+@pytest.mark.parametrize("in_a_graph", [False, True])
+def test_one_answer_a_target_is_waited_for(in_a_graph):
+    # What DRAM says before a target's last glimpse is not taught to be of it:
+    # however sure, of 2 glimpses a target it stops after the second.
+    model = tiny.dram(terminal=False, class_names=None)
+    images = np.zeros((1, 40, 50, 1), "uint8")
+    look = anytime._take_in_a_graph if in_a_graph else anytime.take_glimpses
+    budget = (0.0, model.num_glimpses) if in_a_graph else (0.0,)
+    assert look(model, images, *budget).taken.tolist() == [4]
+    sure = [
+        bool(anytime.answers_after(model, t)) for t in range(model.num_glimpses)
+    ]
+    assert sure == [False, True, False, True]

@@ -102,7 +102,7 @@ def dram(**arguments):
     # With most other seeds it is as sure of one image as of another.
     kernel = np.random.default_rng(1).normal(size=output.kernel.shape)
     output.kernel.assign(20 * kernel)
-    output.bias.assign([0, 0, 0, -2])  # seldom ends
+    output.bias.assign([0, 0, 0, 1])
     return model
 
 
