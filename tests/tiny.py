@@ -10,6 +10,7 @@ from keras_edram import serving
 from keras_edram.datasets import ClutteredMNIST, load_digits
 from keras_edram.models import DRAM, EDRAM, RAM
 from keras_edram.recipes import _edram
+from keras_edram.serving import formats, registry
 from keras_edram.training import Recipe
 
 SIZES = dict(
@@ -163,6 +164,25 @@ def answers(model, images):
         name: keras.ops.convert_to_numpy(value)
         for name, value in model.decode(model(images)).items()
     }
+
+
+def assert_exports_answer(model, images, folder):
+    """A SavedModel and a TFLite file say what the model says, step by step."""
+    expected = answers(model, images)
+    windows = np.asarray(model(images)["transforms"])
+    serving.export_saved_model(model, folder)
+    file = serving.export_tflite(model, folder / "model.tflite")
+    for path in (folder / "1", file):
+        found = formats.answers(registry.open_export, path, images)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-4)
+        if model.looks_step_by_step:
+            steps = registry.run_steps(path, images, model.num_glimpses)
+            np.testing.assert_allclose(
+                steps["step_transforms"],
+                windows.reshape(len(images), -1, 2, 3),
+                atol=1e-4,
+            )
 
 
 def png(image):

@@ -158,6 +158,25 @@ class BaseModel(KerasModel):
         """Whether it reads images of any height and width as they are."""
         return self.image_shape[0] is None
 
+    def _take_one_size(self, smallest=1):
+        """Of a model for which pixels must be as many in all images.
+
+        Args:
+            smallest: Integer, the least pixels of a side. Defaults to 1.
+
+        Raises:
+            ValueError: For images of any size, or smaller ones.
+        """
+        if self.takes_any_size or min(self.image_shape[:2]) < smallest:
+            raise ValueError(
+                f"A {type(self).__name__} needs images of one size, at least "
+                f"{smallest} pixels high and wide. Received: "
+                f"image_shape={self.image_shape}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            shape=(None, *self.image_shape)
+        )
+
     @property
     def some_image_shape(self):
         """`image_shape`, or one of those that there may be."""

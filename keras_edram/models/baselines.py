@@ -74,12 +74,7 @@ class Baseline(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
-        if self.takes_any_size:
-            raise ValueError(
-                "A model that sees all pixels at once needs to know their "
-                f"number: images of any size are not for it. Received: "
-                f"image_shape={self.image_shape}"
-            )
+        self._take_one_size()
         check_choice(network, NETWORKS, "network")
         self.network = network
         self.units = check_integer(units, "units")
@@ -91,10 +86,6 @@ class Baseline(BaseModel):
                 "The convolution must fit the image. Received: "
                 f"kernel_size={kernel_size}, image_shape={self.image_shape}"
             )
-        # It sees all pixels, so their number is fixed.
-        self.input_spec = keras.layers.InputSpec(
-            shape=(None, *self.image_shape)
-        )
         policy = self.dtype_policy
 
         def dense(name):

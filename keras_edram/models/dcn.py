@@ -267,15 +267,7 @@ class DCN(BaseModel):
         super().__init__(
             image_shape, num_classes, class_names, autocast=False, **kwargs
         )
-        if self.takes_any_size or min(self.image_shape[:2]) < MIN_IMAGE_SIDE:
-            raise ValueError(
-                "The image must be of one size, at least "
-                f"{MIN_IMAGE_SIDE} pixels high and wide. Received: "
-                f"image_shape={self.image_shape}"
-            )
-        self.input_spec = keras.layers.InputSpec(
-            shape=(None, *self.image_shape)
-        )
+        self._take_one_size(MIN_IMAGE_SIDE)
         self.map_size = tuple(
             (side - COARSE_FIELD) // COARSE_STRIDE + 1
             for side in self.image_shape[:2]

@@ -125,14 +125,7 @@ class DRAW(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
-        if self.takes_any_size:
-            raise ValueError(
-                "The filters are for images of one size. Received: "
-                f"image_shape={self.image_shape}"
-            )
-        self.input_spec = keras.layers.InputSpec(
-            shape=(None, *self.image_shape)
-        )
+        self._take_one_size()
         self.glimpses_per_target = check_integer(num_glimpses, "num_glimpses")
         self.units = check_integer(units, "units")
         self._make_layers(glimpse_size)

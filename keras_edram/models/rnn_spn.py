@@ -181,15 +181,7 @@ class RNNSPN(BaseModel):
             autocast=False,
             **kwargs,
         )
-        if self.takes_any_size or min(self.image_shape[:2]) < MIN_IMAGE_SIDE:
-            raise ValueError(
-                "The image must be of one size, at least "
-                f"{MIN_IMAGE_SIDE} pixels high and wide. Received: "
-                f"image_shape={self.image_shape}"
-            )
-        self.input_spec = keras.layers.InputSpec(
-            shape=(None, *self.image_shape)
-        )
+        self._take_one_size(MIN_IMAGE_SIDE)
         check_choice(reading_order, READING_ORDERS, "reading_order")
         self.reading_order = reading_order
         self.num_targets = check_integer(num_targets, "num_targets")

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 
+from keras_edram import visualization
 from keras_edram.losses import LabelLoss
 from keras_edram.models import DCN, blocks, dcn
 
@@ -24,14 +26,7 @@ MAP = (6, 5)
 def make_model(**changes):
     """A model whose weights are all something, and always the same."""
     keras.utils.set_random_seed(0)
-    model = DCN(**{**TINY, **changes})
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = 0.2 * generator.normal(size=weight.shape)
-        weight.assign(
-            weight + (np.abs(noise) if "variance" in weight.path else noise)
-        )
-    return model
+    return tiny.shake(DCN(**{**TINY, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +251,20 @@ def test_it_looks_at_the_same_in_every_precision(images):
     np.testing.assert_array_equal(
         full(images)["transforms"], mixed(images)["transforms"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
+def test_exports_answer_as_the_model_does(tmp_path, images):
+    model = make_model(image_shape=(31, 28, 1))
+    tiny.assert_exports_answer(model, images[..., :1], tmp_path)
+
+
+def test_it_is_read_and_drawn(tmp_path, images):
+    model, images = make_model(image_shape=(31, 28, 1)), images[..., :1]
+    assert len(model.read(images)) == B
+    visualization.plot_glimpses(model, images[:1], tmp_path / "1.png")
+    assert (tmp_path / "1.png").stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import tiny
 from keras import ops
 from tiny import shake
 
-from keras_edram import anytime, decoding, serving
+from keras_edram import anytime, decoding
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import SequenceError
 from keras_edram.models import DRAM, Ensemble
@@ -433,20 +433,11 @@ def test_after_the_terminal_label_it_comes_again():
     )
 
 
-@pytest.mark.slow  # each is compared in a process of its own
-@pytest.mark.parametrize("format", ["saved_model", "tflite"])
-def test_an_export_answers_as_the_model_does(format, tmp_path):
-    model = tiny.dram()
+@pytest.mark.slow
+@pytest.mark.usefixtures("compares_here")
+def test_exports_answer_as_the_model_does(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (2, 40, 50, 1), "uint8")
-    expected = model.decode(model(images))
-    if format == "tflite":
-        path = serving.export_tflite(model, tmp_path / "dram.tflite")
-        found = serving.run_tflite(path, images)
-    else:
-        path = serving.export_saved_model(model, tmp_path / "dram")
-        found = serving.run_saved_model(path, images)
-    for name in ("labels", "probabilities"):
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+    tiny.assert_exports_answer(tiny.dram(), images, tmp_path)
 
 
 @pytest.mark.parametrize(

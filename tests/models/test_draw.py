@@ -6,11 +6,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from keras_edram import serving, visualization
+from keras_edram import visualization
 from keras_edram.layers import GaussianAttention
 from keras_edram.losses import LabelLoss
 from keras_edram.models import DRAW
-from keras_edram.serving import formats, registry
 
 B, K = 3, 4
 TINY = dict(
@@ -25,11 +24,7 @@ TINY = dict(
 def make_model(**changes):
     """A model whose weights are all something, and always the same."""
     keras.utils.set_random_seed(0)
-    model = DRAW(**{**TINY, **changes})
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(weight + 0.3 * generator.normal(size=weight.shape))
-    return model
+    return tiny.shake(DRAW(**{**TINY, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -138,20 +133,7 @@ def test_it_is_read_with_a_budget_and_drawn(images, tmp_path):
 @pytest.mark.usefixtures("compares_here")
 def test_exports_answer_as_the_model_does(tmp_path, images):
     model, images = make_model(image_shape=(17, 14, 1)), images[..., :1]
-    serving.export_saved_model(model, tmp_path)
-    file = serving.export_tflite(model, tmp_path / "model.tflite")
-    expected = tiny.answers(model, images)
-    windows = model(images)["transforms"]
-    for path in (tmp_path / "1", file):
-        found = formats.answers(registry.open_export, path, images)
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, atol=1e-4)
-        steps = registry.run_steps(path, images, model.num_glimpses)
-        np.testing.assert_allclose(
-            steps["step_transforms"],
-            np.reshape(windows, (B, -1, 2, 3)),
-            atol=1e-4,
-        )
+    tiny.assert_exports_answer(model, images, tmp_path)
 
 
 @pytest.mark.slow

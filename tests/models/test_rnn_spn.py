@@ -6,11 +6,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from keras_edram import geometry, serving, visualization
+from keras_edram import geometry, visualization
 from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.models import RNNSPN
-from keras_edram.serving import formats, registry
 
 B, S, K = 3, 2, 4
 TINY = dict(
@@ -28,14 +27,7 @@ TINY = dict(
 def make_model(**changes):
     """A model whose weights are all something, and always the same."""
     keras.utils.set_random_seed(0)
-    model = RNNSPN(**{**TINY, **changes})
-    generator = np.random.default_rng(0)
-    for weight in model.weights:
-        noise = 0.2 * generator.normal(size=weight.shape)
-        weight.assign(
-            weight + (np.abs(noise) if "variance" in weight.path else noise)
-        )
-    return model
+    return tiny.shake(RNNSPN(**{**TINY, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -206,20 +198,7 @@ def test_it_is_read_with_a_budget_and_drawn(images, tmp_path):
 @pytest.mark.usefixtures("compares_here")
 def test_exports_answer_as_the_model_does(tmp_path, images):
     model, images = make_model(image_shape=(43, 38, 1)), images[..., :1]
-    serving.export_saved_model(model, tmp_path)
-    file = serving.export_tflite(model, tmp_path / "model.tflite")
-    expected = tiny.answers(model, images)
-    windows = model(images)["transforms"]
-    for path in (tmp_path / "1", file):
-        found = formats.answers(registry.open_export, path, images)
-        for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, atol=1e-4)
-        steps = registry.run_steps(path, images, model.num_glimpses)
-        np.testing.assert_allclose(
-            steps["step_transforms"],
-            np.reshape(windows, (B, -1, 2, 3)),
-            atol=1e-4,
-        )
+    tiny.assert_exports_answer(model, images, tmp_path)
 
 
 @pytest.mark.slow
