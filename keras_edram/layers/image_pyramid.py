@@ -154,11 +154,14 @@ def _with_even_sides(level, fill_mode):
     odd = height % 2, width % 2
     if None not in level.shape[1:3] and odd == (0, 0):
         return level
-    return ops.pad(
-        level,
-        [(0, 0), *((0, more) for more in odd), (0, 0)],
-        "constant" if fill_mode == "zeros" else "symmetric",
-    )
+    if fill_mode == "zeros":
+        beyond = ((0, more) for more in odd)
+        return ops.pad(level, [(0, 0), *beyond, (0, 0)])
+    # Of what is known in a graph alone, none or one.
+    row = level[:, height - odd[0] :]  # (B, 0 or 1, W, C)
+    level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
+    column = level[:, :, width - odd[1] :]  # (B, H, 0 or 1, C)
+    return ops.concatenate([level, column], axis=2)  # (B, even, even, C)
 
 
 def _means_of_four(pixels):
@@ -181,7 +184,9 @@ def _means_of_four(pixels):
     rows = ops.reshape(rows, (-1,))  # (B H / 2 W C,)
     num_values = ops.shape(rows)[0]
     if not known:
-        rows = ops.pad(rows, [(0, -num_values % len(means))])
+        # Of positive numbers, as ONNX has another remainder of negative ones.
+        more = (len(means) - num_values % len(means)) % len(means)
+        rows = ops.pad(rows, [(0, more)])
     rows = ops.reshape(rows, (-1, len(means)))  # (n, 2 pairs C)
     means = ops.matmul(rows, ops.convert_to_tensor(means.astype("float32")))
     if not known:
