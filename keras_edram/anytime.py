@@ -21,18 +21,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_edram.checks import (
-    check_integer,
-    check_number,
-    seen_images,
-)
+from keras_edram.checks import check_integer, check_number
 
 MANY = 32  # images that are worth a graph at once
 # Of one wording wherever it is asked for: the server's processes are told it.
 ONLY_FOR = (
     "A budget of glimpses, `confidence` or `max_glimpses`, is for one model "
-    "that looks step by step along one path, as EDRAM does and RAM without "
-    "rollouts: not for crops, nor another `glimpses_per_target`"
+    "that looks step by step along one path, as EDRAM does, and RAM and DRAM "
+    "without rollouts: not for crops, nor another `glimpses_per_target`"
 )
 
 
@@ -127,7 +123,7 @@ def look_until_sure(model, images, confidence=None, max_glimpses=None):
     >>> answers = model.decode(looks)
     """
     check_budget(model, confidence, max_glimpses)
-    images = seen_images(images, model.image_shape[-1])
+    images = model.seen_images(images)
     glimpses = take_glimpses(model, images, confidence, max_glimpses)
     return looks_of(model, glimpses)
 

@@ -6,6 +6,7 @@ Letters in shapes: H W C image.
 import math
 
 import keras
+import numpy as np
 
 from keras_edram.checks import check_image_shape
 
@@ -86,6 +87,7 @@ def multiply_adds(model, image_shape=None):
             "What an image costs depends on its size. Received: "
             f"image_shape={image_shape}"
         )
+    model.seen_images(np.zeros((1, *image_shape), "uint8"))
     # With what it saw: then no model loops in the graph.
     look = tf.function(
         lambda images: model.look(

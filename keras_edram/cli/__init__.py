@@ -16,7 +16,7 @@ from keras_edram.cli.arguments import check_written, parser
 WORDED = (ValueError, OSError, RuntimeError, ImportError)
 # Parameters of glibc's `mallopt`, and what they are set to.
 KEPT_MEMORY = {
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: no free memory is given back
+    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: of free memory 2 GiB stay
     -4: 0,  # M_MMAP_MAX: no block is mapped by itself, and so given back
     -8: 1,  # M_ARENA_MAX: one heap, of which all threads take
 }

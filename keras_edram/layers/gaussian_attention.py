@@ -13,6 +13,7 @@ from keras_edram.checks import check_images, check_integer, check_shapes
 from keras_edram.layers.image_pyramid import image_pyramid
 
 NUM_PARAMETERS = 5  # g~X, g~Y, log σ², log δ~, log γ
+LARGEST = 12.0  # that counts, of a parameter: e^12 is 160,000
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
@@ -32,6 +33,8 @@ class GaussianAttention(keras.layers.Layer):
 
     All is computed in float32 under every precision policy. A filter off the
     image sees the pixels that are nearest to it, as its weights add up to 1.
+    Parameters beyond -12 and 12 count as these: a filter of one pixel, or of
+    all.
 
     Args:
         glimpse_size: Integer N of at least 2, the side of the patch in pixels.
@@ -114,7 +117,7 @@ class GaussianAttention(keras.layers.Layer):
         patches = ops.matmul(
             ops.expand_dims(columns, 1), patches
         )  # (B, N, N, C)
-        intensity = ops.exp(ops.cast(parameters[:, 4], "float32"))  # γ
+        intensity = ops.exp(_limited(parameters)[:, 4])  # γ
         patches = intensity[:, None, None, None] * patches
         return ops.cast(patches, self.compute_dtype)
 
@@ -139,7 +142,7 @@ class GaussianAttention(keras.layers.Layer):
         )  # (B, 2, 3)
         middles = geometry.pixel_centres(self.glimpse_size)
         middles = ops.convert_to_tensor(middles)
-        precision = ops.exp(-ops.cast(parameters[:, 2], "float32"))  # 1 / σ²
+        precision = ops.exp(-_limited(parameters)[:, 2])  # 1 / σ²
         precision = ops.reshape(precision, (-1, 1, 1))  # (B, 1, 1)
 
         def weights(zooms, places, side):
@@ -168,7 +171,7 @@ class GaussianAttention(keras.layers.Layer):
         Raises:
             ValueError: For parameters of another shape, or a size that is none.
         """
-        parameters = ops.cast(parameters, "float32")
+        parameters = _limited(parameters)
         check_shapes("parameters (B, 5)", parameters)
         grids = ops.concatenate(
             [parameters[:, :2], parameters[:, 3:4]], axis=-1
@@ -183,3 +186,8 @@ class GaussianAttention(keras.layers.Layer):
         config = super().get_config()
         config.update(glimpse_size=self.glimpse_size)
         return config
+
+
+def _limited(parameters):
+    """In float32, as large as their exponentials can be computed with."""
+    return ops.clip(ops.cast(parameters, "float32"), -LARGEST, LARGEST)

@@ -181,17 +181,18 @@ def _means_of_four(pixels):
         pairs = math.gcd(height * width // 4, pairs)
     means = np.kron(np.eye(pairs), np.full((2, 1), 0.25))  # (2 pairs, pairs)
     means = np.kron(means, np.eye(channels))  # (2 pairs C, pairs C)
-    rows = ops.reshape(rows, (-1,))  # (B H / 2 W C,)
-    num_values = ops.shape(rows)[0]
+    # Those of each image by themselves, lest a NaN of one reaches another.
+    num_values = height * width * channels // 2
     if not known:
+        rows = ops.reshape(rows, (-1, num_values))  # (B, H / 2 W C)
         # Of positive numbers, as ONNX has another remainder of negative ones.
         more = (len(means) - num_values % len(means)) % len(means)
-        rows = ops.pad(rows, [(0, more)])
+        rows = ops.pad(rows, [(0, 0), (0, more)])
     rows = ops.reshape(rows, (-1, len(means)))  # (n, 2 pairs C)
     means = ops.matmul(rows, ops.convert_to_tensor(means.astype("float32")))
     if not known:
-        means = ops.reshape(means, (-1,))  # (n pairs C,)
-        means = means[: num_values // 2]
+        padded = (num_values + more) // 2
+        means = ops.reshape(means, (-1, padded))[:, : num_values // 2]  # (B, m)
     batch = -1 if pixels.shape[0] is None else pixels.shape[0]
     shape = (batch, height // 2, width // 2, channels)
     return ops.reshape(means, shape)  # (B, H / 2, W / 2, C)

@@ -103,6 +103,8 @@ class BaseModel(KerasModel):
         has_policy: Boolean, whether it draws where it looks: in training, and
             at test along `num_rollouts` paths if that is not 0. An ensemble
             does if a member does, along the paths of that member.
+        takes_one_size: Boolean, whether it reads images of `image_shape` alone;
+            any other model takes what its windows can be cut out of.
         members: The models that an ensemble asks; none of any other.
 
     Call arguments:
@@ -127,6 +129,7 @@ class BaseModel(KerasModel):
     standardize = False
     looks_step_by_step = False
     has_policy = False
+    takes_one_size = False
     members = ()
     compiled_step = None  # of `step`, made by `keras_edram.anytime`
     graphs = None  # of whole looks, `keras_edram.anytime.Graphs`
@@ -173,6 +176,7 @@ class BaseModel(KerasModel):
                 f"{smallest} pixels high and wide. Received: "
                 f"image_shape={self.image_shape}"
             )
+        self.takes_one_size = True
         self.input_spec = keras.layers.InputSpec(
             shape=(None, *self.image_shape)
         )
@@ -330,6 +334,37 @@ class BaseModel(KerasModel):
 
     # What it is asked
 
+    def seen_images(self, images):
+        """Images that somebody hands over, checked: those that it can look at.
+
+        Args:
+            images: Array or tensor of images, or lists of lists of pixels.
+
+        Returns:
+            Array or tensor of shape `(B, H, W, C)`.
+
+        Raises:
+            ValueError: For another shape, a size that the model does not take,
+                or pixels that are not finite numbers.
+
+        Example:
+
+        >>> model = Baseline(image_shape=(40, 50, 1))
+        >>> model.seen_images(np.zeros((2, 40, 50, 1))).shape
+        (2, 40, 50, 1)
+        """
+        images = seen_images(images, self.image_shape[-1])
+        self._check_size(images.shape[1:3])
+        return images
+
+    def _check_size(self, size):
+        if self.takes_one_size and tuple(size) != self.image_shape[:2]:
+            raise ValueError(
+                f"A {type(self).__name__} takes images of the size that it was "
+                f"made for. Received: images of {size[0]}x{size[1]}, "
+                f"image_shape={self.image_shape}"
+            )
+
     def glimpses(self, images, glimpses_per_target=None):
         """What the model looked at, for pictures and for study.
 
@@ -358,7 +393,7 @@ class BaseModel(KerasModel):
         if glimpses_per_target is None:
             glimpses_per_target = self.glimpses_per_target
         check_integer(glimpses_per_target, "glimpses_per_target")
-        images = seen_images(images, self.image_shape[-1])
+        images = self.seen_images(images)
         number = len(images)
         if not number:  # Keras' layers cannot do with none
             images = np.zeros((1, *images.shape[1:]), "float32")

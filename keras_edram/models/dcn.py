@@ -351,6 +351,8 @@ class DCN(BaseModel):
         fine = self.see(patches, training)  # f_ij, (B, N, F)
         refined, hint = self.refine(coarse, fine, indices)
         if training:
+            # In the type of the other losses.
+            hint = ops.cast(hint, keras.config.floatx())
             self.add_loss(self.hint_weight * hint)
         logits = self.top(refined)  # (B, K)
         looks = {

@@ -268,13 +268,14 @@ class EDRAM(BaseModel):
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
         )
-        self.valid_convolutions = check_integers(
+        valid_convolutions = check_integers(
             valid_convolutions,
             None,
             "valid_convolutions",
             minimum=0,
             maximum=len(GLIMPSE_NETWORK) - 1,
         )
+        self.valid_convolutions = tuple(sorted(set(valid_convolutions)))
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")

@@ -107,6 +107,8 @@ class Ensemble(BaseModel):
         self.num_targets = first.num_targets
         self.glimpses_per_target = first.glimpses_per_target
         self.answers_once = first.answers_once
+        if any(member.takes_one_size for member in members):
+            self._take_one_size()
         # Those that read forward come first, else in the order given.
         self.members = sorted(
             members,

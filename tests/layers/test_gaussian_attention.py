@@ -179,3 +179,17 @@ def test_images_of_unknown_size_are_refused():
     call = tf.function(GaussianAttention(SIDE), input_signature=signature)
     with pytest.raises(ValueError, match="known height and width"):
         call.get_concrete_function()
+
+
+@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("value", [-1e30, -89.0, 60.0, 1e30])
+def test_what_diverges_stays_a_number(index, value):
+    parameters = np.zeros((1, 5), "float32")
+    parameters[0, index] = value
+    parameters = tf.constant(parameters)
+    images = np.random.default_rng(0).uniform(size=(1, 9, 7, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        patches = GaussianAttention(4)(images.astype("float32"), parameters)
+    assert np.isfinite(patches).all()
+    assert np.isfinite(tape.gradient(patches, parameters)).all()

@@ -691,3 +691,16 @@ def test_a_window_that_is_the_image_itself_has_a_gradient(antialias):
     points = IMAGE[0] * (IMAGE[1] - 1)
     gradient = tape.gradient(total, transforms)
     np.testing.assert_allclose(gradient[0, 0, 2], points * 5 * 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pixel_that_is_no_number_stays_in_its_image(channels):
+    make = tf.function(
+        lambda images: image_pyramid(images, 3)[0],
+        input_signature=(tf.TensorSpec((None, None, None, channels)),),
+    )
+    images = np.ones((2, 201, 131, channels), "float32")
+    images[0, -1, -1] = np.nan
+    _, halves = make(images)
+    assert np.isnan(halves[0]).any()
+    assert np.isfinite(halves[1]).all()

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_edram import costs
 from keras_edram.losses import LabelLoss
-from keras_edram.models import Baseline, Ensemble, blocks, edram
+from keras_edram.models import (
+    DCN,
+    DRAW,
+    RNNSPN,
+    Baseline,
+    Ensemble,
+    blocks,
+    edram,
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +125,32 @@ def test_a_generator_can_be_fitted_and_validated_on_arrays(images):
         verbose=0,
     )
     assert len(history.history["val_loss"]) == 2
+
+
+SIZED = {
+    "Baseline": lambda: Baseline(image_shape=(40, 50, 1), units=4),
+    "DCN": lambda: DCN((40, 50, 1), num_glimpses=2),
+    "DRAW": lambda: DRAW((40, 50, 1), num_glimpses=2, units=4),
+    "RNNSPN": lambda: RNNSPN(
+        (40, 50, 1), glimpse_size=18, units=4, hidden_units=4
+    ),
+    "Ensemble": lambda: Ensemble(
+        [Baseline(image_shape=(40, 50, 1), units=4)] * 2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_a_model_of_one_size_looks_at_no_other(name):
+    model = SIZED[name]()
+    # As many pixels and places, but the other way round.
+    turned = np.zeros((2, 50, 40, 1), "uint8")
+    for look in (model.read, model.glimpses, model.predict):
+        with pytest.raises(ValueError):
+            look(turned)
+    with pytest.raises(ValueError, match="Received: images of 50x40"):
+        model.read(turned)
+    with pytest.raises(ValueError, match="Received: images of 60x60"):
+        costs.multiply_adds(model, (60, 60, 1))
+    with pytest.raises(ValueError, match="[Cc]hannel|Received: "):
+        costs.multiply_adds(model, (40, 50, 3))

@@ -253,6 +253,17 @@ def test_it_looks_at_the_same_in_every_precision(images):
     )
 
 
+def test_it_learns_in_double_precision_of_keras(images):
+    keras.config.set_floatx("float64")
+    try:
+        model = make_model()
+        model.compile("sgd", {"labels": LabelLoss()})
+        history = model.fit(images, np.zeros((B, 1)), verbose=0).history
+    finally:
+        keras.config.set_floatx("float32")
+    assert np.isfinite(history["loss"]).all()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("compares_here")
 def test_exports_answer_as_the_model_does(tmp_path, images):
