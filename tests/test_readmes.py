@@ -30,10 +30,13 @@ import pytest
 from test_docstrings import eagerly, link_to
 
 ROOT = pathlib.Path(__file__).parents[1]
+# A user's environment in the checkout has pages that are none of ours.
+ENVIRONMENTS = {file.parent for file in ROOT.glob("*/pyvenv.cfg")}
 PAGES = [
     path
     for path in sorted(ROOT.rglob("*.md"))
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    and not ENVIRONMENTS & set(path.parents)
     and path.name != "CHANGELOG.md"  # what was new, not what to type
 ]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
