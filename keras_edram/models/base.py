@@ -349,9 +349,9 @@ class BaseModel(KerasModel):
 
         Example:
 
-        >>> model = Baseline(image_shape=(40, 50, 1))
-        >>> model.seen_images(np.zeros((2, 40, 50, 1))).shape
-        (2, 40, 50, 1)
+        >>> model = EDRAM.from_preset("edram_small_cluttered_mnist")
+        >>> model.seen_images(np.zeros((2, 100, 100, 1))).shape
+        (2, 100, 100, 1)
         """
         images = seen_images(images, self.image_shape[-1])
         self._check_size(images.shape[1:3])
