@@ -151,17 +151,25 @@ def _halve(level, fill_mode):
 def _with_even_sides(level, fill_mode):
     """With one row or column more, of zeros or as the last, where it is odd."""
     _, height, width, _ = ops.shape(level)
-    odd = height % 2, width % 2
-    if None not in level.shape[1:3] and odd == (0, 0):
+    if _is_even(height) and _is_even(width):
         return level
+    odd = height % 2, width % 2
     if fill_mode == "zeros":
         beyond = ((0, more) for more in odd)
         return ops.pad(level, [(0, 0), *beyond, (0, 0)])
-    # Of what is known in a graph alone, none or one.
-    row = level[:, height - odd[0] :]  # (B, 0 or 1, W, C)
-    level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
-    column = level[:, :, width - odd[1] :]  # (B, H, 0 or 1, C)
-    return ops.concatenate([level, column], axis=2)  # (B, even, even, C)
+    # Never none of a known side: ONNX has no images of a known height of 0.
+    if not _is_even(height):
+        row = level[:, height - odd[0] :]  # (B, 1, W, C), or none in a graph
+        level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
+    if not _is_even(width):
+        column = level[:, :, width - odd[1] :]  # (B, H, 1, C), or none
+        level = ops.concatenate([level, column], axis=2)  # (B, H, even, C)
+    return level
+
+
+def _is_even(side):
+    """Whether a side is known to be; one that only a graph knows is not."""
+    return isinstance(side, int) and side % 2 == 0
 
 
 def _means_of_four(pixels):

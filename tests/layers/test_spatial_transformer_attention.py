@@ -555,6 +555,19 @@ def test_a_pyramid_with_zeros_outside_averages_them_too():
         assert_close(pixels, expected)
 
 
+def test_no_piece_of_a_pyramid_of_known_size_is_empty():
+    # A copy of no rows becomes a reshape that ONNX Runtime refuses.
+    graph = tf.function(lambda images: image_pyramid(images, 4).parts)
+    graph = graph.get_concrete_function(tf.TensorSpec((None, 40, 50, 1))).graph
+    shapes = [
+        output.shape.as_list()
+        for operation in graph.get_operations()
+        for output in operation.outputs
+    ]
+    assert [None, 20, 1, 1] in shapes  # the column that is repeated
+    assert not [shape for shape in shapes if 0 in shape[1:]]
+
+
 def test_the_border_of_a_pyramid_is_repeated_unless_told():
     images = ops.ones((1, *WIDE_IMAGE, 1))
     (repeated,) = image_pyramid(images, 4).parts
