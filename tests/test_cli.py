@@ -885,6 +885,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.parametrize(("told", "used"), [("", "1"), ("0", "0")])
+def test_onednn_computes_unless_told_otherwise(told, used, monkeypatch):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.setenv(name, told)
+    if not told:
+        monkeypatch.delenv(name)
+    assert cli.main(["recipes"]) == 0
+    assert os.environ[name] == used
+
+
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="what is kept is glibc's to say"
 )

@@ -55,8 +55,10 @@ def _run(arguments, debug):
     options = parser().parse_args(arguments)
     with contextlib.nullcontext() if debug else _notes():
         check_written(options)
-        if options.run.__name__ != "serve":  # which lives too long for it
+        # Which lives too long for the one, and has small batches for the other.
+        if options.run.__name__ != "serve":
             _keep_memory()
+            _use_onednn()
         if not debug:
             _load_tensorflow_quietly()
         return options.run(options) or 0
@@ -132,6 +134,16 @@ def _keep_memory():
         if hasattr(library, "gnu_get_libc_version"):
             for parameter, value in KEPT_MEMORY.items():
                 library.mallopt(parameter, value)
+
+
+def _use_onednn():
+    """Has TensorFlow's convolutions computed by oneDNN, if nobody said not to.
+
+    By itself it does so only on processors with instructions for networks
+    (AVX-512 VNNI and later). On others a training step takes two thirds of the
+    time with it, but one picture a fifth more.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _load_tensorflow_quietly():

@@ -97,6 +97,8 @@ class KerasSide:
 
     def __init__(self, sizes, batch, options):
         sys.path.insert(0, str(options["package"]))
+        if options["onednn"]:
+            os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
         import keras
         import numpy as np
         import tensorflow as tf
@@ -392,6 +394,11 @@ def main():
         "--mixed-precision", action="store_true", help="Keras in bfloat16"
     )
     parser.add_argument(
+        "--onednn",
+        action="store_true",
+        help="TensorFlow's convolutions by oneDNN, as the command has them",
+    )
+    parser.add_argument(
         "--threads", type=int, nargs=2, metavar=("INTRA", "INTER")
     )
     parser.add_argument(
@@ -412,11 +419,9 @@ def main():
     batch = images, targets["labels"][:, 0], targets["transforms"][:, 0]
 
     here = pathlib.Path(__file__).parents[2]
-    plain = dict(package=here, jit=False, mixed_precision=False, threads=None)
-    ours = plain | {
-        name: getattr(options, name)
-        for name in ("jit", "mixed_precision", "threads")
-    }
+    chosen = ("jit", "mixed_precision", "onednn", "threads")
+    plain = {"package": here} | dict.fromkeys(chosen)
+    ours = plain | {name: getattr(options, name) for name in chosen}
     other = {"torch": "torch", "plain": "plain"}.get(options.beside, "before")
     sides = {"keras": Worker("keras", sizes, batch, ours)}
     if other == "torch":
@@ -445,6 +450,7 @@ def main():
         "batch_size": options.batch_size,
         "jit": options.jit,
         "mixed_precision": options.mixed_precision,
+        "onednn": options.onednn,
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {processor()}",
         "versions": {
