@@ -26,6 +26,7 @@ from keras_edram import anytime
 from keras_edram.layers import (
     ConvLSTMCore,
     GaussianAttention,
+    LocallyConnected2D,
     RetinaGlimpse,
     SpatialSoftmax,
     SpatialTransformerAttention,
@@ -46,12 +47,16 @@ from keras_edram.models import (
     EDRAM,
     RAM,
     RNNSPN,
+    STCNN,
     Baseline,
     Ensemble,
+    MultiDigitCNN,
 )
 from keras_edram.models.dcn import TopLayers
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.rectified import Rectified
+from keras_edram.models.sequence_head import SequenceHead
+from keras_edram.models.st_cnn import SpatialTransformer
 
 B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
 
@@ -177,6 +182,33 @@ RNNSPN_SIZES = dict(
     units=16,
     hidden_units=12,
     antialias=False,
+)
+MULTI_DIGIT_SIZES = dict(
+    image_shape=(18, 35, 2),
+    num_classes=K,
+    class_names=NAMES,
+    terminal=False,
+    reading_order="backward",
+    num_targets=S,
+    filters=(3, 4, 5, 3, 4, 5, 3, 4),
+    local_filters=5,
+    units=6,
+)
+ST_CNN_SIZES = dict(
+    image_shape=(38, 43, 2),
+    num_classes=K,
+    class_names=NAMES,
+    terminal=False,
+    reading_order="backward",
+    num_targets=S,
+    layout="clutter",
+    transformers="multi",
+    glimpse_size=(24, 25),
+    filters=(3, 4),
+    units=(6,),
+    localization_filters=(3,),
+    localization_units=(5,),
+    antialias=True,
 )
 DRAM_SIZES = dict(
     image_shape=(20, 14, 2),
@@ -312,6 +344,15 @@ TABLE = [
         lambda: dict(glimpse_size=3),
         (numbers(B, 9, 7, 2), numbers(B, 5)),
     ),
+    Entry(
+        LocallyConnected2D,
+        lambda: dict(
+            filters=3,
+            kernel_size=5,
+            kernel_initializer=keras.initializers.HeNormal(seed=1),
+        ),
+        (numbers(B, 5, 4, 2),),
+    ),
     Entry(RetinaGlimpse, lambda: RETINA, RETINA_CALL),
     Entry(SpatialSoftmax, lambda: dict(num_searches=3), (numbers(B, 5, 4, 2),)),
     Entry(SpatialTransformerAttention, lambda: ATTENTION, ATTENTION_CALL),
@@ -344,6 +385,23 @@ TABLE = [
         lambda: dict(filters=3, num_steps=2),
         GLIMPSE_CALL,
         STEP,
+    ),
+    Entry(
+        SpatialTransformer,
+        lambda: dict(
+            glimpse_size=(5, 4),
+            filters=(2, 3),
+            units=(4,),
+            down_sampling=2,
+            antialias=True,
+        ),
+        (numbers(B, 12, 8, 2),),
+    ),
+    Entry(
+        SequenceHead,
+        lambda: dict(num_targets=S, num_classes=K, terminal=False),
+        (numbers(B, 5),),
+        float32=LOGITS,
     ),
     Entry(
         TopLayers,
@@ -385,6 +443,18 @@ TABLE = [
         RNNSPN,
         lambda: RNNSPN_SIZES,
         (numbers(B, 40, 37, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(
+        MultiDigitCNN,
+        lambda: MULTI_DIGIT_SIZES,
+        (numbers(B, 18, 35, 2, scale=255),),
+        float32=LOGITS,
+    ),
+    Entry(
+        STCNN,
+        lambda: ST_CNN_SIZES,
+        (numbers(B, 38, 43, 2, scale=255),),
         float32=LOGITS,
     ),
     Entry(

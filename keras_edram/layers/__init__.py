@@ -2,6 +2,7 @@
 
 from keras_edram.layers.conv_lstm_core import ConvLSTMCore
 from keras_edram.layers.gaussian_attention import GaussianAttention
+from keras_edram.layers.locally_connected import LocallyConnected2D
 from keras_edram.layers.retina_glimpse import RetinaGlimpse
 from keras_edram.layers.spatial_softmax import SpatialSoftmax
 from keras_edram.layers.spatial_transformer_attention import (
@@ -14,6 +15,7 @@ from keras_edram.layers.stepwise_batch_normalization import (
 __all__ = [
     "ConvLSTMCore",
     "GaussianAttention",
+    "LocallyConnected2D",
     "RetinaGlimpse",
     "SpatialSoftmax",
     "SpatialTransformerAttention",

@@ -6,8 +6,10 @@ from keras_edram.models.dram import DRAM
 from keras_edram.models.draw import DRAW
 from keras_edram.models.edram import EDRAM
 from keras_edram.models.ensemble import Ensemble
+from keras_edram.models.multi_digit_cnn import MultiDigitCNN
 from keras_edram.models.ram import RAM
 from keras_edram.models.rnn_spn import RNNSPN
+from keras_edram.models.st_cnn import STCNN
 
 __all__ = [
     "DCN",
@@ -16,6 +18,8 @@ __all__ = [
     "EDRAM",
     "RAM",
     "RNNSPN",
+    "STCNN",
     "Baseline",
     "Ensemble",
+    "MultiDigitCNN",
 ]

@@ -5,18 +5,17 @@ section 5.
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from keras_edram import geometry
 from keras_edram.checks import check_choice, check_integer
 from keras_edram.models import blocks
-from keras_edram.models.base import BaseModel
+from keras_edram.models.whole_image import WholeImageModel
 
 NETWORKS = ("dense", "convolution")
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class Baseline(BaseModel):
+class Baseline(WholeImageModel):
     """Classifies the whole image at once, at a cost that grows with it.
 
     `"dense"` is two fully connected layers; `"convolution"` one convolution of
@@ -126,23 +125,9 @@ class Baseline(BaseModel):
             self.layers_in_order.build(images_shape)
             self.built = True
 
-    def look(
-        self, images, glimpses_per_target, training=False, with_patches=False
-    ):
-        if glimpses_per_target != 1:
-            raise ValueError(
-                f"{type(self).__name__} takes one glimpse, the whole image. "
-                f"Received: glimpses_per_target={glimpses_per_target}"
-            )
+    def see(self, images, training=False):
         logits = self.layers_in_order(images, training=training)  # (B, K)
-        labels = logits[:, None, None]  # (B, 1, 1, K)
-        zeros = ops.zeros_like(labels, dtype="float32")[..., :1, None]
-        whole = ops.convert_to_tensor(geometry.IDENTITY)
-        looks = {"labels": labels, "transforms": zeros + whole}
-        if with_patches:
-            patches = ops.cast(images, "float32")[:, None, None] / 255
-            looks["patches"] = patches  # (B, 1, 1, H, W, C)
-        return looks
+        return self.whole_image(images, logits[:, None])
 
     def get_config(self):
         config = super().get_config()

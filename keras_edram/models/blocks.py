@@ -6,8 +6,9 @@ Letters in shapes: B batch, H W C maps.
 from typing import NamedTuple
 
 import keras
-from keras import layers
+from keras import layers, ops
 
+from keras_edram import geometry
 from keras_edram.models.rectified import Rectified
 
 
@@ -188,3 +189,8 @@ def call_stack(stack, maps, **options):
         if pooling is not None:
             maps = seen[f"{convolution.name}_pooled"] = pooling(maps)
     return maps, seen
+
+
+def whole_image(shape, dtype=None):
+    """The offsets of an emission whose first window is the image."""
+    return ops.reshape(ops.cast(geometry.IDENTITY, dtype), shape)  # (6,)

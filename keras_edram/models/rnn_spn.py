@@ -47,7 +47,6 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers, ops
 
-from keras_edram import geometry
 from keras_edram.checks import (
     check_boolean,
     check_choice,
@@ -238,7 +237,7 @@ class RNNSPN(BaseModel):
         self.emission = layers.Dense(
             6,
             kernel_initializer="zeros",
-            bias_initializer=_whole_image,
+            bias_initializer=blocks.whole_image,
             name="emission",
             dtype="float32",
         )
@@ -351,8 +350,3 @@ class RNNSPN(BaseModel):
             antialias=self.antialias,
         )
         return config
-
-
-def _whole_image(shape, dtype=None):
-    """The offsets of an emission whose first window is the image."""
-    return ops.reshape(ops.cast(geometry.IDENTITY, dtype), shape)  # (6,)

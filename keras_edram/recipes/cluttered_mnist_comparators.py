@@ -23,6 +23,7 @@ from keras_edram.models.dram import DRAM
 from keras_edram.models.draw import DRAW
 from keras_edram.models.ram import RAM
 from keras_edram.models.rnn_spn import RNNSPN
+from keras_edram.models.st_cnn import STCNN
 from keras_edram.recipes import Row, Table, _edram, _ram, _training
 from keras_edram.training import Recipe
 
@@ -105,6 +106,18 @@ TABLE = Table(
             units=128,
             hidden_units=256,
             location_deviation=0.3,
+        ),
+        "cluttered_mnist_st_cnn": _row(
+            "ST-CNN, one transformer, 33x33",
+            STCNN,
+            "1.7 % (Jaderberg et al.)",
+            layout="clutter",
+            transformers="single",
+            glimpse_size=33,
+            filters=(32, 32),
+            units=(256,),
+            localization_filters=(20, 20),
+            localization_units=(50,),
         ),
         "cluttered_mnist_rnn_spn": _row(
             "RNN-SPN, 1 glimpse, 33x33",

@@ -10,8 +10,10 @@ from keras_edram.models import (
     DCN,
     DRAW,
     RNNSPN,
+    STCNN,
     Baseline,
     Ensemble,
+    MultiDigitCNN,
     blocks,
     edram,
 )
@@ -131,9 +133,13 @@ SIZED = {
     "Baseline": lambda: Baseline(image_shape=(40, 50, 1), units=4),
     "DCN": lambda: DCN((40, 50, 1), num_glimpses=2),
     "DRAW": lambda: DRAW((40, 50, 1), num_glimpses=2, units=4),
+    "MultiDigitCNN": lambda: MultiDigitCNN(
+        (40, 50, 1), filters=8 * (4,), local_filters=4, units=4
+    ),
     "RNNSPN": lambda: RNNSPN(
         (40, 50, 1), glimpse_size=18, units=4, hidden_units=4
     ),
+    "STCNN": lambda: STCNN((40, 50, 1), layout="clutter", num_targets=2),
     "Ensemble": lambda: Ensemble(
         [Baseline(image_shape=(40, 50, 1), units=4)] * 2
     ),

@@ -1,0 +1,155 @@
+"""What EDRAM is compared with, on two digits in clutter and house numbers.
+
+Paper     Ablavatski et al., 2017, Tables 2 and 3, which takes the others'
+          figures from their papers; theirs are of all of SVHN.
+Protocol  as `two_digits_edram_small` and `house_numbers_edram_forward`.
+Command   keras-edram train two_digits_dram --source tfds --out RUN, and
+          keras-edram train house_numbers_dram_forward \\
+              --source house_numbers --out RUN, likewise each of the others;
+          keras-edram ensemble FORWARD BACKWARD --out MODEL.keras joins DRAM's
+          two orders
+Duration  not known yet; as many images as EDRAM sees
+Expected  EDRAM ahead of all
+Measured  not run yet
+
+All learn from labels alone, as in their papers, and are trained as EDRAM is,
+see `cluttered_mnist_comparators`. Each has at most a million parameters: what
+is larger in its paper has narrower layers.
+"""
+
+import dataclasses
+import functools
+import inspect
+
+from keras_edram.losses import LabelLoss
+from keras_edram.metrics import AverageError, SequenceError
+from keras_edram.models.dram import DRAM
+from keras_edram.models.edram import EDRAM
+from keras_edram.models.multi_digit_cnn import MultiDigitCNN
+from keras_edram.models.st_cnn import STCNN
+from keras_edram.recipes import (
+    Row,
+    Table,
+    _edram,
+    _training,
+    house_numbers,
+    two_digits_edram_small,
+)
+
+# Of EDRAM's recipes, what is no matter of data or training.
+_NOT_SHARED = {
+    *inspect.signature(EDRAM.__init__).parameters,
+    *("alpha_what", "alpha_where"),
+} - {"reading_order"}  # of the data too
+
+
+def _compile(model, settings, jit_compile):
+    model.compile(
+        _training.cosine_adamw(settings),
+        {"labels": LabelLoss()},
+        metrics={"labels": [SequenceError(), AverageError("target_error")]},
+        jit_compile=jit_compile,
+    )
+
+
+def _row(name, model_class, recipe, images, published="-", **settings):
+    """A model that is trained as EDRAM is by a recipe."""
+    shared = {
+        key: value
+        for key, value in recipe.settings.items()
+        if key not in _NOT_SHARED
+    }
+    trained = dataclasses.replace(
+        recipe,
+        summary=f"{name}, on {images}",
+        settings=shared | dict(learning_rate=2e-3) | settings,
+        model=functools.partial(_training.model, model_class),
+        compile=_compile,
+        any_size=False,
+    )
+    return Row(trained, published, name)
+
+
+two_digits = functools.partial(
+    _row,
+    recipe=two_digits_edram_small.recipe,
+    images="two digits in 100x100",
+)
+forward, backward = (
+    functools.partial(
+        _row,
+        recipe=house_numbers.TABLE.rows[f"house_numbers_edram_{order}"].recipe,
+        images=f"house numbers, {order}",
+    )
+    for order in ("forward", "backward")
+)
+_DRAM = dict(
+    glimpse_size=12,
+    num_scales=2,
+    context_filters=(16, 16, 32),
+    glimpse_filters=(16, 16, 32),
+    units=128,
+    hidden_units=256,
+    location_deviation=0.3,
+)
+DRAM_NAME = "DRAM, 3 glimpses a digit, 12x12, 2 scales"
+CNN_NAME = "11-layer CNN"
+ST_CNN_NAME = "ST-CNN, {} transformer{}"
+
+TABLE = Table(
+    _edram.PAPER,
+    _edram.SEQUENCES,
+    {
+        "two_digits_dram": two_digits(
+            DRAM_NAME, DRAM, glimpses_per_target=3, **_DRAM
+        ),
+        "two_digits_cnn": two_digits(
+            CNN_NAME,
+            MultiDigitCNN,
+            filters=(16, 24, 32, 32, 32, 32, 32, 32),
+            local_filters=16,
+            units=128,
+        ),
+        "two_digits_st_cnn": two_digits(
+            ST_CNN_NAME.format("two", "s"),
+            STCNN,
+            layout="clutter",
+            transformers="multi",
+            glimpse_size=66,
+            filters=(32, 32),
+            units=(96,),
+            localization_units=(12,),
+        ),
+        "house_numbers_dram_forward": forward(
+            DRAM_NAME,
+            DRAM,
+            published="5.1 % (Ba et al.)",
+            glimpses_per_target=3,
+            **_DRAM,
+        ),
+        "house_numbers_dram_backward": backward(
+            DRAM_NAME, DRAM, glimpses_per_target=3, **_DRAM
+        ),
+        "house_numbers_dram_ensemble": Row(
+            None, "3.9 % (Ba et al.)", "DRAM, both orders"
+        ),
+        "house_numbers_cnn": forward(
+            CNN_NAME,
+            MultiDigitCNN,
+            published="3.96 % (Goodfellow et al.)",
+            filters=(16, 24, 32, 40, 48, 48, 48, 48),
+            local_filters=24,
+            units=192,
+        ),
+        "house_numbers_st_cnn": forward(
+            ST_CNN_NAME.format("four", "s"),
+            STCNN,
+            published="3.6 % (Jaderberg et al.)",
+            layout="house_numbers",
+            transformers="multi",
+            filters=(16, 24, 32, 40, 48, 48, 48, 48),
+            units=(256, 256, 128),
+            localization_units=(12, 12),
+        ),
+    },
+)
