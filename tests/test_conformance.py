@@ -56,7 +56,7 @@ from keras_edram.models.dcn import TopLayers
 from keras_edram.models.glimpse_networks import InceptionGlimpse, VectorGlimpse
 from keras_edram.models.rectified import Rectified
 from keras_edram.models.sequence_head import SequenceHead
-from keras_edram.models.st_cnn import SpatialTransformer
+from keras_edram.models.st_cnn import LocalizationNetwork
 
 B, S, N, K = 3, 2, 3, 4  # images, targets, glimpses a target, classes
 
@@ -204,8 +204,8 @@ ST_CNN_SIZES = dict(
     layout="clutter",
     transformers="multi",
     glimpse_size=(24, 25),
-    filters=(3, 4),
-    units=(6,),
+    filters=(6, 12),
+    units=(16,),
     localization_filters=(3,),
     localization_units=(5,),
     antialias=True,
@@ -387,15 +387,10 @@ TABLE = [
         STEP,
     ),
     Entry(
-        SpatialTransformer,
-        lambda: dict(
-            glimpse_size=(5, 4),
-            filters=(2, 3),
-            units=(4,),
-            down_sampling=2,
-            antialias=True,
-        ),
+        LocalizationNetwork,
+        lambda: dict(filters=(2, 3), units=(4,), down_sampling=2),
         (numbers(B, 12, 8, 2),),
+        float32="where to look",
     ),
     Entry(
         SequenceHead,

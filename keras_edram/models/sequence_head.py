@@ -113,9 +113,6 @@ class SequenceHead(keras.layers.Layer):
         others = shorter + np.diag(np.full(self.num_targets, BEYOND))
         return shorter.astype("float32"), others.astype("float32")
 
-    def compute_output_shape(self, features_shape):
-        return features_shape[0], self.num_targets, self.num_classes
-
     def get_config(self):
         config = super().get_config()
         config.update(

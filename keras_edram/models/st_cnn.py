@@ -109,22 +109,20 @@ LAYOUTS = {
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class SpatialTransformer(keras.layers.Layer):
-    """Reads of maps the window that a network of its own chooses.
+class LocalizationNetwork(keras.layers.Layer):
+    """Chooses a window of maps, by what is in them.
 
-        A = W f(U) + b,  V = read(U, A)
+        A = W f(U) + b
 
-    W is 0 and A the whole of U at first.
+    W is 0 at first, and A the whole of U.
 
     Args:
-        glimpse_size: Integer or `(height, width)` of V.
         filters: Integers, of convolutions of 5x5, each but the last followed
             by the maximum of 2x2. By default none.
         units: Integers, of the dense layers after them. Defaults to
             `(32, 32)`.
         down_sampling: Integer, the side of the squares of which the
             convolutions see the maximum. Defaults to 1.
-        antialias: As of `SpatialTransformerAttention`. Defaults to `False`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -132,44 +130,29 @@ class SpatialTransformer(keras.layers.Layer):
         training: Boolean.
 
     Returns:
-        The windows, float32 `(B, 2, 3)`, and what was read of the maps,
-        `(B, height, width, C)`.
+        Float32 tensor of shape `(B, 2, 3)`, under every precision policy.
 
     Raises:
-        ValueError: For sizes that are none, or what is no truth value.
+        ValueError: For sizes that are none.
 
     Example:
 
-    >>> transformer = SpatialTransformer(8, filters=(4, 4))
-    >>> windows, seen = transformer(keras.random.uniform((2, 16, 16, 3)))
-    >>> seen.shape
-    (2, 8, 8, 3)
+    >>> network = LocalizationNetwork(filters=(4, 4))
+    >>> network(keras.random.uniform((2, 16, 16, 3))).shape
+    (2, 2, 3)
 
     Reference:
-        - Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.
+        - Jaderberg et al., "Spatial Transformer Networks", 2015, section 3.1.
     """
 
     def __init__(
-        self,
-        glimpse_size,
-        *,
-        filters=(),
-        units=(32, 32),
-        down_sampling=1,
-        antialias=False,
-        **kwargs,
+        self, *, filters=(), units=(32, 32), down_sampling=1, **kwargs
     ):
         # The dtype policy must not touch where to look.
         super().__init__(autocast=False, **kwargs)
         self.filters = check_integers(filters, None, "filters")
         self.units = check_integers(units, None, "units")
         self.down_sampling = check_integer(down_sampling, "down_sampling")
-        self.attention = SpatialTransformerAttention(
-            glimpse_size,
-            antialias=antialias,
-            name="attention",
-            dtype=self.dtype_policy,
-        )
         shared = 1, "he_normal", "float32"  # normalised at its one step
         self.shrinking = blocks.pooling(
             "shrinking", self.down_sampling, dtype="float32"
@@ -193,13 +176,14 @@ class SpatialTransformer(keras.layers.Layer):
         )
 
     def _stack(self):
-        """Each convolution, and what follows it."""
-        pooled = max(0, len(self.convolutions) - 1)
-        poolings = pooled * [self.pooling] + [None]
-        return list(zip(self.convolutions, poolings, strict=False))
+        """Each convolution, and the pooling after each but the last."""
+        last = len(self.convolutions) - 1
+        return [
+            (convolution, self.pooling if index < last else None)
+            for index, convolution in enumerate(self.convolutions)
+        ]
 
     def build(self, maps_shape):
-        self.attention.build(maps_shape)
         self.shrinking.build(maps_shape)
         seen = self.shrinking.compute_output_shape(maps_shape)
         seen = blocks.build_stack(self._stack(), seen)
@@ -220,23 +204,14 @@ class SpatialTransformer(keras.layers.Layer):
         vectors = ops.reshape(seen, (-1, features))  # (B, features)
         for dense in self.dense:
             vectors = dense(vectors, **at)
-        windows = ops.reshape(self.emission(vectors), (-1, 2, 3))  # (B, 2, 3)
-        return windows, self.attention(maps, windows)
-
-    def compute_output_shape(self, maps_shape):
-        return (
-            (maps_shape[0], 2, 3),
-            self.attention.compute_output_shape(maps_shape),
-        )
+        return ops.reshape(self.emission(vectors), (-1, 2, 3))  # (B, 2, 3)
 
     def get_config(self):
         config = super().get_config()
         config.update(
-            glimpse_size=list(self.attention.glimpse_size),
             filters=list(self.filters),
             units=list(self.units),
             down_sampling=self.down_sampling,
-            antialias=self.attention.antialias,
         )
         return config
 
@@ -397,36 +372,40 @@ class STCNN(WholeImageModel):
         self.poolings = [self.pooling if row.pooled else None for row in rows]
 
     def _make_transformers(self):
-        layout = LAYOUTS[self.layout]
-        shared = dict(units=self.localization_units, dtype=self.dtype_policy)
+        sizes = [self.glimpse_size]
+        shared = dict(units=self.localization_units)
         if self.transformers == "single":
             shared.update(
                 filters=self.localization_filters,
-                down_sampling=layout.down_sampling,
+                down_sampling=LAYOUTS[self.layout].down_sampling,
             )
-        self.transforming = [
-            SpatialTransformer(
-                self.glimpse_size,
-                antialias=self.antialias,
-                name="transformer_0",
-                **shared,
-            )
+        else:
+            sizes += self._sizes_of_maps()
+        self.localizations = [
+            LocalizationNetwork(name=f"localization_{index}", **shared)
+            for index in range(len(sizes))
         ]
-        if self.transformers == "single":
-            return
+        self.attentions = [
+            SpatialTransformerAttention(
+                size,
+                # Maps are read as they are: none is larger than its window.
+                antialias=self.antialias and not index,
+                name=f"attention_{index}",
+                dtype=self.dtype_policy,
+            )
+            for index, size in enumerate(sizes)
+        ]
+
+    def _sizes_of_maps(self):
+        """Those that the next convolutions see, at most three."""
         maps = (None, *self.glimpse_size, self.image_shape[-1])
-        for index, (convolution, pooling) in enumerate(
-            self._stack()[: MOST_TRANSFORMERS - 1], start=1
-        ):
+        sizes = []
+        for convolution, pooling in self._stack()[:-1]:
             maps = convolution.compute_output_shape(maps)
             if pooling is not None:
                 maps = pooling.compute_output_shape(maps)
-            if index < len(self.convolutions):
-                self.transforming.append(
-                    SpatialTransformer(
-                        maps[1:3], name=f"transformer_{index}", **shared
-                    )
-                )
+            sizes.append(maps[1:3])
+        return sizes[: MOST_TRANSFORMERS - 1]
 
     def _make_answer(self):
         policy = self.dtype_policy
@@ -449,22 +428,28 @@ class STCNN(WholeImageModel):
         return list(zip(self.convolutions, self.poolings, strict=True))
 
     def _stages(self):
-        """What the transformers stand before: the image's, the others'."""
-        stack = self._stack()
-        number = len(self.transforming)
+        """Each transformer, and the convolutions up to the next."""
+        stack, number = self._stack(), len(self.localizations)
         return [
-            (transformer, [stack[index]])
-            for index, transformer in enumerate(self.transforming[:-1])
-        ] + [(self.transforming[-1], stack[number - 1 :])]
+            (
+                localization,
+                attention,
+                stack[index : None if index == number - 1 else index + 1],
+            )
+            for index, (localization, attention) in enumerate(
+                zip(self.localizations, self.attentions, strict=True)
+            )
+        ]
 
     def build(self, images_shape):
         if self.built:
             return
         self.rescaling.build(images_shape)
         maps = images_shape
-        for transformer, stack in self._stages():
-            transformer.build(maps)
-            _, maps = transformer.compute_output_shape(maps)
+        for localization, attention, stack in self._stages():
+            localization.build(maps)
+            attention.build(maps)
+            maps = attention.compute_output_shape(maps)
             maps = blocks.build_stack(stack, maps)
         self.flatten.build(maps)
         vectors = self.flatten.compute_output_shape(maps)
@@ -477,14 +462,15 @@ class STCNN(WholeImageModel):
     def see(self, images, training=False):
         at = dict(step=0, training=training)
         maps, looks = self.rescaling(images), []
-        for transformer, stack in self._stages():
-            looks.append(transformer(maps, training=training))
-            maps, _ = blocks.call_stack(stack, looks[-1][1], **at)
+        for localization, attention, stack in self._stages():
+            windows = localization(maps, training=training)
+            maps = attention(maps, windows)
+            looks.append((windows, maps))
+            maps, _ = blocks.call_stack(stack, maps, **at)
         features = self.flatten(maps)
         for dense in self.dense:
             features = dense(features, **at)
-        windows, patches = looks[0]
-        return Glimpse(self.head(features), windows, patches)
+        return Glimpse(self.head(features), *looks[0])
 
     def get_config(self):
         config = super().get_config()

@@ -10,7 +10,7 @@ from keras_edram import geometry, visualization
 from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.models import STCNN
-from keras_edram.models.st_cnn import SpatialTransformer
+from keras_edram.models.st_cnn import LocalizationNetwork
 
 B, S, K = 3, 2, 4
 CLUTTER = dict(
@@ -20,8 +20,8 @@ CLUTTER = dict(
     num_targets=1,
     layout="clutter",
     glimpse_size=(24, 25),
-    filters=(3, 4),
-    units=(6,),
+    filters=(6, 12),
+    units=(16,),
     localization_filters=(3, 4),
     localization_units=(5,),
 )
@@ -83,7 +83,7 @@ def test_the_paper_s_sizes_have_these_parameters(transformers, published):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_new_model_sees_its_images_and_maps_as_they_are(form):
     model = STCNN(**FORMS[form])
-    assert len(model.transforming) == {
+    assert len(model.localizations) == {
         "clutter, multi": 2,
         "numbers, multi": 4,
     }.get(form, 1)
@@ -91,10 +91,10 @@ def test_a_new_model_sees_its_images_and_maps_as_they_are(form):
     looks = model.glimpses(images)
     windows = np.tile(geometry.IDENTITY, (B, model.num_targets, 1, 1, 1))
     np.testing.assert_array_equal(looks["transforms"], windows)
-    for transformer in model.transforming[1:]:
-        height, width = transformer.attention.glimpse_size
+    for attention in model.attentions[1:]:
+        height, width = attention.glimpse_size
         maps = np.random.default_rng(2).random((B, height, width, 3))
-        seen = transformer.attention(maps, windows[:, 0, 0])
+        seen = attention(maps, windows[:, 0, 0])
         np.testing.assert_allclose(seen, maps, atol=1e-5)
 
 
@@ -117,38 +117,30 @@ def test_each_transformer_moves_what_the_next_convolution_sees(form):
     model = make_model(form)
     images = images_of(model)
     before = np.array(model(images)["labels"])
-    for transformer in model.transforming:
-        kept = transformer.emission.get_weights()
-        kernel, bias = kept
-        transformer.emission.set_weights([kernel, bias + 0.3])
+    for localization in model.localizations:
+        kernel, bias = kept = localization.emission.get_weights()
+        localization.emission.set_weights([kernel, bias + 0.3])
         assert np.abs(np.array(model(images)["labels"]) - before).max() > 1e-4
-        transformer.emission.set_weights(kept)
+        localization.emission.set_weights(kept)
 
 
-def test_a_transformer_sees_its_maps_as_its_table_says():
+def test_a_localization_network_is_that_of_its_table():
     """Pooled, convolved, pooled, convolved; then dense, and a window."""
-    transformer = SpatialTransformer(
-        (5, 4), filters=(2, 3), units=(4,), down_sampling=2
-    )
+    network = LocalizationNetwork(filters=(2, 3), units=(4,), down_sampling=2)
     maps = np.random.default_rng(0).random((B, 12, 8, 2)).astype("float32")
-    transformer(maps)
-    tiny.shake(transformer)
+    network(maps)
+    tiny.shake(network)
     shrunk = maps.reshape(B, 6, 2, 4, 2, 2).max(axis=(2, 4))
-    first, second = transformer.convolutions
+    first, second = network.convolutions
     seen = np.array(first(shrunk, step=0))
     seen = seen.reshape(B, 3, 2, 2, 2, 2).max(axis=(2, 4))
     seen = np.array(second(seen, step=0)).reshape(B, -1)
-    vectors = transformer.dense[0](seen, step=0)
-    windows, patches = transformer(maps)
+    vectors = network.dense[0](seen, step=0)
     np.testing.assert_allclose(
-        windows,
-        np.array(transformer.emission(vectors)).reshape(B, 2, 3),
+        network(maps),
+        np.array(network.emission(vectors)).reshape(B, 2, 3),
         rtol=1e-5,
         atol=1e-6,
-    )
-    read = SpatialTransformerAttention((5, 4), antialias=False)
-    np.testing.assert_allclose(
-        patches, read(maps, windows), rtol=1e-5, atol=1e-6
     )
 
 
@@ -171,7 +163,7 @@ def test_labels_alone_teach_where_to_look_or_windows_besides(
     images = images_of(model)
     labels = np.array([[0, 1], [2, 3], [3, -1]], "int32")
     truth = np.tile(geometry.IDENTITY * 0.4, (B, model.num_targets, 1, 1))
-    taught = model.transforming[: 1 if with_windows else None]
+    taught = model.localizations[: 1 if with_windows else None]
     with tf.GradientTape() as tape:
         outputs = model(images, training=True)
         if with_windows:
@@ -182,7 +174,7 @@ def test_labels_alone_teach_where_to_look_or_windows_besides(
             loss = LabelLoss()(
                 labels[:, : model.num_targets], outputs["labels"]
             )
-    weights = [transformer.emission.kernel for transformer in taught]
+    weights = [network.emission.kernel for network in taught]
     for gradient in tape.gradient(loss, weights):
         assert np.abs(gradient).max() > 1e-7
 
