@@ -7,10 +7,11 @@ Protocol  `keras_edram.datasets.numbers_in_photos`: numbers of 1 to 4 digits,
           grounds, fonts and digits of training, validation and test are apart.
 Command   pip install "keras_edram[photos]"
           keras-edram train numbers_in_photos_edram --out RUN
-Duration  about 70 minutes on 2 CPU cores with AVX-512, and three hours without,
-          409,600 images
+Duration  two hours on 2 CPU cores, 409,600 images
 Expected  at least half of the numbers right
-Measured  not run to its end yet
+Measured  54.8 % of 2,000 photographs right, overlap 0.413, after 256,000 images
+          in a shorter run, `--set epochs=20 --set keep_statistics_from=14`:
+          results/numbers_in_photos_edram.json beside this file
 
 Numbers are written in fonts, so that the weights are free of the terms of any
 pictures; `--set crops=DIGITS_FILE` makes half of them of SVHN's digits. The
