@@ -58,6 +58,8 @@ def test_a_preset_is_small_and_has_a_card_with_its_figures(name):
         texts += ["non-commercial", "Netzer et al., 2011", "3600.png"]
         # The paper's Table 2: of two models, and of one.
         texts.append("3.6 %" if name in Ensemble.presets else "4.36 %")
+    elif "photos" in name:
+        texts += ["numbers_in_photos", "CC0"]
     elif name in EDRAM.presets:
         texts.append(figures["settings"]["protocol"])
     for text in texts:
@@ -81,6 +83,9 @@ def test_a_preset_reaches_its_figures_on_held_out_images(name, request):
     figures = presets.results(name)
     recipe = recipes.load(figures["recipe"])
     source, number = "bundled", 2000
+    if "photos" in name:
+        pytest.importorskip("skimage", reason="needs pip install -e .[photos]")
+        source, number = "drawn", 400
     if not recipe.sources:
         source = request.getfixturevalue("house_number_folder")
         number = figures["images"]
