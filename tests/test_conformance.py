@@ -508,7 +508,7 @@ VARIANTS = [
     ),
 ]
 # What others are made from, as are losses and metrics with an underscore.
-ABSTRACT = {"KerasModel", "BaseModel", "PolicyModel"}
+ABSTRACT = {"KerasModel", "BaseModel", "PolicyModel", "WholeImageModel"}
 
 
 def rows(*kinds, but=(), variants=()):

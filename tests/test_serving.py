@@ -68,7 +68,9 @@ def test_exports_are_run_in_another_process(saved_model, tflite_file, images):
         for found, expected in zip(apart, here, strict=True):
             assert set(found) == set(expected)
             for name, value in expected.items():
-                np.testing.assert_array_equal(found[name], value)
+                # The other process may have oneDNN's kernels, as a command
+                # that ran in this one asks for.
+                np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):
