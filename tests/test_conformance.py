@@ -508,7 +508,10 @@ VARIANTS = [
     ),
 ]
 # What others are made from, as are losses and metrics with an underscore.
-ABSTRACT = {"KerasModel", "BaseModel", "PolicyModel", "WholeImageModel"}
+ABSTRACT = {
+    *("KerasModel", "BaseModel", "PolicyModel"),
+    *("WholeImageModel", "WholeSequenceModel"),
+}
 
 
 def rows(*kinds, but=(), variants=()):

@@ -38,13 +38,11 @@ Letters in shapes: B batch, H W C image, F features, S targets, K classes.
 import keras
 from keras import layers, ops
 
-from keras_edram.checks import check_choice, check_integer, check_integers
+from keras_edram.checks import check_integer, check_integers
 from keras_edram.layers import LocallyConnected2D
 from keras_edram.models import blocks
 from keras_edram.models.rectified import Rectified
-from keras_edram.models.sequence_head import SequenceHead
-from keras_edram.models.whole_image import WholeImageModel
-from keras_edram.reading_order import READING_ORDERS
+from keras_edram.models.whole_image import WholeSequenceModel
 
 FILTERS = (48, 64, 128, 160, 192, 192, 192, 192)
 KERNEL_SIZE = 5
@@ -54,7 +52,7 @@ MIN_IMAGE_SIDE = 16  # of which four halvings leave a pixel
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class MultiDigitCNN(WholeImageModel):
+class MultiDigitCNN(WholeSequenceModel):
     """Reads a sequence in one look, by a deep convolutional network.
 
     Eight convolutions, a locally connected layer and two dense ones; a softmax
@@ -122,12 +120,15 @@ class MultiDigitCNN(WholeImageModel):
         **kwargs,
     ):
         super().__init__(
-            image_shape, num_classes, class_names, terminal, **kwargs
+            image_shape,
+            num_classes,
+            class_names,
+            terminal,
+            reading_order=reading_order,
+            num_targets=num_targets,
+            **kwargs,
         )
         self._take_one_size(MIN_IMAGE_SIDE)
-        check_choice(reading_order, READING_ORDERS, "reading_order")
-        self.reading_order = reading_order
-        self.num_targets = check_integer(num_targets, "num_targets")
         self.filters = check_integers(filters, len(FILTERS), "filters")
         self.local_filters = check_integer(local_filters, "local_filters")
         self.units = check_integer(units, "units")
@@ -169,18 +170,7 @@ class MultiDigitCNN(WholeImageModel):
             name="local",
             dtype=policy,
         )
-        self.flatten = blocks.flatten(policy)
-        self.dense = [
-            blocks.rectified_dense(f"dense_{index}", self.units, *shared)
-            for index in range(NUM_DENSE)
-        ]
-        self.head = SequenceHead(
-            self.num_targets,
-            self.num_classes,
-            self.terminal,
-            name="head",
-            dtype="float32",
-        )
+        self._make_answer(NUM_DENSE * (self.units,))
 
     def _stack(self):
         """The convolutions after the first, and the pooling after each."""
@@ -201,13 +191,7 @@ class MultiDigitCNN(WholeImageModel):
         maps = halving.compute_output_shape(maps)
         maps = blocks.build_stack(self._stack(), maps)
         self.local.build(maps)
-        maps = self.local.compute_output_shape(maps)
-        self.flatten.build(maps)
-        vectors = self.flatten.compute_output_shape(maps)
-        for dense in self.dense:
-            dense.build(vectors)
-            vectors = dense.compute_output_shape(vectors)
-        self.head.build(vectors)
+        self._build_answer(self.local.compute_output_shape(maps))
         self.built = True
 
     def see(self, images, training=False):
@@ -216,16 +200,12 @@ class MultiDigitCNN(WholeImageModel):
         pieces = self.maxout(self.rescaling(images), training=training)
         maps = halving(_largest_of_pieces(pieces))
         maps, _ = blocks.call_stack(self._stack(), maps, **at)
-        features = self.flatten(self.local(maps, **at))
-        for dense in self.dense:
-            features = dense(features, **at)  # (B, F)
-        return self.whole_image(images, self.head(features))
+        logits = self._answer(self.local(maps, **at), **at)
+        return self.whole_image(images, logits)
 
     def get_config(self):
         config = super().get_config()
         config.update(
-            reading_order=self.reading_order,
-            num_targets=self.num_targets,
             filters=list(self.filters),
             local_filters=self.local_filters,
             units=self.units,

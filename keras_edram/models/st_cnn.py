@@ -55,9 +55,7 @@ from keras_edram.checks import (
 from keras_edram.layers import SpatialTransformerAttention
 from keras_edram.models import blocks
 from keras_edram.models.base import Glimpse
-from keras_edram.models.sequence_head import SequenceHead
-from keras_edram.models.whole_image import WholeImageModel
-from keras_edram.reading_order import READING_ORDERS
+from keras_edram.models.whole_image import WholeSequenceModel
 
 TRANSFORMERS = ("single", "multi")
 MOST_TRANSFORMERS = 4
@@ -217,7 +215,7 @@ class LocalizationNetwork(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_edram")
-class STCNN(WholeImageModel):
+class STCNN(WholeSequenceModel):
     """Answers at once, by a convolutional network with spatial transformers.
 
     Each transformer has a network of its own that chooses an affine window of
@@ -304,15 +302,14 @@ class STCNN(WholeImageModel):
             num_classes,
             class_names,
             terminal,
+            reading_order=reading_order,
+            num_targets=num_targets,
             autocast=False,
             **kwargs,
         )
         check_choice(layout, tuple(LAYOUTS), "layout")
         check_choice(transformers, TRANSFORMERS, "transformers")
-        check_choice(reading_order, READING_ORDERS, "reading_order")
         self.layout, self.transformers = layout, transformers
-        self.reading_order = reading_order
-        self.num_targets = check_integer(num_targets, "num_targets")
         self.antialias = check_boolean(antialias, "antialias")
         self._check_sizes(glimpse_size)
         rows = LAYOUTS[layout].convolutions
@@ -330,7 +327,7 @@ class STCNN(WholeImageModel):
         )
         self._make_convolutions()
         self._make_transformers()
-        self._make_answer()
+        self._make_answer(self.units)
         self.build((None, *self.image_shape))
 
     def _check_sizes(self, glimpse_size):
@@ -407,22 +404,6 @@ class STCNN(WholeImageModel):
             sizes.append(maps[1:3])
         return sizes[: MOST_TRANSFORMERS - 1]
 
-    def _make_answer(self):
-        policy = self.dtype_policy
-        shared = 1, "he_normal", policy
-        self.flatten = blocks.flatten(policy)
-        self.dense = [
-            blocks.rectified_dense(f"dense_{index}", number, *shared)
-            for index, number in enumerate(self.units)
-        ]
-        self.head = SequenceHead(
-            self.num_targets,
-            self.num_classes,
-            self.terminal,
-            name="head",
-            dtype="float32",
-        )
-
     def _stack(self):
         """Each convolution, and the pooling after it."""
         return list(zip(self.convolutions, self.poolings, strict=True))
@@ -451,12 +432,7 @@ class STCNN(WholeImageModel):
             attention.build(maps)
             maps = attention.compute_output_shape(maps)
             maps = blocks.build_stack(stack, maps)
-        self.flatten.build(maps)
-        vectors = self.flatten.compute_output_shape(maps)
-        for dense in self.dense:
-            dense.build(vectors)
-            vectors = dense.compute_output_shape(vectors)
-        self.head.build(vectors)
+        self._build_answer(maps)
         self.built = True
 
     def see(self, images, training=False):
@@ -467,16 +443,11 @@ class STCNN(WholeImageModel):
             maps = attention(maps, windows)
             looks.append((windows, maps))
             maps, _ = blocks.call_stack(stack, maps, **at)
-        features = self.flatten(maps)
-        for dense in self.dense:
-            features = dense(features, **at)
-        return Glimpse(self.head(features), *looks[0])
+        return Glimpse(self._answer(maps, **at), *looks[0])
 
     def get_config(self):
         config = super().get_config()
         config.update(
-            reading_order=self.reading_order,
-            num_targets=self.num_targets,
             layout=self.layout,
             transformers=self.transformers,
             glimpse_size=list(self.glimpse_size),
