@@ -39,6 +39,16 @@ TRAINING = dict(
     weight_decay=4e-3,
     warmup_steps=100,
 )
+# DRAM of 0.7 million parameters.
+DRAM_SIZES = dict(
+    glimpse_size=12,
+    num_scales=2,
+    context_filters=(16, 16, 32),
+    glimpse_filters=(16, 16, 32),
+    units=128,
+    hidden_units=256,
+    location_deviation=0.3,
+)
 
 
 def _row(name, model_class, published="-", **settings):
@@ -99,13 +109,7 @@ TABLE = Table(
             "DRAM, 8 glimpses, 12x12, 2 scales",
             DRAM,
             glimpses_per_target=8,
-            glimpse_size=12,
-            num_scales=2,
-            context_filters=(16, 16, 32),
-            glimpse_filters=(16, 16, 32),
-            units=128,
-            hidden_units=256,
-            location_deviation=0.3,
+            **DRAM_SIZES,
         ),
         "cluttered_mnist_st_cnn": _row(
             "ST-CNN, one transformer, 33x33",

@@ -35,6 +35,7 @@ from keras_edram.recipes import (
     house_numbers,
     two_digits_edram_small,
 )
+from keras_edram.recipes.cluttered_mnist_comparators import DRAM_SIZES
 
 # Of EDRAM's recipes, what is no matter of data or training.
 _NOT_SHARED = {
@@ -83,15 +84,6 @@ forward, backward = (
     )
     for order in ("forward", "backward")
 )
-_DRAM = dict(
-    glimpse_size=12,
-    num_scales=2,
-    context_filters=(16, 16, 32),
-    glimpse_filters=(16, 16, 32),
-    units=128,
-    hidden_units=256,
-    location_deviation=0.3,
-)
 DRAM_NAME = "DRAM, 3 glimpses a digit, 12x12, 2 scales"
 CNN_NAME = "11-layer CNN"
 ST_CNN_NAME = "ST-CNN, {} transformer{}"
@@ -101,7 +93,7 @@ TABLE = Table(
     _edram.SEQUENCES,
     {
         "two_digits_dram": two_digits(
-            DRAM_NAME, DRAM, glimpses_per_target=3, **_DRAM
+            DRAM_NAME, DRAM, glimpses_per_target=3, **DRAM_SIZES
         ),
         "two_digits_cnn": two_digits(
             CNN_NAME,
@@ -125,10 +117,10 @@ TABLE = Table(
             DRAM,
             published="5.1 % (Ba et al.)",
             glimpses_per_target=3,
-            **_DRAM,
+            **DRAM_SIZES,
         ),
         "house_numbers_dram_backward": backward(
-            DRAM_NAME, DRAM, glimpses_per_target=3, **_DRAM
+            DRAM_NAME, DRAM, glimpses_per_target=3, **DRAM_SIZES
         ),
         "house_numbers_dram_ensemble": Row(
             None, "3.9 % (Ba et al.)", "DRAM, both orders"
