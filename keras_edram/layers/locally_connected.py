@@ -33,7 +33,8 @@ class LocallyConnected2D(keras.layers.Layer):
         Tensor of shape `(B, H, W, F)`.
 
     Raises:
-        ValueError: For sizes that are none, or an even kernel.
+        ValueError: For sizes that are none, an even kernel, or maps of unknown
+            or another size.
 
     Example:
 
@@ -67,6 +68,13 @@ class LocallyConnected2D(keras.layers.Layer):
         )
 
     def build(self, maps_shape):
+        if len(maps_shape) != 4 or None in maps_shape[1:]:
+            raise ValueError(
+                "The maps must have a known height, width and channels. "
+                f"Received: maps of shape {tuple(maps_shape)}"
+            )
+        # Of no other size, though it were of as many places.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *maps_shape[1:]))
         _, height, width, channels = maps_shape
         places = height * width
         inputs = self.kernel_size**2 * channels

@@ -43,8 +43,7 @@ class SequenceHead(keras.layers.Layer):
 
     Returns:
         Float32 tensor of shape `(B, S, K)`: logits; with a length logarithms of
-        the probabilities above, of which `NEVER` is the least of a symbol that
-        cannot be.
+        the probabilities above, of a symbol at the last place `NEVER` or less.
 
     Raises:
         ValueError: For numbers that are none, or no target but the terminal.
@@ -102,16 +101,21 @@ class SequenceHead(keras.layers.Layer):
         at_least, more = (
             ops.logsumexp(lengths[:, None] + beyond, axis=-1, keepdims=True)
             for beyond in self._beyond()
-        )  # each (B, S, 1)
-        goes_on = ops.maximum(more - at_least, NEVER)
+        )  # (B, S, 1), (B, S - 1, 1)
+        # There is no longer one than the last.
+        goes_on = ops.pad(
+            more - at_least[:, :-1],
+            [(0, 0), (0, 1), (0, 0)],
+            constant_values=NEVER,
+        )  # (B, S, 1)
         ends = ops.expand_dims(lengths, -1) - at_least  # (B, S, 1)
         return ops.concatenate([symbols + goes_on, ends], axis=-1)  # (B, S, K)
 
     def _beyond(self):
-        """What leaves lengths L ≥ s, and L > s, each `(S, S)`."""
+        """What leaves lengths L ≥ s, `(S, S)`, and L > s, `(S - 1, S)`."""
         shorter = np.tril(np.full(2 * (self.num_targets,), BEYOND), -1)
         others = shorter + np.diag(np.full(self.num_targets, BEYOND))
-        return shorter.astype("float32"), others.astype("float32")
+        return shorter.astype("float32"), others[:-1].astype("float32")
 
     def get_config(self):
         config = super().get_config()

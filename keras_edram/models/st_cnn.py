@@ -131,7 +131,8 @@ class LocalizationNetwork(keras.layers.Layer):
         Float32 tensor of shape `(B, 2, 3)`, under every precision policy.
 
     Raises:
-        ValueError: For sizes that are none.
+        ValueError: For sizes that are none, or maps that are too small or of
+            unknown size.
 
     Example:
 
@@ -182,6 +183,14 @@ class LocalizationNetwork(keras.layers.Layer):
         ]
 
     def build(self, maps_shape):
+        smallest = self.down_sampling * 2 ** max(0, len(self.filters) - 1)
+        sides = maps_shape[1:3]
+        if len(maps_shape) != 4 or None in sides or min(sides) < smallest:
+            raise ValueError(
+                "The maps must have a known height and width, at least "
+                f"{smallest} each, to choose a window by {len(self.filters)} "
+                f"convolutions. Received: maps of shape {tuple(maps_shape)}"
+            )
         self.shrinking.build(maps_shape)
         seen = self.shrinking.compute_output_shape(maps_shape)
         seen = blocks.build_stack(self._stack(), seen)

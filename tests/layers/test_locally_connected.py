@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -47,6 +48,16 @@ def test_its_weights_have_the_deviation_of_a_convolution_s():
     np.testing.assert_allclose(
         np.std(layer.kernel), math.sqrt(2 / (3 * 3 * 32)), rtol=0.02
     )
+
+
+def test_maps_of_unknown_or_another_size_are_refused():
+    for shape in ((None, 5, 2), (4, 6)):
+        with pytest.raises(ValueError, match="Received: maps of shape"):
+            LocallyConnected2D(2, 3)(keras.Input(shape))
+    layer = LocallyConnected2D(2, 3)
+    layer(np.zeros((1, 4, 6, 2)))
+    with pytest.raises(ValueError, match="incompatible"):
+        layer(np.zeros((1, 6, 4, 2)))
 
 
 @pytest.mark.parametrize("wrong", [(0, 3), (4, 0), (4, 2), (4, 2.5)])

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 
 from keras_edram import geometry
@@ -102,6 +103,19 @@ def test_a_length_that_cannot_be_leaves_finite_numbers():
     np.testing.assert_allclose(told[0, 0, -1], 0, atol=1e-6)
     np.testing.assert_allclose(told[1, :, -1], [-180, -90, 0], atol=1e-4)
     assert (told[:, -1, :-1] <= NEVER).all()
+
+
+def test_a_length_that_is_far_wrong_is_still_taught():
+    head = SequenceHead(S, K)
+    head.build((None, 1))
+    head.lengths.bias.assign([60.0, 0.0, 0.0])
+    with tf.GradientTape() as tape:
+        told = head(np.zeros((1, 1), "float32"))[:, :, None]
+        losses = label_losses(np.array([[1, K - 1, -1]]), told)
+        loss = tf.reduce_sum(losses)
+    assert float(loss) > 60
+    (gradient,) = tape.gradient(loss, [head.lengths.bias])
+    np.testing.assert_allclose(gradient, [1, -1, 0], atol=1e-5)
 
 
 def test_the_loss_is_that_of_the_paper(images):

@@ -244,6 +244,7 @@ def test_64_pictures_are_learnt(transformers):
         dict(filters=()),
         dict(units=(0,)),
         dict(localization_filters=(3, 0)),
+        dict(localization_filters=9 * (2,)),
         dict(localization_units=4),
         dict(antialias="no"),
     ],
