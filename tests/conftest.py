@@ -13,12 +13,14 @@ import os
 import pytest
 
 # Before TensorFlow is imported: its notes on the machine are no test result,
-# and the workers have a core each.
+# the workers have a core each, and what tests compute, here and in processes
+# that they start, is computed by the same kernels, those of the command.
 for name, value in (
     ("TF_CPP_MIN_LOG_LEVEL", "3"),
     ("OMP_NUM_THREADS", "1"),
     ("TF_NUM_INTRAOP_THREADS", "1"),
     ("TF_NUM_INTEROP_THREADS", "1"),
+    ("TF_ENABLE_ONEDNN_OPTS", "1"),
 ):
     os.environ.setdefault(name, value)
 

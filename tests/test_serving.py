@@ -1,5 +1,4 @@
 import concurrent.futures
-import functools
 import json
 import sys
 import zipfile
@@ -69,14 +68,7 @@ def test_exports_are_run_in_another_process(saved_model, tflite_file, images):
         for found, expected in zip(apart, here, strict=True):
             assert set(found) == set(expected)
             for name, value in expected.items():
-                # The other process may have oneDNN's kernels, as a command
-                # that ran in this one asks for.
-                same = np.testing.assert_array_equal
-                if np.issubdtype(value.dtype, np.floating):
-                    same = functools.partial(
-                        np.testing.assert_allclose, atol=1e-4
-                    )
-                same(found[name], value)
+                np.testing.assert_array_equal(found[name], value)
 
 
 def test_the_answers_of_the_test_model_differ_between_images(model, images):
