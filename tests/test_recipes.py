@@ -142,6 +142,21 @@ def test_house_numbers_were_read_as_the_table_says(reader):
             assert figures["settings"][setting] == recipe.settings[setting]
 
 
+def test_models_are_compared_at_equal_training():
+    images_seen, models = recipes.costs("edram")
+    rows = {
+        row.model: recipes.results(name)
+        for table in recipes._declared()
+        for name, row in table.rows.items()
+        if table.title.startswith("Table 1") and table.paper.name == "edram"
+    }
+    assert len(models) > 1
+    for model, (multiply_adds, error) in models.items():
+        assert rows[model]["images_seen"] == images_seen
+        assert rows[model]["multiply_adds"] == multiply_adds
+        assert rows[model]["error"] == error
+
+
 def test_curves_end_where_the_results_say():
     curves = recipes.curves("ram")
     assert "translated_mnist_ram" in curves
@@ -286,6 +301,8 @@ def test_a_paper_more_is_a_module_more(
         "Not run:\n\n"
         "- `large_toy`: Toy; published: 1 %; too large\n"
     )
+    # What it costs is counted, of the one of its models that was run.
+    assert recipes.costs("toy")[0] == 8
     assert cli.main(["recipes"]) == 0
     assert "toy: Nobody, A toy, 2026" in capsys.readouterr().out
 

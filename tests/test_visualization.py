@@ -242,6 +242,19 @@ def test_curves_of_runs_are_drawn(tmp_path):
         visualization.plot_curves({}, path)
 
 
+def test_errors_of_models_are_drawn_over_their_costs(tmp_path):
+    path = tmp_path / "costs.png"
+    models = {"small": (28e6, 0.01), "large": (4e8, 0.008)}
+    drawn = []
+    for shown in ({"small": models["small"]}, models):
+        visualization.plot_costs(shown, path, images_seen=600_000)
+        drawn.append(pixels(path))
+    assert drawn[0].shape == drawn[1].shape
+    assert (drawn[0] != drawn[1]).any()
+    with pytest.raises(ValueError, match="Received: models"):
+        visualization.plot_costs({}, path)
+
+
 def test_letters_are_written_in_a_font_that_has_them():
     usual = canvas.written("nut 7")
     assert usual["s"] == "nut 7" and len(usual["fontfamily"]) == 1

@@ -126,6 +126,9 @@ FILES = {
     "curves.png": lambda model, path, _: visualization.plot_curves(
         {"mine": [[1000, 0.5], [2000, 0.25]]}, path
     ),
+    "costs.png": lambda model, path, _: visualization.plot_costs(
+        {"mine": (1e6, 0.5)}, path
+    ),
     "coverage.svg": lambda model, path, _: visualization.plot_coverage(
         [0.6, 0.9], [1, 0], path
     ),

@@ -300,6 +300,12 @@ def _of_table(added):
         files.FIGURE_SUFFIXES,
         "draw the validation error over the images seen",
     )
+    _add_written(
+        added,
+        "--plot-costs",
+        files.FIGURE_SUFFIXES,
+        "draw the test error over the multiply-adds of an image",
+    )
 
 
 def _of_none(added):

@@ -404,6 +404,9 @@ def table(options):
             options.plot,
             metric=" or ".join(recipes.monitored(options.paper)),
         )
+    if options.plot_costs:
+        images_seen, models = recipes.costs(options.paper)
+        visualization.plot_costs(models, options.plot_costs, images_seen)
 
 
 def list_presets(options):

@@ -8,6 +8,7 @@ in those whose names begin with `_`.
 
 import importlib
 import pkgutil
+import statistics
 
 from keras_edram.checks import check_choice
 from keras_edram.recipes._tables import (
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "Run",
     "Table",
+    "costs",
     "curves",
     "images_seen",
     "load",
@@ -115,13 +117,9 @@ def table(paper):
     >>> print(table("ram"))
     """
     _check_paper(paper)
-    rows = {}
-    for table in _declared():
-        if table.paper.name == paper:
-            rows.setdefault(table.title, {}).update(table.rows)
     return "\n\n".join(
-        in_markdown(papers()[paper], title, rows[title])
-        for title in sorted(rows)
+        in_markdown(papers()[paper], title, rows)
+        for title, rows in sorted(_rows_by_title(paper).items())
     )
 
 
@@ -150,6 +148,47 @@ def curves(paper):
     }
 
 
+def costs(paper):
+    """What models of a paper's first table cost, and how often they err.
+
+    Args:
+        paper: String, one of `papers()`.
+
+    Returns:
+        How many training images each saw, and a dictionary of model ->
+        (multiply-adds of an image, test error). Models are compared at equal
+        training: those of the number of images that most of them saw.
+
+    Raises:
+        ValueError: For another paper, or if none of its models was run.
+
+    Example:
+
+    >>> images_seen, models = costs("edram")
+    """
+    _check_paper(paper)
+    tables = _rows_by_title(paper)
+    # What is beyond the paper has no number.
+    rows = tables[min(filter(_is_numbered, tables), default=min(tables))]
+    runs = [
+        (row.model or name, figures)
+        for name, row in rows.items()
+        if "multiply_adds" in (figures := results(name) or {})
+        and "images_seen" in figures  # an ensemble has not been trained
+    ]
+    if not runs:
+        raise ValueError(
+            "A model of the first table must have been run. Received: "
+            f"paper={paper!r}"
+        )
+    images_seen = statistics.mode(run["images_seen"] for _, run in runs)
+    return images_seen, {
+        model: (run["multiply_adds"], run["error"])
+        for model, run in runs
+        if run["images_seen"] == images_seen
+    }
+
+
 def monitored(paper):
     """Names of the metrics that the recipes of a paper monitor, sorted.
 
@@ -167,6 +206,19 @@ def monitored(paper):
     return sorted(
         {recipe.monitor.metric for recipe in _recipes(paper).values()}
     )
+
+
+def _rows_by_title(paper):
+    """The tables of a paper: title -> name -> `Row`."""
+    found = {}
+    for table in _declared():
+        if table.paper.name == paper:
+            found.setdefault(table.title, {}).update(table.rows)
+    return found
+
+
+def _is_numbered(title):
+    return title.startswith("Table ")
 
 
 def _check_paper(paper):

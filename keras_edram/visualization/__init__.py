@@ -3,6 +3,7 @@
 from keras_edram.visualization.contact_sheet import plot_contact_sheet
 from keras_edram.visualization.curves import (
     plot_anytime,
+    plot_costs,
     plot_coverage,
     plot_curves,
     plot_error_per_glimpse,
@@ -19,6 +20,7 @@ __all__ = [
     "animate_glimpses",
     "plot_anytime",
     "plot_contact_sheet",
+    "plot_costs",
     "plot_coverage",
     "plot_curves",
     "plot_error_per_glimpse",

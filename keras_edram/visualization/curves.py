@@ -62,8 +62,6 @@ def plot_curves(curves, path, metric="error"):
         raise ValueError(
             "`curves` must have at least one run. Received: curves={}"
         )
-    from matplotlib.ticker import LogFormatter  # slow to import
-
     figure = new_figure(figsize=(8, 4.5))
     axis = figure.subplots()
     most = max(images for curve in curves.values() for images, _ in curve)
@@ -78,14 +76,61 @@ def plot_curves(curves, path, metric="error"):
         ylabel=f"validation {metric}, %",
         yscale="log",
     )
-    for set_formatter in (
-        axis.yaxis.set_major_formatter,
-        axis.yaxis.set_minor_formatter,
-    ):
-        set_formatter(LogFormatter())  # 30 rather than 3 x 10^1
+    _write_plainly(axis.yaxis)
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=8)
     save(figure, path)
+
+
+def plot_costs(models, path, images_seen=None):
+    """Draws the error of models over what each costs, both logarithmic.
+
+    Args:
+        models: Dictionary of name -> (multiply-adds of an image, error in
+            (0, 1]).
+        path: Path of the picture to write.
+        images_seen: Integer, how many training images each saw, for the title.
+
+    Raises:
+        ValueError: If there is no model.
+
+    Example:
+
+    >>> plot_costs({"small": (28e6, 0.01), "large": (4e8, 0.008)}, "costs.png")
+    """
+    if not models:
+        raise ValueError("`models` must have at least one. Received: models={}")
+    figure = new_figure(figsize=(8, 4.5))
+    axis = figure.subplots()
+    for number, (name, (cost, error)) in enumerate(models.items()):
+        marker = "os^Dv"[number // 10 % 5]  # there are ten colours
+        axis.plot(cost / 1e6, 100 * error, marker, label=name)
+    axis.set(
+        xlabel="multiply-adds of an image, millions",
+        ylabel="test error, %",
+        xscale="log",
+        yscale="log",
+    )
+    if images_seen is not None:
+        axis.set_title(f"after {images_seen:,} training images each")
+    _write_plainly(axis.xaxis, axis.yaxis)
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, path)
+
+
+def _write_plainly(*axes):
+    """Has logarithmic axes say 0.3 and 30 rather than 3 x 10^-1 and 10^1."""
+    from matplotlib.ticker import LogFormatter  # slow to import
+
+    class PlainFormatter(LogFormatter):
+        def __call__(self, value, position=None):
+            # Not all ticks have a number.
+            return super().__call__(value, position) and f"{value:g}"
+
+    for axis in axes:
+        axis.set_major_formatter(PlainFormatter())
+        axis.set_minor_formatter(PlainFormatter())
 
 
 def plot_coverage(probabilities, errors, path):
