@@ -449,7 +449,11 @@ def squared_pixel_step(transforms, glimpse_size, image_size):
     image = _width_height(image_size, "image_size")[:, None]  # a row each
     glimpse = _width_height(glimpse_size, "glimpse_size")  # a column each
     steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
-    return ops.max(ops.sum(ops.square(steps), axis=-2), axis=-1)
+    # Not the largest of an axis, whose gradient is divided by how many are the
+    # largest: XLA may find none to be.
+    return ops.maximum(
+        *ops.unstack(ops.sum(ops.square(steps), axis=-2), axis=-1)
+    )
 
 
 def iou(boxes_1, boxes_2):

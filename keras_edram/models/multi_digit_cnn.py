@@ -35,6 +35,8 @@ Where we differ:
 Letters in shapes: B batch, H W C image, F features, S targets, K classes.
 """  # noqa: E501
 
+import functools
+
 import keras
 from keras import layers, ops
 
@@ -219,4 +221,8 @@ def _largest_of_pieces(maps):
     maps = ops.reshape(
         maps, (-1, height, width, channels // PIECES, PIECES)
     )  # (B, H, W, C, pieces)
-    return ops.max(maps, axis=-1)  # (B, H, W, C)
+    # One after the other: the gradient of the largest of all is divided by how
+    # many are the largest, which XLA may find to be none.
+    return functools.reduce(
+        ops.maximum, ops.unstack(maps, axis=-1)
+    )  # (B, H, W, C)

@@ -115,7 +115,10 @@ class SequenceHead(keras.layers.Layer):
         """What leaves lengths L ≥ s, `(S, S)`, and L > s, `(S - 1, S)`."""
         shorter = np.tril(np.full(2 * (self.num_targets,), BEYOND), -1)
         others = shorter + np.diag(np.full(self.num_targets, BEYOND))
-        return shorter.astype("float32"), others[:-1].astype("float32")
+        return (
+            ops.convert_to_tensor(shorter, "float32"),
+            ops.convert_to_tensor(others[:-1], "float32"),
+        )
 
     def get_config(self):
         config = super().get_config()

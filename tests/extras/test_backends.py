@@ -8,12 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
+import train_comparators_on_backend as comparators
 import train_edram_on_backend
 import train_ram_on_backend
 
-from keras_edram import RAM
+from keras_edram import RAM, serving
 from keras_edram.datasets import cluttered_mnist
+from keras_edram.models import Baseline
 
+SHARED = comparators.SHARED
 # JAX compiles nearly every operation by itself; few are used twice.
 QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
@@ -94,3 +98,34 @@ def test_ram_with_the_same_weights_looks_and_answers_alike(run, tmp_path):
             }
             for key in changes:
                 assert found[key] > 0, key
+
+
+@pytest.mark.slow
+def test_what_edram_is_compared_with_answers_and_learns_alike(run, tmp_path):
+    images = serving.comparison.compared_images(Baseline(SHARED["image_shape"]))
+    np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for cls, sizes in comparators.MODELS.items():
+        name = cls.__name__
+        model = tiny.shake(cls(**SHARED, **sizes))
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+        expected[name] = comparators.answers(
+            cls, images, tmp_path / f"{name}.weights.h5"
+        )
+    run(comparators)
+    for name, parts in expected.items():
+        with np.load(tmp_path / f"{name}.npz") as found:
+            assert found["backend"] == run.backend
+            for part, value in parts.items():
+                if (name, part) == ("DRAM", "losses"):  # whose paths are drawn
+                    assert np.isfinite(found[part]).all()
+                    continue
+                # The second loss is of weights that have learnt.
+                tolerance = 1e-3 if part == "losses" else 3e-5
+                np.testing.assert_allclose(
+                    found[part],
+                    value,
+                    atol=tolerance * np.abs(value).max(),
+                    err_msg=f"{name} {part}",
+                )
+        assert parts["labels"].std(axis=0).max() > 0.01  # of the images

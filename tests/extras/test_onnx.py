@@ -5,10 +5,20 @@ import sys
 import numpy as np
 import pytest
 import tiny
+from test_conformance import TABLE
 
 from keras_edram import cli, serving
 from keras_edram.datasets import cluttered_mnist
-from keras_edram.models import EDRAM, Baseline
+from keras_edram.models import (
+    DCN,
+    DRAM,
+    DRAW,
+    EDRAM,
+    RNNSPN,
+    STCNN,
+    Baseline,
+    MultiDigitCNN,
+)
 from keras_edram.presets import opening
 
 for package in ("tf2onnx", "onnxruntime"):
@@ -61,6 +71,15 @@ def test_an_onnx_file_gives_the_answers_of_the_model(make, tmp_path):
         assert output.shape[0] == "batch"
     labels = session.get_modelmeta().custom_metadata_map["labels"]
     assert tuple(labels.split("\n")) == serving.class_names(model)
+
+
+@pytest.mark.usefixtures("compares_here")
+@pytest.mark.parametrize("cls", [DCN, DRAM, DRAW, RNNSPN, STCNN, MultiDigitCNN])
+def test_models_that_edram_is_compared_with_are_exported(cls, tmp_path):
+    (entry,) = [row for row in TABLE if row.cls is cls and not row.variant]
+    model = entry.make_called()
+    path = serving.export_onnx(model, tmp_path / "tiny.onnx")
+    assert_agree(path, model, serving.comparison.compared_images(model))
 
 
 @pytest.mark.usefixtures("compares_here")
