@@ -283,7 +283,8 @@ def check_class_names(names, number=None):
     """
     if names is None:
         return None
-    if not np.iterable(names):
+    # The letters of a string are no names.
+    if isinstance(names, str) or not np.iterable(names):
         raise ValueError(
             "`class_names` must be a list of strings. "
             f"Received: class_names={names!r}"

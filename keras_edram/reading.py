@@ -120,6 +120,7 @@ def look(
             model.glimpses, glimpses_per_target=glimpses_per_target
         )
     if crops is not None:
+        check_integer(crops, "crops")
         look_at = functools.partial(
             _look_at_crops, look_at, model.image_shape[:2], crops
         )

@@ -194,8 +194,8 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
         (("predict", PRESET, paths[0], "-"), "standard input is not read"),
         (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
         (("evaluate", PRESET, "--glimpses", "0"), "glimpses_per_target=0"),
-        (("evaluate", PRESET, "--crops", "0"), "num_crops=0"),
-        (("predict", PRESET, paths[0], "--crops", "-1"), "num_crops=-1"),
+        (("evaluate", PRESET, "--crops", "0"), " crops=0"),
+        (("predict", PRESET, paths[0], "--crops", "-1"), " crops=-1"),
         (("check-data", tmp_path / "none"), "none"),
         (("train", "none", "--out", tmp_path / "run"), "one of"),
         (
