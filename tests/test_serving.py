@@ -336,7 +336,12 @@ def test_an_ensemble_is_exported_as_one_model(images, tmp_path):
     [
         dict(),
         # Rollouts are drawn while a model is studied, never when it serves.
-        dict(core="rnn", glimpse_network="convolution", num_rollouts=4),
+        dict(
+            core="rnn",
+            glimpse_network="convolution",
+            num_glimpses=2,
+            num_rollouts=4,
+        ),
         dict(core="conv_lstm", glimpse_network="inception", num_glimpses=2),
     ],
 )

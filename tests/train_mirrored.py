@@ -23,6 +23,10 @@ from keras_edram.models import EDRAM, Baseline, glimpse_loop
 from keras_edram.recipes import _edram, _ram
 
 
+# Which is half of the time of two.
+ONE_GLIMPSE = {**tiny.SIZES, "glimpses_per_target": 1}
+
+
 def compare(folder):
     """A run on one device and a run on two, of a model that has no parts."""
     recipe = dataclasses.replace(
@@ -42,7 +46,7 @@ def repeat(folder):
     images, targets = tiny.data(dict(seed=3), "train", "bundled").arrays(4)
     batch = (images, targets["labels"], targets["transforms"])
     for name, make in {
-        "edram": lambda: EDRAM(**tiny.SIZES),
+        "edram": lambda: EDRAM(**ONE_GLIMPSE),
         "ram": lambda: tiny.ram(seed=5, num_glimpses=2),
     }.items():
         found = {}
@@ -83,9 +87,7 @@ def resume(folder):
     """EDRAM on two devices, whole and killed; gone on with two or one."""
     # As long a sequence as a loop is made for: not on several devices.
     glimpse_loop.MOST_WRITTEN_OUT = 0
-    # Of one glimpse, which is half of the time.
-    sizes = {**tiny.SIZES, "glimpses_per_target": 1}
-    recipe = tiny.recipe(sizes, epochs=2)
+    recipe = tiny.recipe(ONE_GLIMPSE, epochs=2)
     whole, killed, alone = (
         folder / name for name in ("whole", "killed", "alone")
     )
