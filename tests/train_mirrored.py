@@ -22,7 +22,6 @@ from keras_edram import training
 from keras_edram.models import EDRAM, Baseline, glimpse_loop
 from keras_edram.recipes import _edram, _ram
 
-
 # Which is half of the time of two.
 ONE_GLIMPSE = {**tiny.SIZES, "glimpses_per_target": 1}
 

@@ -155,7 +155,7 @@ def costs(paper):
         paper: String, one of `papers()`.
 
     Returns:
-        How many training images each saw, and a dictionary of model ->
+        How many training images each saw, and a dictionary of recipe ->
         (multiply-adds of an image, test error). Models are compared at equal
         training: those of the number of images that most of them saw.
 
@@ -170,21 +170,22 @@ def costs(paper):
     tables = _rows_by_title(paper)
     # What is beyond the paper has no number.
     rows = tables[min(filter(_is_numbered, tables), default=min(tables))]
-    runs = [
-        (row.model or name, figures)
-        for name, row in rows.items()
-        if "multiply_adds" in (figures := results(name) or {})
-        and "images_seen" in figures  # an ensemble has not been trained
-    ]
+    figures = {name: results(name) or {} for name in rows}
+    # Older results have no costs, and ensembles have seen no images.
+    runs = {
+        name: run
+        for name, run in figures.items()
+        if {"multiply_adds", "images_seen"} <= run.keys()
+    }
     if not runs:
         raise ValueError(
             "A model of the first table must have been run. Received: "
             f"paper={paper!r}"
         )
-    images_seen = statistics.mode(run["images_seen"] for _, run in runs)
+    images_seen = statistics.mode(run["images_seen"] for run in runs.values())
     return images_seen, {
-        model: (run["multiply_adds"], run["error"])
-        for model, run in runs
+        name: (run["multiply_adds"], run["error"])
+        for name, run in runs.items()
         if run["images_seen"] == images_seen
     }
 

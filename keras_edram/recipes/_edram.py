@@ -52,7 +52,8 @@ def _error(variant=None):
 
     def cell(run):
         figures = run.figures if variant is None else run.of_variant(variant)
-        return figures and f"{figures['error']:.2%}"
+        error = (figures or {}).get("error")
+        return None if error is None else f"{error:.2%}"
 
     return cell
 
@@ -67,7 +68,20 @@ def _error_of_seeds(run):
     return f"{statistics.mean(errors):.2%} ± {100 * deviation:.2f}"
 
 
+def _overlap(run):
+    """A column: of the last window with the box; of what was trained."""
+    overlap = run.figures.get("iou")
+    return None if overlap is None else f"{overlap:.3f}"
+
+
+def _name(run):
+    """A column: of the recipe or the ensemble; what is counted has none."""
+    return f"`{run.name}`" if "error" in run.figures else None
+
+
 def _protocol(run):
+    if "settings" not in run.figures:
+        return None
     protocol = run.figures["settings"].get("protocol", "own split")
     return f"{protocol}, {pathlib.PurePath(run.figures['source']).name}"
 
@@ -83,13 +97,13 @@ PAPER = Paper(
         "three seeds": _error_of_seeds,
         "10 crops": _error("crops"),
         "no boxes": _error("no_boxes"),
-        "overlap": lambda run: f"{run.figures['iou']:.3f}",
+        "overlap": _overlap,
         "parameters": parameters,
         "multiply-adds (millions)": multiply_adds,
         "images seen": images_seen,
         "minutes": minutes,
         "protocol, source": _protocol,
-        "recipe": lambda run: f"`{run.name}`",
+        "recipe": _name,
     },
 )
 
