@@ -171,6 +171,20 @@ def test_the_papers_parameters_are_had_within_5_percent():
         assert within, name
 
 
+def test_models_were_timed_together():
+    """Each by the name of its recipe, in the file that the column is from."""
+    timed = files.read_json(_tables.MILLISECONDS)["milliseconds"]
+    assert set(timed) <= set(recipes.names())
+    for name in ("cluttered_mnist_edram_small", "mnist_ram"):
+        run = recipes.Run(name, recipes.Row(None), {})
+        assert float(recipes.milliseconds(run)) == pytest.approx(
+            timed[name]["median"], abs=0.051
+        )
+    assert recipes.milliseconds(recipes.Run("none", recipes.Row(None), {})) is (
+        None
+    )
+
+
 def test_curves_end_where_the_results_say():
     curves = recipes.curves("ram")
     assert "translated_mnist_ram" in curves

@@ -19,6 +19,7 @@ from keras_edram.recipes import _training
 from keras_edram.recipes._tables import (
     Paper,
     images_seen,
+    milliseconds,
     minutes,
     multiply_adds,
     parameters,
@@ -100,6 +101,7 @@ PAPER = Paper(
         "overlap": _overlap,
         "parameters": parameters,
         "multiply-adds (millions)": multiply_adds,
+        "ms": milliseconds,
         "images seen": images_seen,
         "minutes": minutes,
         "protocol, source": _protocol,

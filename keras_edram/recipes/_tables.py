@@ -9,6 +9,7 @@ from keras_edram import files, markdown
 from keras_edram.training import Recipe
 
 RESULTS_FOLDER = pathlib.Path(__file__).parent / "results"
+MILLISECONDS = RESULTS_FOLDER / "milliseconds.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +157,18 @@ def multiply_adds(run):
     """
     number = run.figures.get("multiply_adds")
     return None if number is None else f"{number / 1e6:,.1f}"
+
+
+def milliseconds(run):
+    """A column: of one image, timed with all others in one run.
+
+    Example:
+
+    >>> milliseconds(Run("cluttered_mnist_edram_small", Row(None), {}))
+    '8.2'
+    """
+    taken = files.read_json(MILLISECONDS)["milliseconds"].get(run.name)
+    return None if taken is None else f"{taken['median']:.1f}"
 
 
 def in_markdown(paper, title, rows):
