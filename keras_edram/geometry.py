@@ -451,9 +451,8 @@ def squared_pixel_step(transforms, glimpse_size, image_size):
     steps = transforms[..., :2] * _constant(image / glimpse)  # (..., 2, 2)
     # Not the largest of an axis, whose gradient is divided by how many are the
     # largest: XLA may find none to be.
-    return ops.maximum(
-        *ops.unstack(ops.sum(ops.square(steps), axis=-2), axis=-1)
-    )
+    squares = ops.sum(ops.square(steps), axis=-2)  # (..., 2)
+    return ops.maximum(*ops.unstack(squares, axis=-1))  # (...,)
 
 
 def iou(boxes_1, boxes_2):

@@ -225,7 +225,10 @@ def test_each_recipe_is_in_a_table():
 
 
 def test_results_are_of_recipes_that_there_are():
+    counted = {f"{name}.json" for name in model_sizes.MODELS}
     for path in _tables.RESULTS_FOLDER.glob("*.json"):
+        if path.name in counted | {_tables.MILLISECONDS.name}:
+            continue  # which are of no training
         figures = files.read_json(path)
         # Settings that there were are settings still.
         recipes.load(figures["recipe"]).with_settings(figures["settings"])
