@@ -6,9 +6,12 @@ Protocol  held_out: all MNIST digits, 8 distractors, test digits never trained
           on, the model chosen on a twelfth of the training digits.
 Command   keras-edram train cluttered_mnist_draw --source tfds --out RUN, and
           likewise each of the others
-Duration  not known yet; 600,000 images each
+Duration  3 minutes (convolutional) to half an hour on 2 CPU cores, 600,000
+          images each
 Expected  each at most the error of its own paper and one point more
-Measured  not run yet
+Measured  results/cluttered_mnist_convolution.json and _st_cnn.json beside this
+          file, 26.2 and 9.5 %: more than in their papers, which trained on
+          tens of millions of images, ST-CNN's of 60x60. The others were not run
 
 All learn from labels alone, as in their papers, and are trained as ours are:
 the same fresh images, AdamW with a cosine schedule, one rate for all. Each has
