@@ -283,8 +283,7 @@ def check_class_names(names, number=None):
     """
     if names is None:
         return None
-    # The letters of a string are no names.
-    if isinstance(names, str) or not np.iterable(names):
+    if not np.iterable(names):
         raise ValueError(
             "`class_names` must be a list of strings. "
             f"Received: class_names={names!r}"

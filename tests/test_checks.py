@@ -189,7 +189,7 @@ def test_what_is_missing_is_said():
         checks.check_keys({"labels": 1}, ["labels", "transforms"], "outputs")
 
 
-@pytest.mark.parametrize("names", ["abc", "", 3, ["a", "a", "b"], ["a", "b"]])
+@pytest.mark.parametrize("names", ["ab", 3, ["a", "a", "b"], ["a", "b"]])
 def test_names_that_are_none_or_not_enough_are_refused(names):
     with pytest.raises(ValueError, match="Received: class_names="):
         checks.check_class_names(names, 3)

@@ -140,11 +140,7 @@ class TopLayers(layers.Layer):
 
     def call(self, maps, with_saliency=False):
         seen = self.convolution(maps)  # (B, h', w', U)
-        # Pooled: the gradient of a largest number is divided by how many are
-        # the largest, which XLA may find to be none.
-        largest = ops.max_pool(
-            seen, seen.shape[1:3], strides=1, data_format="channels_last"
-        )  # (B, 1, 1, U)
+        largest = ops.max(seen, axis=(1, 2), keepdims=True)  # (B, 1, 1, U)
         logits = self.answer(largest[:, 0, 0])  # (B, K)
         if not with_saliency:
             return logits
