@@ -232,7 +232,10 @@ def _take_in_a_graph(model, images, confidence, budget):
     size = (None, None) if model.takes_any_size else images.shape[1:3]
     shape = (1 if single else None, *size, images.shape[-1])
     spec = shape, images.dtype.name
-    graph = Graphs.of(model).get(spec, lambda: _graph(model, *spec))
+    # The number of glimpses stands in the graph, and may change.
+    graph = Graphs.of(model).get(
+        (*spec, model.glimpses_per_target), lambda: _graph(model, *spec)
+    )
     found = graph(
         images,
         np.float32(2 if confidence is None else confidence),

@@ -320,3 +320,17 @@ def test_one_answer_a_target_is_waited_for(in_a_graph):
         bool(anytime.answers_after(model, t)) for t in range(model.num_glimpses)
     ]
     assert sure == [False, True, False, True]
+
+
+def test_one_image_is_looked_at_as_often_as_the_model_does_now(images):
+    model, one = tiny.reader(num_targets=3), images[:1]
+    for _ in range(3):  # from the second on in a graph
+        anytime.look_until_sure(model, one, confidence=0.3)
+    model.glimpses_per_target = 5
+    found = anytime.look_until_sure(model, one, confidence=0.3)
+    expected = anytime.look_until_sure(model, images[:2], confidence=0.3)
+    assert expected["num_glimpses"][0] > 6  # two of each, as it was
+    for name in ("num_glimpses", "labels", "transforms"):
+        np.testing.assert_allclose(
+            found[name][0], expected[name][0], rtol=1e-3, atol=1e-4
+        )

@@ -123,6 +123,10 @@ class Ensemble(BaseModel):
     def build(self, images_shape):
         self.built = True  # all weights are those of members, which are built
 
+    def _looks(self):
+        members = tuple(member._looks() for member in self.members)
+        return super()._looks(), members
+
     def patch_picture(self, patch):
         return self.members[0].patch_picture(patch)
 

@@ -37,7 +37,7 @@ class KerasModel(keras.Model):
                 'with them as `dtype="mixed_bfloat16"`. Received: dtype='
                 f"{self.dtype_policy.name!r}"
             )
-        self._traced_shapes = {}
+        self._traced = {}
 
     def predict(self, x, *args, **kwargs):
         if isinstance(x, np.ndarray) and not len(x):
@@ -73,16 +73,22 @@ class KerasModel(keras.Model):
     def _check_first_batch(self, function, x, y, **kwargs):
         """Checks what comes first and returns its targets, if they are seen."""
         images, y = targets.check_first_batch(self, x, y, **kwargs)
-        shape = None if images is None else tuple(images.shape[1:])
-        if self.takes_any_size:
-            return y
-        if shape != self._traced_shapes.get(function):
+        shape = None
+        if images is not None and not self.takes_any_size:
+            shape = tuple(images.shape[1:])
+        traced = shape, self._looks()
+        if traced != self._traced.get(function):
             # Keras would make one graph for several sizes, that is for unknown
-            # ones, and an image is looked at by its size. The others stay: one
-            # may be in use, as that of training while it is validated.
+            # ones, and an image is looked at by its size; and it would look as
+            # often as before. The others stay: one may be in use, as that of
+            # training while it is validated.
             setattr(self, function, None)
-            self._traced_shapes[function] = shape
+            self._traced[function] = traced
         return y
+
+    def _looks(self):
+        """What may change between two calls and stands in a graph."""
+        return self.glimpses_per_target
 
     def _make_variables(self, y):
         """Those of optimizer, loss and metrics, before a step is traced.

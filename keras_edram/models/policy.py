@@ -167,6 +167,9 @@ class PolicyModel(BaseModel):
             self._latest.call = path["labels"], Decision(**decided)
         return self._average(path, rollouts) if rollouts else path
 
+    def _looks(self):
+        return super()._looks(), self.num_rollouts
+
     def _average(self, drawn, rollouts):
         """The answer of M paths and the windows of the first."""
         drawn = {

@@ -8,7 +8,7 @@ import tiny
 
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError, WindowIoU
-from keras_edram.models import RAM, Baseline, targets
+from keras_edram.models import RAM, Baseline, Ensemble, targets
 
 B, K = 4, 4
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 40, 50, 1), "uint8")
@@ -278,3 +278,31 @@ def test_a_batch_of_none_after_others_has_no_answers(make):
     model.predict_on_batch(IMAGES[:3])
     found = model.predict_on_batch(IMAGES[:0])
     assert {len(value) for value in found.values()} == {0}
+
+
+@pytest.mark.parametrize("size", [(40, 50), (None, None)])
+def test_a_graph_looks_as_often_as_the_model_does_now(size):
+    images = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 1), "uint8")
+    model = tiny.reader(image_shape=(*size, 1))
+    model.compile("sgd", {"labels": LabelLoss()})
+    labels = np.zeros((4, model.num_targets), "int32")
+    before = model.predict(images, verbose=0)
+    loss = model.evaluate(images, labels, verbose=0)
+    model.glimpses_per_target = 1
+    after = model.predict(images, verbose=0)
+    for name, values in before.items():
+        np.testing.assert_allclose(after[name][:, 0], values[:, 0, :1], 1e-4)
+    assert model.evaluate(images, labels, verbose=0) != loss
+
+
+def test_a_graph_draws_as_many_paths_as_the_policy_does_now():
+    images = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 1), "uint8")
+    ram = tiny.ram(num_rollouts=3)
+    for model in (ram, Ensemble([ram])):
+        ram.num_rollouts = 3
+        model.predict(images, verbose=0)
+        ram.num_rollouts = 0
+        found = model.predict(images, verbose=0)
+        np.testing.assert_allclose(
+            found["labels"], model(images)["labels"], rtol=1e-3, atol=1e-4
+        )
