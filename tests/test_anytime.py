@@ -286,7 +286,9 @@ def test_one_graph_is_for_images_of_all_sizes(name, monkeypatch):
             np.testing.assert_allclose(found[name], values, atol=1e-3)
     assert len(steps) == traced
     looks = [key for key in model.graphs._made if key[0] != "decode"]
-    assert looks == [((1, None, None, 1), "uint8")]  # no float32 of a photo
+    # No float32 of a photo.
+    number = model.glimpses_per_target
+    assert looks == [((1, None, None, 1), "uint8", number)]
 
 
 @pytest.mark.parametrize("name", MODELS_OF_ANY_SIZE)
