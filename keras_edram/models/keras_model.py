@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_edram.checks import check_integer
 from keras_edram.models import targets
 
 
@@ -88,7 +89,7 @@ class KerasModel(keras.Model):
 
     def _looks(self):
         """What may change between two calls and stands in a graph."""
-        return self.glimpses_per_target
+        return check_integer(self.glimpses_per_target, "glimpses_per_target")
 
     def _make_variables(self, y):
         """Those of optimizer, loss and metrics, before a step is traced.

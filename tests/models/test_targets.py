@@ -293,6 +293,9 @@ def test_a_graph_looks_as_often_as_the_model_does_now(size):
     for name, values in before.items():
         np.testing.assert_allclose(after[name][:, 0], values[:, 0, :1], 1e-4)
     assert model.evaluate(images, labels, verbose=0) != loss
+    model.glimpses_per_target = 0
+    with pytest.raises(ValueError, match="Received: glimpses_per_target=0"):
+        model.predict(images, verbose=0)
 
 
 def test_a_graph_draws_as_many_paths_as_the_policy_does_now():
