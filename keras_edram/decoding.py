@@ -13,7 +13,9 @@ one term of each model, and the best is found object by object:
     log p(y) = Σ_{i <= L} [log p_i(y_i) + log q_{L+1-i}(y_i)] + ...
 
 The most probable sequence is the best over all L. The probability of an answer
-is normalised over all sequences, which takes the same sums of terms.
+is normalised over all sequences, which takes the same sums of terms. Networks
+are too sure of what they say, so the terms are divided by a temperature before,
+which changes no answer.
 
 Letters in shapes: B batch, M members, S targets, N glimpses a target, A answers
 of a target (N, or 1 of a model that answers once), K classes, L the length of a
@@ -159,7 +161,7 @@ def most_probable_sequence(forward, backward=None, *, terminal=True):
     }
 
 
-def decode(outputs, *, terminal=False, num_forward=None):
+def decode(outputs, *, terminal=False, num_forward=None, temperature=1.0):
     """The answer of a model: what each target is, where, and where it looked.
 
     Args:
@@ -171,6 +173,8 @@ def decode(outputs, *, terminal=False, num_forward=None):
             False.
         num_forward: Integer, the members from the first on that read forward;
             the others read backward. Defaults to all.
+        temperature: Float above 0, which log-probabilities are divided by; the
+            higher, the less sure are the same answers. Defaults to 1.
 
     Returns:
         A dictionary, targets in forward order:
@@ -191,7 +195,8 @@ def decode(outputs, *, terminal=False, num_forward=None):
 
     Raises:
         ValueError: For outputs that are missing, shapes that do not belong
-            together, or more that read forward than there are.
+            together, more that read forward than there are, or a temperature
+            that is none.
 
     Example:
 
@@ -200,6 +205,11 @@ def decode(outputs, *, terminal=False, num_forward=None):
     >>> answer = decode(model(ops.zeros((1, 100, 100, 1))))
     >>> answer["boxes"].shape
     (1, 1, 4)
+
+    Reference:
+        - Ablavatski et al., 2017, section 4.2.
+        - Guo et al., "On Calibration of Modern Neural Networks", 2017, section
+          4.2, for the temperature.
     """
     check_keys(outputs, ("labels", "transforms"), "outputs")
     logits = ops.cast(outputs["labels"], "float32")
@@ -217,6 +227,8 @@ def decode(outputs, *, terminal=False, num_forward=None):
         logits = logits[:, None]  # (B, M, S, A, K)
         transforms = transforms[:, None]  # (B, M, S, N, 6)
     log_p = _log_probabilities(logits)  # (B, M, S, K)
+    if check_number(temperature, "temperature", above=True) != 1:
+        log_p = log_p / temperature
     windows = transforms[:, :, :, -1]  # (B, M, S, 6)
     members = log_p.shape[1]
     forward = members

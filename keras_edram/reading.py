@@ -409,7 +409,7 @@ def _decode(model, looks):
     outputs = {name: looks[name] for name in ("labels", "transforms")}
     shapes = {name: values.shape[1:] for name, values in outputs.items()}
     graph = graphs.get(
-        ("decode", *shapes.values()),
+        ("decode", model.temperature, *shapes.values()),
         lambda: anytime.graph_of(model.decode, shapes),
     )
     return graph(outputs)

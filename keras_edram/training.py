@@ -20,7 +20,14 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_edram import callbacks, costs, evaluation, files, run_folder
+from keras_edram import (
+    callbacks,
+    costs,
+    evaluation,
+    files,
+    reading,
+    run_folder,
+)
 from keras_edram.checks import check_choice, check_integer
 from keras_edram.datasets.random_sequence import SPLITS
 
@@ -238,7 +245,7 @@ def train(
         _train_epochs(recipe, out, run, data, strategy, verbose)
     results = {
         **run,
-        **_test(_best_model(out), recipe.settings, data["test"]),
+        **_test(_best_model(recipe, out, data), recipe.settings, data["test"]),
         **_course(recipe, run_folder.read_history(out / "history.csv")),
         **_machine(strategy),
     }
@@ -266,10 +273,18 @@ def _precision(mixed):
         keras.config.set_dtype_policy(policy)
 
 
-def _best_model(out):
-    """The best model, which is written as `model.keras` too."""
+def _best_model(recipe, out, data):
+    """The best model, calibrated, which is written as `model.keras` too."""
     # Without its optimiser the model is a third of the size.
     model = keras.models.load_model(out / "best.keras", compile=False)
+    settings = recipe.settings
+    images, targets = evaluation.arrays_for(
+        model,
+        data["validation"],
+        settings["batch_size"] * settings["validation_steps"],
+    )
+    looks = reading.look(model, images, with_patches=False)
+    evaluation.fit_temperature(model, looks, targets)
     with files.replacing(out / "model.keras") as partial:
         model.save(partial)
     return model
@@ -281,7 +296,11 @@ def _test(model, settings, data):
     figures = evaluation.evaluate(
         model, *evaluation.arrays_for(model, data, number)
     )
-    return {**figures, **costs.costs(model)}
+    return {
+        **figures,
+        "temperature": model.temperature,
+        **costs.costs(model),
+    }
 
 
 def _course(recipe, history):

@@ -257,6 +257,7 @@ MODELS_OF_ANY_SIZE = {
         context_filters=(2, 3),
         initial_transform="context",
     ),
+    "EDRAM, strided": tiny.reader_of_any_size,
     "RAM": lambda: tiny.ram(image_shape=(None, None, 1)),
 }
 

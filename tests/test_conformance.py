@@ -96,6 +96,7 @@ EDRAM_SIZES = dict(
     units=16,
     hidden_units=12,
     initial_transform="context",
+    relative_emission=True,
     detach_transforms=False,
     antialias=False,
     standardize=True,
@@ -495,6 +496,13 @@ ANY_SIZE = [
 VARIANTS = [
     *ANY_SIZE,
     EDRAM_ENTRY._replace(variant="-paper", arguments=lambda: EDRAM_SIZES),
+    EDRAM_ENTRY._replace(
+        variant="-strided",
+        arguments=lambda: {
+            **EDRAM_ENTRY.arguments(),
+            "context_layout": "strided_search",
+        },
+    ),
     *(
         RAM_ENTRY._replace(
             variant=f"-{network}-{core}",

@@ -277,6 +277,41 @@ def test_members_of_both_orders_are_joined():
     np.testing.assert_allclose(windows[:, 0, 2], [-0.6, 0.6, 0.2], atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 3])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_temperature_changes_how_sure_answers_are_alone(
+    outputs, terminal, temperature
+):
+    plain = decoding.decode(outputs, terminal=terminal)
+    warm = decoding.decode(outputs, terminal=terminal, temperature=temperature)
+    for name in ("labels", "lengths", "boxes", "transforms", "locations"):
+        np.testing.assert_array_equal(warm[name], plain[name])
+    # Of all sequences that there could be, each p(y)^(1/T).
+    p = np.asarray(decoding.average_probabilities(outputs["labels"]))
+    p = p ** (1 / temperature)
+    np.testing.assert_allclose(
+        warm["probabilities"], p / p.sum(-1, keepdims=True), rtol=1e-5
+    )
+    objects = range(K - terminal)
+    sequences = list(itertools.product(objects, repeat=S))
+    if terminal:
+        sequences += [(*begun, K - 1) for begun in [(), *zip(objects)]]
+    for image in range(B):
+        terms = [
+            np.prod([p[image, i, y] for i, y in enumerate(sequence)])
+            for sequence in sequences
+        ]
+        np.testing.assert_allclose(
+            warm["probability"][image], max(terms) / sum(terms), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), "warm"])
+def test_no_temperature_is_refused(outputs, temperature):
+    with pytest.raises(ValueError, match="Received: temperature"):
+        decoding.decode(outputs, temperature=temperature)
+
+
 def test_names_and_refusals_are_read_out():
     labels, transforms = member_outputs([1, 0, 2], [0, 0, 0])
     unsure = {"labels": labels * 0.1, "transforms": transforms}

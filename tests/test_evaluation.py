@@ -1,12 +1,14 @@
 """Figures of models whose glimpses are given."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
 
-from keras_edram import decoding, evaluation
+from keras_edram import decoding, evaluation, geometry, metrics
 from keras_edram.cli import printing
 from keras_edram.datasets import RandomSequence, end_sequences
+from keras_edram.models import transfer
 
 
 class FixedAnswers:
@@ -349,3 +351,73 @@ def test_crops_are_not_taken_for_glimpses():
     figures = evaluation.evaluate(model, images[:, :40, :50], targets)
     assert len(figures["error_by_glimpse"]) == 1
     assert len(figures["iou_by_glimpse"]) == 3
+
+
+class TooSure:
+    """A model of two classes whose logits are those of the images, times 4."""
+
+    terminal, reading_order, label_names = False, "forward", ("0", "1")
+    members, temperature = (), 1.0
+
+    def decode(self, outputs):
+        return decoding.decode(outputs, temperature=self.temperature)
+
+
+def true_and_too_sure(number):
+    """Labels that are drawn as probable as they are, and looks four times so.
+
+    The same in a row of few as at the start of many.
+    """
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, number)
+    labels = generator.random(number) < 1 / (1 + np.exp(-logits))
+    both = np.stack([0 * logits, 4 * logits], axis=-1)
+    whole = np.broadcast_to(geometry.IDENTITY, (number, 1, 1, 2, 3))
+    looks = {"labels": both[:, None, None], "transforms": whole}
+    targets = {
+        "labels": labels[:, None].astype("int32"),
+        "transforms": whole[:, :, 0],
+    }
+    return looks, targets
+
+
+def test_a_fitted_temperature_makes_probabilities_true():
+    model = TooSure()
+    looks, targets = true_and_too_sure(20_000)
+    before = evaluation.sure_and_wrong(model, looks, targets)
+    assert metrics.calibration_error(*before) > 0.1
+    assert evaluation.fit_temperature(model, looks, targets) == pytest.approx(
+        4, rel=0.05
+    )
+    assert model.temperature == pytest.approx(4, rel=0.05)
+    after = evaluation.sure_and_wrong(model, looks, targets)
+    assert metrics.calibration_error(*after) < 0.015
+    np.testing.assert_array_equal(after[1], before[1])  # the same answers
+
+
+def test_few_images_say_little_of_a_temperature():
+    """One that is right would be right at no temperature at all."""
+    model = TooSure()
+    looks, targets = true_and_too_sure(1)
+    temperature = evaluation.fit_temperature(model, looks, targets)
+    assert 0.5 < temperature < 2
+
+
+def test_a_model_keeps_its_temperature(tmp_path):
+    model = tiny.reader(temperature=2.5)
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 1), "uint8")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert loaded.temperature == 2.5
+    assert loaded.read(images) == model.read(images)
+    sure = [answer["probability"] for answer in model.read(images)]
+    model.temperature = 1.0  # of graphs that were made before, too
+    surer = [answer["probability"] for answer in model.read(images)]
+    assert all(a < b for a, b in zip(sure, surer, strict=True))
+    # Of other classes nothing is known.
+    with pytest.warns(UserWarning, match="to be trained"):
+        changed = transfer.adapt(loaded, dict(num_classes=6, class_names=None))
+    assert changed.temperature == 1.0
+    assert (
+        transfer.adapt(loaded, dict(image_shape=(60, 60, 1))).temperature == 2.5
+    )

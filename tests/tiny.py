@@ -51,8 +51,20 @@ def reader(seed=7, **arguments):
 
 
 def reader_of_any_size(**arguments):
-    """A tiny EDRAM of two glimpses that takes images of any size."""
-    sizes = dict(image_shape=(None, None, 1), num_targets=1, terminal=False)
+    """A tiny EDRAM of two glimpses that takes images of any size.
+
+    Such as reads photographs: it searches, and follows what it has found.
+    """
+    sizes = dict(
+        image_shape=(None, None, 1),
+        num_targets=1,
+        terminal=False,
+        context_layout="strided_search",
+        context_size=16,
+        context_filters=(2, 3),
+        initial_transform="context",
+        relative_emission=True,
+    )
     return reader(**{**sizes, **arguments})
 
 

@@ -232,6 +232,50 @@ def level_sizes(pyramid):
     return np.array(pyramid.sizes, "int32"), np
 
 
+def take_level(pyramid, index):
+    """The images of one level of a pyramid.
+
+    Args:
+        pyramid: `ImagePyramid` of B images.
+        index: Integer, 0 for the finest level; where sizes are a tensor, a
+            scalar one.
+
+    Returns:
+        Float32 tensor of shape `(B, H_l, W_l, C)`.
+
+    Example:
+
+    >>> take_level(image_pyramid(keras.ops.ones((1, 5, 8, 1)), 2), 1).shape
+    (1, 3, 4, 1)
+    """
+    sizes, numeric = level_sizes(pyramid)
+    pixels = sizes[:, 0] * sizes[:, 1]
+
+    def from_part(part, before):
+        first = numeric.sum(pixels[:index]) - before
+        level = part[:, first : first + pixels[index]]  # (B, H_l W_l, C)
+        height, width = sizes[index][0], sizes[index][1]
+        shape = (-1, height, width, part.shape[-1])
+        return ops.cast(ops.reshape(level, shape), "float32")
+
+    if numeric is ops:
+        finest, others = pyramid.parts
+        return ops.cond(
+            index == 0,
+            lambda: from_part(finest, 0),
+            lambda: from_part(others, pixels[0]),
+        )  # (B, H_l, W_l, C)
+    before = 0
+    for part in pyramid.parts:
+        if pixels[: index + 1].sum() <= before + part.shape[1]:
+            return from_part(part, before)  # (B, H_l, W_l, C)
+        before += part.shape[1]
+    raise ValueError(
+        f"`index` must be that of a level. Received: index={index}, "
+        f"{len(sizes)} levels"
+    )
+
+
 def take_rows(values, index):
     """`ops.take` along the first axis, of indices that are not negative.
 

@@ -21,6 +21,7 @@ from keras_edram.layers.image_pyramid import (
     image_pyramid,
     level_sizes,
     num_pyramid_levels,
+    take_level,
     take_pixels,
     take_rows,
 )
@@ -103,6 +104,51 @@ def read_windows(pyramid, transforms, glimpse_size, fill_mode="zeros"):
     fine, coarse = values[:, 0], values[:, 1]  # each (B, P, C)
     blended = fine + blend * (coarse - fine)
     return ops.reshape(blended, patches_shape)  # (B, h, w, C)
+
+
+def read_whole(pyramid, glimpse_size):
+    """Reads each image as a whole, as `read_windows` does, in less time.
+
+    What lies outside is as `"nearest"` has it. A level of an odd side is taken
+    as whole, by which a point may be up to a pixel of the level elsewhere.
+
+    Args:
+        pyramid: `ImagePyramid` of B images.
+        glimpse_size: `(height, width)` of the patches in pixels.
+
+    Returns:
+        Float32 tensor of shape `(B, height, width, C)`.
+
+    Example:
+
+    >>> read_whole(image_pyramid(keras.ops.ones((1, 4, 4, 1)), 2), (2, 2)).shape
+    (1, 2, 2, 1)
+    """
+    sizes, numeric = level_sizes(pyramid)
+    coarsest = sizes.shape[0] - 1
+    glimpse = np.array(glimpse_size, "float32")
+    steps = numeric.multiply(sizes[0], 1 / glimpse)  # (2,)
+    detail = numeric.log2(numeric.max(steps))
+    detail = numeric.clip(detail, 0.0, float(coarsest))
+    lower = numeric.floor(detail)
+
+    def read(level):
+        level = take_level(pyramid, level)
+        return ops.image.resize(
+            level, glimpse_size, data_format="channels_last"
+        )  # (B, h, w, C)
+
+    if numeric is np:
+        fine, blend = read(int(lower)), float(detail - lower)
+        if not blend:
+            return fine
+        coarse = read(int(lower) + 1)
+    else:
+        lower = numeric.minimum(lower, coarsest - 1.0)
+        blend = detail - lower
+        lower = ops.cast(lower, "int32")
+        fine, coarse = read(lower), read(lower + 1)
+    return fine + blend * (coarse - fine)  # (B, h, w, C)
 
 
 def read_points(pyramid, points, levels, fill_mode="zeros"):

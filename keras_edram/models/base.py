@@ -16,6 +16,7 @@ from keras_edram.checks import (
     check_class_names,
     check_image_shape,
     check_integer,
+    check_number,
     seen_images,
 )
 from keras_edram.models.glimpse_loop import take_steps
@@ -83,6 +84,9 @@ class BaseModel(KerasModel):
             by default their numbers.
         terminal: Boolean, whether the last class ends a sequence. Defaults to
             `False`.
+        temperature: Float above 0, by which log-probabilities are divided in an
+            answer, so that its probability is how often such answers are right,
+            see `keras_edram.evaluation.fit_temperature`. Defaults to 1.
         **kwargs: Arguments of `keras.Model`.
 
     Attributes:
@@ -140,6 +144,7 @@ class BaseModel(KerasModel):
         num_classes,
         class_names=None,
         terminal=False,
+        temperature=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -149,6 +154,7 @@ class BaseModel(KerasModel):
             ndim=4, axes={-1: self.image_shape[-1]}
         )
         self.terminal = check_boolean(terminal, "terminal")
+        self.temperature = check_number(temperature, "temperature", above=True)
         self.num_classes = check_integer(
             num_classes, "num_classes", 1 + self.terminal
         )
@@ -420,6 +426,7 @@ class BaseModel(KerasModel):
             outputs,
             terminal=self.terminal,
             num_forward=int(self.reading_order == "forward"),
+            temperature=self.temperature,
         )
 
     def read(
@@ -531,6 +538,7 @@ class BaseModel(KerasModel):
             num_classes=self.num_classes,
             class_names=None if names is None else list(names),
             terminal=self.terminal,
+            temperature=self.temperature,
         )
         return config
 

@@ -23,7 +23,11 @@ Where we depart from the paper, and why:
 - `initialization="he"` is Keras' practice today; `"paper"` is the paper's.
 - `context_layout="search"`: what is small in a large image is lost at 12x12,
   and with it the first windows. So the context network can be one that sees
-  more, and finds things wherever they lie.
+  more, and finds things wherever they lie; `"strided_search"` sees most.
+- `relative_emission`: a window is said by what it is to the last one, of which
+  it is a window: A_{t+1} = A_t B_t. What is small in a large image is so found
+  and followed by the same numbers as what is large. The first is relative to a
+  window at the place that a search has found.
 - The down-sampled image of the context network is read by the attention too,
   always anti-aliased; the paper does not say how it down-samples.
 
@@ -52,13 +56,14 @@ from keras_edram.layers.image_pyramid import image_pyramid, num_pyramid_levels
 from keras_edram.layers.spatial_softmax import SpatialSoftmax
 from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
+    read_whole,
 )
 from keras_edram.models import blocks
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import first_step
 from keras_edram.reading_order import READING_ORDERS
 
-CONTEXT_LAYOUTS = ("paper", "search")
+CONTEXT_LAYOUTS = ("paper", "search", "strided_search")
 INITIAL_TRANSFORMS = ("identity", "context")
 INITIALIZATIONS = ("he", "paper")
 # The paper's networks, section 4.1; filters can be others.
@@ -83,6 +88,16 @@ VALID_CONVOLUTIONS = tuple(
 MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
 # Places that a context network which searches looks for.
 NUM_SEARCHES = 8
+# Where a relative emission starts: at a place that is found, so large.
+FOUND_ZOOM = 0.25
+# By how many of its own halves it moves a window at most, and the logarithm of
+# how many times as large, or as small, it makes it; and what is as small as a
+# window ever gets.
+MOST_HALVES = 16.0
+MOST_LOG_ZOOM = 3.0
+LEAST_ZOOM = 2.0**-10
+# Which of the six numbers of a transform are zooms.
+ZOOMS = np.array([[True, False, False], [False, True, False]])
 PATCHES = "patches"  # are standardised, not images
 # Of values in [0, 255]: against a division by 0, in images of one grey.
 STANDARD_EPSILON = 1.0
@@ -158,14 +173,15 @@ class EDRAM(BaseModel):
             large as the glimpse network needs: 14. Defaults to 26.
         context_size: Integer, side of the image that the context network
             sees. Defaults to 12.
-        context_layout: `"paper"`, or `"search"` for what is small in large
-            images, which needs a larger `context_size`. Defaults to `"paper"`.
+        context_layout: `"paper"`; or for what is small in large images, with a
+            larger `context_size`, `"search"` or `"strided_search"`, which sees
+            twice as much at the same cost. Defaults to `"paper"`.
         context_filters: Integers, filters of its convolutions. The paper's are
             three, of size 5, 3 and 3. Their output is LSTM 2's first state, so
             that `context_filters[-1] * (context_size - 8)**2` must be `units`.
             Those of a search, any number, are of size 3, rectified and halved
-            by pooling; a `SpatialSoftmax` and a dense layer of `units` follow.
-            Defaults to `(16, 16, 32)`.
+            by pooling, or all but the last by strides of 2; a `SpatialSoftmax`
+            and a dense layer of `units` follow. Defaults to `(16, 16, 32)`.
         glimpse_filters: Six integers, filters of the 3x3 convolutions of the
             glimpse network, with pooling after the second and the fourth.
             Defaults to `(64, 64, 128, 128, 160, 192)`.
@@ -177,6 +193,8 @@ class EDRAM(BaseModel):
         hidden_units: Integer, of each fully connected layer. Defaults to 1024.
         initial_transform: `"identity"`, the first glimpse sees the whole
             image (the default), or `"context"`, the context network chooses.
+        relative_emission: Boolean, whether the emission says by what a window
+            differs from the last one. Defaults to `False`, as the paper.
         detach_transforms: Boolean, whether to stop the gradient between a
             glimpse and its window. Defaults to `True`.
         antialias: Boolean, see `SpatialTransformerAttention`. Defaults to
@@ -234,6 +252,7 @@ class EDRAM(BaseModel):
         units=512,
         hidden_units=1024,
         initial_transform="identity",
+        relative_emission=False,
         detach_transforms=True,
         antialias=True,
         standardize=False,
@@ -251,7 +270,7 @@ class EDRAM(BaseModel):
         self.hidden_units = check_integer(hidden_units, "hidden_units")
         check_choice(context_layout, CONTEXT_LAYOUTS, "context_layout")
         self.context_layout = context_layout
-        searches = context_layout == "search"
+        searches = context_layout != "paper"
         self.context_filters = check_integers(
             context_filters,
             None if searches else len(CONTEXT_NETWORK),
@@ -261,9 +280,7 @@ class EDRAM(BaseModel):
             context_size,
             "context_size",
             # A search needs more than one place to look at.
-            2 ** (len(self.context_filters) + 1)
-            if searches
-            else MIN_CONTEXT_SIZE,
+            2 ** (self._num_halvings() + 1) if searches else MIN_CONTEXT_SIZE,
         )
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
@@ -279,10 +296,14 @@ class EDRAM(BaseModel):
         check_choice(reading_order, READING_ORDERS, "reading_order")
         check_choice(initial_transform, INITIAL_TRANSFORMS, "initial_transform")
         check_choice(initialization, INITIALIZATIONS, "initialization")
-        check_boolean(detach_transforms, "detach_transforms")
         self.reading_order = reading_order
         self.initial_transform = initial_transform
-        self.detach_transforms = bool(detach_transforms)
+        self.relative_emission = check_boolean(
+            relative_emission, "relative_emission"
+        )
+        self.detach_transforms = check_boolean(
+            detach_transforms, "detach_transforms"
+        )
         self.antialias = check_boolean(antialias, "antialias")
         if standardize != PATCHES:
             standardize = check_boolean(standardize, "standardize")
@@ -349,10 +370,21 @@ class EDRAM(BaseModel):
         )
 
     def _search_table(self):
+        if self.context_layout == "search":
+            return [
+                blocks.Convolution(filters, pooled=True)
+                for filters in self.context_filters
+            ]
+        *halving, last = self.context_filters
         return [
-            blocks.Convolution(filters, pooled=True)
-            for filters in self.context_filters
+            *(blocks.Convolution(filters, strides=2) for filters in halving),
+            blocks.Convolution(last),
         ]
+
+    def _num_halvings(self):
+        return sum(
+            row.pooled or row.strides > 1 for row in self._search_table()
+        )
 
     def _context_stack(self):
         return blocks.stack(
@@ -409,12 +441,14 @@ class EDRAM(BaseModel):
             dtype="float32",
             name="classification_output",
         )
+        # Two names: what says a window says no change of one.
+        relative = self.relative_emission
         self.emission = layers.Dense(
             6,
             kernel_initializer="zeros",
-            bias_initializer=_emission_bias,
+            bias_initializer="zeros" if relative else _emission_bias,
             dtype="float32",
-            name="emission",
+            name="relative_emission" if relative else "emission",
         )
 
     def build(self, images_shape):
@@ -466,14 +500,16 @@ class EDRAM(BaseModel):
 
     def see(self, attention, pyramid, transforms):
         """Patches of the windows: `(B, 2, 3)` -> `(B, g, g, C)`."""
-        patches = attention.read(pyramid, transforms)
+        return self._seen(attention.read(pyramid, transforms))
+
+    def _seen(self, patches):
         # The patches are rescaled, not the image, which may be large.
         if not self.standardize:
             return self.rescaling(patches)
         if self.standardize == PATCHES:
             patches = ops.cast(patches, "float32")
-            return ops.cast(_standardized(patches), attention.compute_dtype)
-        return patches
+            patches = _standardized(patches)
+        return ops.cast(patches, self.compute_dtype)
 
     def patch_picture(self, patch):
         if self.standardize:  # any values, not [0, 1]
@@ -481,16 +517,29 @@ class EDRAM(BaseModel):
         return super().patch_picture(patch)
 
     def context_network(self, pyramid, training=False):
-        """The first state r_0^(2) of LSTM 2: an image -> `(B, U)`."""
+        """The first state r_0^(2) of LSTM 2, and where something was found.
+
+        An image -> `(B, U)`, and the window that a relative emission starts
+        from, `(B, 2, 3)`: the whole image if nothing is searched.
+        """
         whole = _repeat_identity(pyramid.parts[0])
-        context = self.see(self.downsampling, pyramid, whole)
+        if self.context_layout == "strided_search":
+            size = self.downsampling.glimpse_size
+            context = self._seen(read_whole(pyramid, size))
+        else:
+            context = self.see(self.downsampling, pyramid, whole)
         if self.context_layout == "paper":
-            return self.flatten(self.context_layers(context, training=training))
+            state = self.context_layers(context, training=training)
+            return self.flatten(state), whole
         maps, _ = blocks.call_stack(
             self._context_stack(), context, step=0, training=training
         )
         found = self.search(maps)  # (B, searches, features)
-        return self.context_output(self.flatten(found))
+        place = ops.cast(found[:, 0, -2:], "float32")[..., None]  # (B, 2, 1)
+        window = ops.concatenate(
+            [FOUND_ZOOM * whole[..., :2], place], axis=-1
+        )  # (B, 2, 3)
+        return self.context_output(self.flatten(found)), window
 
     def glimpse_features(self, patches, transforms, step, training=False):
         """All that the glimpse network computes, by name.
@@ -512,23 +561,28 @@ class EDRAM(BaseModel):
             features = dense(features, step=step, training=training)
         return self.classification_output(features)
 
-    def emission_network(self, features):
-        """The next window A_{t+1}: `(B, U)` -> `(B, 2, 3)`, float32."""
-        zoom_x, skew_x, x, skew_y, zoom_y, y = ops.unstack(
-            self.emission(features), axis=-1
-        )  # each (B,)
-        rows = [
-            ops.stack([ops.sigmoid(zoom_x), ops.tanh(skew_x), ops.tanh(x)], -1),
-            ops.stack([ops.tanh(skew_y), ops.sigmoid(zoom_y), ops.tanh(y)], -1),
-        ]  # each (B, 3)
-        return ops.stack(rows, axis=1)  # (B, 2, 3)
+    def emission_network(self, features, window):
+        """The next window A_{t+1}: `(B, U)` -> `(B, 2, 3)`, float32.
+
+        Of a relative emission, that of the last one, `(B, 2, 3)`.
+        """
+        numbers = ops.reshape(self.emission(features), (-1, 2, 3))
+        if not self.relative_emission:
+            zooms, others = ops.sigmoid(numbers), ops.tanh(numbers)
+            return ops.where(ZOOMS, zooms, others)
+        change = ops.where(
+            ZOOMS,
+            ops.exp(_bounded(numbers, MOST_LOG_ZOOM)),
+            _bounded(numbers, MOST_HALVES),
+        )
+        return _held(geometry.compose(window, change))
 
     def start(self, images, training=False):
         pyramid = self.pyramid(images)
-        context = self.context_network(pyramid, training)
+        context, transforms = self.context_network(pyramid, training)
         zeros = ops.zeros_like(context)
         if self.initial_transform == "context":
-            transforms = self.emission_network(context)
+            transforms = self.emission_network(context, transforms)
         else:
             transforms = _repeat_identity(context)
         return pyramid, EDRAMState(
@@ -548,7 +602,7 @@ class EDRAM(BaseModel):
             what_hidden, [state.where_hidden, state.where_cell]
         )
         logits = self.classification_network(what_hidden, step, training)
-        emitted = self.emission_network(where_hidden)
+        emitted = self.emission_network(where_hidden, transforms)
         return (
             Glimpse(logits, state.transforms, patches),
             EDRAMState(step + 1, emitted, *what_states, *where_states),
@@ -572,6 +626,7 @@ class EDRAM(BaseModel):
             units=self.units,
             hidden_units=self.hidden_units,
             initial_transform=self.initial_transform,
+            relative_emission=self.relative_emission,
             detach_transforms=self.detach_transforms,
             antialias=self.antialias,
             standardize=self.standardize,
@@ -600,6 +655,22 @@ def _repeat_identity(batch):
     """The whole-image window for each of a batch: `(B, 2, 3)`."""
     zeros = ops.zeros((ops.shape(batch)[0], 1, 1), "float32")
     return zeros + ops.convert_to_tensor(geometry.IDENTITY)
+
+
+def _bounded(values, most):
+    """Nearly the values themselves where they are small, all within ±most."""
+    return most * ops.tanh(values / most)
+
+
+def _held(windows):
+    """Windows in the image and not larger, `(B, 2, 3)`; gradients as without.
+
+    Where there were none beyond the border, a window could not come back.
+    """
+    held = ops.clip(
+        windows, np.where(ZOOMS, LEAST_ZOOM, -1.0).astype("float32"), 1.0
+    )
+    return windows + ops.stop_gradient(held - windows)
 
 
 def _emission_bias(shape, dtype=None):

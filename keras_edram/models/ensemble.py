@@ -148,6 +148,7 @@ class Ensemble(BaseModel):
             outputs,
             terminal=self.terminal,
             num_forward=orders.count("forward"),
+            temperature=self.temperature,
         )
 
     def compute_output_shape(self, images_shape):

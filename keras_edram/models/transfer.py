@@ -8,6 +8,7 @@ from keras import ops
 from keras_edram.checks import check_class_names, check_integer
 
 STATISTICS = ("moving_mean", "moving_variance")
+NO_TEMPERATURE = {"temperature": 1.0}
 
 
 def adapt(trained, changes):
@@ -45,12 +46,15 @@ def adapt(trained, changes):
             names = check_class_names(names)
             objects = len(names)
         num_classes = objects + terminal
+    # How sure a model is of classes that it has yet to learn is not known.
+    temperature = {} if num_classes == trained.num_classes else NO_TEMPERATURE
     model = type(trained).from_config(
         {
             **trained.get_config(),
             **changes,
             "num_classes": num_classes,
             "class_names": names,
+            **temperature,
         }
     )
     take_weights(model, trained)

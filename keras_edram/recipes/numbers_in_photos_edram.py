@@ -77,9 +77,14 @@ RECIPE = Recipe(
         test_images=2_000,
         seed=0,
         # Model
-        **_edram.SEARCHING_SIZES | {"context_filters": (12, 24, 32, 32)},
+        **_edram.SEARCHING_SIZES
+        | dict(
+            context_layout="strided_search",
+            context_filters=(8, 16, 32, 48, 48),
+        ),
+        context_size=320,
         glimpses_per_target=2,
-        context_size=192,
+        relative_emission=True,
         standardize="patches",
         # Loss
         alpha_what=1.0,

@@ -14,6 +14,7 @@ from keras_edram.layers import image_pyramid as pyramids
 from keras_edram.layers.image_pyramid import image_pyramid, num_pyramid_levels
 from keras_edram.layers.spatial_transformer_attention import (
     read_points,
+    read_whole,
     read_windows,
 )
 
@@ -266,6 +267,70 @@ def test_a_large_image_is_halved_from_its_bytes_as_a_small_one_is(
         read_windows(small, windows, SMALL_GLIMPSE),
         rtol=1e-5,
     )
+
+
+WHOLE_SIZES = {
+    "no level": ((3, 4), 1),
+    "the image itself": ((12, 20), 1),
+    "between two levels": ((12, 20), 3),
+    "a level": ((24, 32), 3),
+    "the coarsest is too fine": ((96, 64), 2),
+    "smaller than the patch": ((2, 3), 2),
+}
+
+
+@pytest.mark.parametrize(
+    "size, num_levels", WHOLE_SIZES.values(), ids=WHOLE_SIZES
+)
+@pytest.mark.parametrize("large", [1, 2**20])
+def test_a_whole_image_is_read_as_the_window_of_all_of_it(
+    size, num_levels, large, monkeypatch
+):
+    """On pixels alone, and in a graph that does not know how many."""
+    monkeypatch.setattr(pyramids, "LARGE_LEVEL", large)
+    images = counted(2, *size, 2).astype("uint8")
+    whole = np.stack([geometry.IDENTITY] * 2)
+    expected = read_windows(
+        image_pyramid(images, num_levels), whole, GLIMPSE, "nearest"
+    )
+    found = read_whole(image_pyramid(images, num_levels), GLIMPSE)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 2), "uint8")]
+    )
+    def read(images):
+        return read_whole(image_pyramid(images, max(2, num_levels)), GLIMPSE)
+
+    expected = read_windows(
+        image_pyramid(images, max(2, num_levels)), whole, GLIMPSE, "nearest"
+    )
+    np.testing.assert_allclose(read(images), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_of_odd_sides_a_whole_image_is_read_within_a_pixel_of_the_level():
+    columns = np.arange(331, dtype="float32")  # the level has 166, 165.5
+    images = np.broadcast_to(columns[:, None], (1, 47, 331, 1))
+    pyramid = image_pyramid(images, 2)
+    patch = read_whole(pyramid, (20, 160))[0]
+    expected = (np.arange(160) + 0.5) / 160 * 331 - 0.5
+    np.testing.assert_allclose(patch[10, :, 0], expected, atol=2)
+
+
+def test_the_gradient_of_a_whole_image_is_that_of_its_window():
+    images = tf.constant(counted(2, 12, 20, 2), "float32")
+    whole = np.stack([geometry.IDENTITY] * 2)
+    weights = counted(2, *GLIMPSE, 2).astype("float32")
+    gradients = []
+    for read in (
+        lambda pyramid: read_whole(pyramid, GLIMPSE),
+        lambda pyramid: read_windows(pyramid, whole, GLIMPSE, "nearest"),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(read(image_pyramid(images, 3)) * weights)
+        gradients.append(tape.gradient(total, images))
+    np.testing.assert_allclose(*gradients, rtol=1e-3, atol=1e-3)
 
 
 def test_a_large_image_has_the_gradient_of_a_small_one(monkeypatch):

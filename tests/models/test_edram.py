@@ -170,7 +170,8 @@ def context_of(model, images):
 def test_the_context_chooses_the_first_window(images):
     model = shake(make_model(initial_transform="context"))
     first = model(images)["transforms"][:, 0, 0]
-    expected = model.emission_network(context_of(model, images))
+    whole = np.stack([geometry.IDENTITY] * B)
+    expected = model.emission_network(context_of(model, images), whole)
     np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-6)
     # Another image has another window.
     assert not np.allclose(first[0], first[1], rtol=1e-3)
@@ -193,8 +194,79 @@ def test_the_emission_is_bounded_in_the_order_of_equation_1():
         [sigmoid[0], tanh[1], tanh[2]],
         [tanh[3], sigmoid[4], tanh[5]],
     ]
-    transforms = model.emission_network(np.ones((1, 16), "float32"))
+    transforms = model.emission_network(
+        np.ones((1, 16), "float32"), geometry.IDENTITY[None]
+    )
     np.testing.assert_allclose(transforms[0], expected, rtol=1e-5)
+
+
+def test_a_relative_emission_changes_the_last_window():
+    model = make_model(relative_emission=True)
+    window = np.array([[[0.2, 0.1, -0.4], [0.0, 0.3, 0.5]]], "float32")
+    features = np.ones((1, 16), "float32")
+    # Before training it stays.
+    np.testing.assert_allclose(
+        model.emission_network(features, window), window, rtol=1e-6
+    )
+    model.emission.kernel.assign(np.zeros((16, 6)))
+    x, zoom_x, y, zoom_y = 1.5, -0.5, -0.7, 0.2
+    model.emission.bias.assign([zoom_x, 0, x, 0, zoom_y, y])
+    # The zooms are e to the numbers, bounded by e³; halves of it by 16.
+    zooms = [np.exp(3 * np.tanh(zoom / 3)) for zoom in (zoom_x, zoom_y)]
+    moved = [16 * np.tanh(halves / 16) for halves in (x, y)]
+    linear, middle = window[0, :, :2], window[0, :, 2]
+    expected = np.concatenate(
+        [linear * zooms, (middle + linear @ moved)[:, None]], axis=1
+    )
+    np.testing.assert_allclose(
+        model.emission_network(features, window)[0], expected, rtol=1e-5
+    )
+
+
+def test_a_relative_emission_stays_in_the_image_and_can_come_back():
+    model = make_model(relative_emission=True)
+    model.emission.bias.assign([2, 0, 3, 0, -3, -3])
+    features = tf.ones((1, 16))
+    window = tf.constant([[[0.9, 0, 0.5], [0, 2.0**-9, -0.999]]])
+    with tf.GradientTape() as tape:
+        moved = model.emission_network(features, window)
+        x = moved[0, 0, 2]
+    np.testing.assert_allclose(
+        moved[0], [[1, 0, 1], [0, 2.0**-10, -1]], atol=0.01
+    )
+    assert tape.gradient(x, model.emission.bias)[2] > 0.5
+
+
+def test_a_relative_emission_starts_at_the_place_that_is_found():
+    """Wherever it is: a search finds a spot of light."""
+    model = make_model(
+        image_shape=(None, None, 1),
+        initial_transform="context",
+        relative_emission=True,
+        context_layout="strided_search",
+        context_size=32,
+        context_filters=(2, 2),
+    )
+    for convolution in model.context_convolutions:
+        kernel = np.ones(convolution.layer.kernel.shape)
+        convolution.layer.kernel.assign(kernel / 9)
+    scores = np.zeros(model.search.scores.kernel.shape)
+    scores[:, 0] = 100
+    model.search.scores.kernel.assign(scores)
+    for height, width, x, y in ((48, 64, 0.5, -0.5), (160, 96, -0.25, 0.75)):
+        images = np.zeros((1, height, width, 1), "uint8")
+        row, column = (y + 1) / 2 * height, (x + 1) / 2 * width
+        size = height // 12
+        images[
+            0,
+            int(row) - size : int(row) + size,
+            int(column) - size : int(column) + size,
+        ] = 255
+        first = model(images)["transforms"][0, 0, 0]
+        # The maps have 16x16 places.
+        np.testing.assert_allclose(
+            first, [[0.25, 0, x], [0, 0.25, y]], atol=1 / 16
+        )
 
 
 # What depends on what
@@ -255,7 +327,7 @@ def test_a_step_is_the_equations_of_the_docstring(model, images):
     np.testing.assert_allclose(after.where_cell, where_cell, **close)
     expected = model.classification_network(after.what_hidden, state.step)
     np.testing.assert_allclose(logits, expected, **close)
-    expected = model.emission_network(after.where_hidden)
+    expected = model.emission_network(after.where_hidden, state.transforms)
     np.testing.assert_allclose(after.transforms, expected, **close)
     assert int(after.step) == int(state.step) + 1
 
