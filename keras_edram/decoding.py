@@ -374,8 +374,9 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
             `labels` and `transforms`, such as `model.glimpses`.
         images: Array of shape `(B, H, W, C)`.
         image_size: `(h, w)` of the crops, at most `(H, W)`.
-        num_crops: Positive integer. The first is the middle, the others lie
-            anywhere, at the same places in all images.
+        num_crops: Positive integer, 1 unless images are larger. The first is
+            the middle, the others lie anywhere, at the same places in all
+            images.
         seed: Integer, of the places.
 
     Returns:
@@ -385,8 +386,8 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         are the mean windows, of the whole images.
 
     Raises:
-        ValueError: For images of another shape, no crop, or crops that do not
-            fit the images.
+        ValueError: For images of another shape, no crop, crops that do not fit
+            the images, or several that would be the same.
 
     Example:
 
@@ -410,6 +411,12 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         raise ValueError(
             "Crops must fit the images. Received: image_size="
             f"{image_size}, images of shape {images.shape}"
+        )
+    if num_crops > 1 and (crop == size).all():
+        raise ValueError(
+            "Images must be larger than the crops, or all crops are the same "
+            f"(`evaluate --set image_size=...`). Received: {num_crops} crops "
+            f"of {image_size}, images of shape {images.shape}"
         )
     generator = np.random.default_rng(seed)
     corners = generator.integers(0, size - crop + 1, (num_crops, 2))

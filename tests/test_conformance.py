@@ -415,7 +415,8 @@ TABLE = [
                     **{**another_paper.SIZES, "raster": 2, "name": name}
                 )
                 for name in ("one", "two")
-            ]
+            ],
+            temperature=1.5,
         ),
         RASTER_CALL,
         float32=LOGITS,

@@ -243,6 +243,10 @@ def take_level(pyramid, index):
     Returns:
         Float32 tensor of shape `(B, H_l, W_l, C)`.
 
+    Raises:
+        ValueError: For an index that is none of a level; a tensor is not
+            looked at.
+
     Example:
 
     >>> take_level(image_pyramid(keras.ops.ones((1, 5, 8, 1)), 2), 1).shape
@@ -256,7 +260,8 @@ def take_level(pyramid, index):
         level = part[:, first : first + pixels[index]]  # (B, H_l W_l, C)
         height, width = sizes[index][0], sizes[index][1]
         shape = (-1, height, width, part.shape[-1])
-        return ops.cast(ops.reshape(level, shape), "float32")
+        level = ops.reshape(level, shape)  # (B, H_l, W_l, C)
+        return ops.cast(level, "float32")
 
     if numeric is ops:
         finest, others = pyramid.parts

@@ -566,7 +566,7 @@ class EDRAM(BaseModel):
 
         Of a relative emission, that of the last one, `(B, 2, 3)`.
         """
-        numbers = ops.reshape(self.emission(features), (-1, 2, 3))
+        numbers = ops.reshape(self.emission(features), (-1, 2, 3))  # (B, 2, 3)
         if not self.relative_emission:
             zooms, others = ops.sigmoid(numbers), ops.tanh(numbers)
             return ops.where(ZOOMS, zooms, others)

@@ -39,13 +39,17 @@ class Ensemble(BaseModel):
 
         log p(y) = Σ_m log p_m(y) + Σ_n log q_n(y_L ... y_1) + constant
 
-    See `keras_edram.decoding`. The members are trained apart; an ensemble is
+    See `keras_edram.decoding`. Members err alike, so that their sum is too sure:
+    it is divided by the sum of their temperatures, by which an ensemble of
+    copies is as sure as one of them. The members are trained apart; an ensemble is
     saved, exported and served as one model.
 
     Args:
         members: List of models of this package, at least one, of either
             `reading_order`; they must have the same images, classes, targets
             and glimpses.
+        temperature: Float above 0, see `BaseModel`; by default the sum of those
+            of the members.
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
@@ -74,7 +78,7 @@ class Ensemble(BaseModel):
         - Ablavatski et al., 2017, section 4.2: "forward and backward models".
     """
 
-    def __init__(self, members, **kwargs):
+    def __init__(self, members, temperature=None, **kwargs):
         if not isinstance(members, (list, tuple)) or not members:
             raise ValueError(
                 "`members` must be a list of at least one model. "
@@ -102,6 +106,9 @@ class Ensemble(BaseModel):
             first.num_classes,
             first.class_names,
             first.terminal,
+            sum(member.temperature for member in members)
+            if temperature is None
+            else temperature,
             **kwargs,
         )
         self.num_targets = first.num_targets

@@ -3,8 +3,8 @@
 A folder holds `config.json`, the configuration of the model, its weights in
 `model.weights.h5`, `results.json`, its figures as `keras-edram train` wrote
 them, and `README.md`, the model card. An ensemble has no weights of its own:
-its `config.json` names the presets that are its members, and its figures are
-from `keras-edram evaluate`.
+its `config.json` names the presets that are its members, and has its
+temperature; its figures are from `keras-edram evaluate`.
 """
 
 import json
@@ -67,7 +67,8 @@ def load(name, model_class=None, **changes):
                 f"{saved['members']}. Received: {name!r} with "
                 f"{sorted(changes)}"
             )
-        return models.Ensemble([load(member) for member in saved["members"]])
+        members = [load(member) for member in saved["members"]]
+        return models.Ensemble(members, saved.get("temperature"))
     model = keras.saving.deserialize_keras_object(saved)
     model.load_weights(FOLDER / name / WEIGHTS_FILE)
     return transfer.adapt(model, changes) if changes else model

@@ -57,7 +57,9 @@ def test_members_answer_as_they_do_alone(images):
     looks = ensemble.glimpses(images, 2)
     assert looks["labels"].shape == (3, 3, 3, 2, 4)
     assert looks["patches"].shape[:4] == (3, 3, 3, 2)
-    expected = decoding.decode(outputs, terminal=True, num_forward=2)
+    expected = decoding.decode(
+        outputs, terminal=True, num_forward=2, temperature=3.0
+    )
     for name, value in ensemble.decode(outputs).items():
         np.testing.assert_array_equal(value, expected[name])
 
@@ -68,11 +70,18 @@ def test_one_member_reads_as_it_does_alone(images):
         assert Ensemble([member]).read(images) == member.read(images)
 
 
-def test_two_of_the_same_are_surer(images):
+def test_two_of_the_same_are_as_sure_as_one(images):
     member = make_member(5)
-    alone, twice = member.read(images), Ensemble([member, member]).read(images)
-    for one, two in zip(alone, twice, strict=True):
+    member.temperature = 1.5
+    ensemble = Ensemble([member, member])
+    assert ensemble.temperature == 3.0
+    for one, two in zip(
+        member.read(images), ensemble.read(images), strict=True
+    ):
         assert one["sequence"] == two["sequence"]
+        assert two["probability"] == pytest.approx(one["probability"])
+    surer = Ensemble([member, member], temperature=1.0).read(images)
+    for one, two in zip(member.read(images), surer, strict=True):
         assert two["probability"] > one["probability"]
 
 
