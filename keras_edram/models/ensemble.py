@@ -39,10 +39,10 @@ class Ensemble(BaseModel):
 
         log p(y) = Σ_m log p_m(y) + Σ_n log q_n(y_L ... y_1) + constant
 
-    See `keras_edram.decoding`. Members err alike, so that their sum is too sure:
-    it is divided by the sum of their temperatures, by which an ensemble of
-    copies is as sure as one of them. The members are trained apart; an ensemble is
-    saved, exported and served as one model.
+    See `keras_edram.decoding`. Members err alike, so that their sum is too
+    sure: it is divided by the sum of their temperatures, by which an ensemble
+    of copies is as sure as one of them. The members are trained apart; an
+    ensemble is saved, exported and served as one model.
 
     Args:
         members: List of models of this package, at least one, of either
