@@ -12,7 +12,15 @@ import pytest
 import tiny
 from PIL import Image
 
-from keras_edram import callbacks, files, recipes, run_folder, training
+from keras_edram import (
+    callbacks,
+    evaluation,
+    files,
+    reading,
+    recipes,
+    run_folder,
+    training,
+)
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError
@@ -132,6 +140,24 @@ def test_the_run_folder_holds_what_its_description_says(finished):
     errors = [row["val_labels_error"] for row in history]
     assert results["validation_error"] == min(errors)
     assert results["best_epoch"] == 1 + errors.index(min(errors))
+
+
+def test_the_best_model_is_calibrated_on_validation_images(finished):
+    out, results = finished
+    load = keras.models.load_model
+    model = load(out / "model.keras", compile=False)
+    assert model.temperature == results["temperature"] != 1
+    # Never on those of the test.
+    recipe = quick_recipe(epochs=2)
+    data = recipe.data(recipe.settings, "validation", results["source"])
+    size, steps = (
+        recipe.settings[name] for name in ("batch_size", "validation_steps")
+    )
+    images, targets = data.arrays(size * steps)
+    fitted = load(out / "best.keras", compile=False)
+    looks = reading.look(fitted, images)
+    evaluation.fit_temperature(fitted, looks, targets)
+    assert fitted.temperature == model.temperature
 
 
 def test_a_finished_run_is_not_trained_again(finished):

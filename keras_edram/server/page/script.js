@@ -264,7 +264,7 @@ function patch(url, index) {
   if (prediction.seen) {
     const { name, probability } = prediction.seen[index];
     const seen = document.createElement("small");
-    seen.textContent = `sees ${name}, ${Math.round(100 * probability)} %`;
+    seen.textContent = `sees ${name}, ${Math.round(100 * probability)}\u00a0%`;
     button.append(seen);
   }
   button.addEventListener("click", () => show(index + 1));
