@@ -13,9 +13,9 @@ one term of each model, and the best is found object by object:
     log p(y) = Σ_{i <= L} [log p_i(y_i) + log q_{L+1-i}(y_i)] + ...
 
 The most probable sequence is the best over all L. The probability of an answer
-is normalised over all sequences, which takes the same sums of terms. Networks
-are too sure of what they say, so the terms are divided by a temperature before,
-which changes no answer.
+is normalised over all sequences, which takes the same sums of terms. It is to
+be how often such answers are right, for which the terms are divided by a
+temperature before; that changes no answer.
 
 Letters in shapes: B batch, M members, S targets, N glimpses a target, A answers
 of a target (N, or 1 of a model that answers once), K classes, L the length of a
@@ -184,7 +184,8 @@ def decode(outputs, *, terminal=False, num_forward=None, temperature=1.0):
         - `lengths` `(B,)`, int32, how many objects there are;
         - `probability` `(B,)`, that all of this is right;
         - `probabilities` `(B, S, K)` of each target alone, see
-          `average_probabilities`; those of members are multiplied;
+          `average_probabilities`; those of members are multiplied. To the
+          power of 1 / `temperature`, and divided by their sum;
         - `boxes` `(B, S, 4)`, left, top, right, bottom of what the last
           window of each target shows of the image, fractions of its sides in
           [0, 1], the mean over the members; zeros after the last object;
@@ -196,7 +197,7 @@ def decode(outputs, *, terminal=False, num_forward=None, temperature=1.0):
     Raises:
         ValueError: For outputs that are missing, shapes that do not belong
             together, more that read forward than there are, or a temperature
-            that is none.
+            that is not above 0.
 
     Example:
 
@@ -374,9 +375,8 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
             `labels` and `transforms`, such as `model.glimpses`.
         images: Array of shape `(B, H, W, C)`.
         image_size: `(h, w)` of the crops, at most `(H, W)`.
-        num_crops: Positive integer, 1 unless images are larger. The first is
-            the middle, the others lie anywhere, at the same places in all
-            images.
+        num_crops: Positive integer. The first is the middle, the others lie
+            anywhere, at the same places in all images.
         seed: Integer, of the places.
 
     Returns:
@@ -386,8 +386,8 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         are the mean windows, of the whole images.
 
     Raises:
-        ValueError: For images of another shape, no crop, crops that do not fit
-            the images, or several that would be the same.
+        ValueError: For images of another shape, no crop, or crops that do not
+            fit the images.
 
     Example:
 
@@ -411,12 +411,6 @@ def look_at_crops(look, images, image_size, num_crops, *, seed=0):
         raise ValueError(
             "Crops must fit the images. Received: image_size="
             f"{image_size}, images of shape {images.shape}"
-        )
-    if num_crops > 1 and (crop == size).all():
-        raise ValueError(
-            "Images must be larger than the crops, or all crops are the same "
-            f"(`evaluate --set image_size=...`). Received: {num_crops} crops "
-            f"of {image_size}, images of shape {images.shape}"
         )
     generator = np.random.default_rng(seed)
     corners = generator.integers(0, size - crop + 1, (num_crops, 2))

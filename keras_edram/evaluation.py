@@ -18,7 +18,7 @@ COVERAGES = (99, 95, 90)  # per cent of the answers
 BATCH_SIZE = 250  # rollouts are drawn by the batch: figures depend on it
 # Of an answer: float32 has no probability nearer to 1.
 LEAST_DOUBT = 2.0**-24
-TEMPERATURES = np.geomspace(0.1, 10, 101)
+TEMPERATURES = np.geomspace(0.1, 10, 101)  # to the usual one
 CONFIDENCES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 
 
@@ -248,13 +248,16 @@ def sure_and_wrong(model, looks, targets):
 def fit_temperature(model, looks, targets):
     """Makes the probabilities of a model's answers those of their being right.
 
-    Its `temperature` T becomes the one that makes what came true most probable,
-    of answers with probability p, right or wrong:
+    Its `temperature` T becomes the one that makes what came true most probable.
+    Of n answers that are right and m that are wrong, each with a probability p:
 
-        max_T Σ_right log p(T) + Σ_wrong log(1 - p(T)) - (log T)² / 2
+        max_T Σ_right H(p, (n + 1) / (n + 2)) + Σ_wrong H(p, 1 / (m + 2))
+              - log²(T / T_0) / 2,    H(p, q) = q log p + (1 - q) log(1 - p)
 
-    The last term is that of what is not known of T before, which counts if the
-    images are few. The answers stay the same.
+    So few answers that are all right do not make it sure. The last term is what
+    is known before: T_0 is 1, of an ensemble its default. The answers stay the
+    same; which are refused does not. It is for as many glimpses as are taken in
+    `looks`.
 
     Args:
         model: A model of this package, which is changed.
@@ -264,7 +267,8 @@ def fit_temperature(model, looks, targets):
         Float, the temperature.
 
     Raises:
-        ValueError: As of `figures`.
+        ValueError: As of `figures`; also for answers whose probability is no
+            number. The model stays as it was.
 
     Example:
 
@@ -275,19 +279,32 @@ def fit_temperature(model, looks, targets):
     Reference:
         - Guo et al., "On Calibration of Modern Neural Networks", 2017, section
           4.2; Platt, "Probabilistic outputs for support vector machines", 1999,
-          for the fit to what is right.
+          section 2.2, for the fit to what is right.
     """
+    before = model.temperature
+    usual = float(sum(member.temperature for member in model.members) or 1)
 
     def log_probability(temperature):
         model.temperature = float(temperature)
         p, wrong = sure_and_wrong(model, looks, targets)
+        if not np.isfinite(p).all():
+            raise ValueError(
+                "The probabilities of the answers must be numbers. Received: "
+                f"{np.sum(~np.isfinite(p))} of {len(p)} that are none"
+            )
         p = np.clip(np.asarray(p, "float64"), LEAST_DOUBT, 1 - LEAST_DOUBT)
-        of_answers = np.log(np.where(wrong, 1 - p, p)).sum()
-        return of_answers - math.log(temperature) ** 2 / 2
+        right = len(wrong) - wrong.sum()
+        q = np.where(wrong, 1 / (wrong.sum() + 2), (right + 1) / (right + 2))
+        of_answers = np.sum(q * np.log(p) + (1 - q) * np.log(1 - p))
+        return of_answers - math.log(temperature / usual) ** 2 / 2
 
-    best = max(TEMPERATURES, key=log_probability)
-    model.temperature = float(best)
-    return model.temperature
+    try:
+        best = float(max(usual * TEMPERATURES, key=log_probability))
+    except BaseException:
+        model.temperature = before
+        raise
+    model.temperature = best
+    return best
 
 
 def anytime_curve(

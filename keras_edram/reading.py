@@ -343,6 +343,12 @@ def _look_at_crops(look_at, image_size, num_crops, images):
         image_size = [
             max(1, round(side / CROPPED)) for side in images.shape[1:3]
         ]
+    elif num_crops > 1 and tuple(images.shape[1:3]) == tuple(image_size):
+        raise ValueError(
+            "Images must be larger than the model's, or all crops of them are "
+            f"the same. Received: crops={num_crops}, images of shape "
+            f"{images.shape}"
+        )
     return decoding.look_at_crops(look_at, images, image_size, num_crops)
 
 

@@ -283,7 +283,9 @@ def _best_model(recipe, out, data):
         data["validation"],
         settings["batch_size"] * settings["validation_steps"],
     )
-    looks = reading.look(model, images, with_patches=False)
+    looks = reading.look(
+        model, images, batch_size=evaluation.BATCH_SIZE, with_patches=False
+    )
     evaluation.fit_temperature(model, looks, targets)
     with files.replacing(out / "model.keras") as partial:
         model.save(partial)

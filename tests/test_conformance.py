@@ -355,7 +355,12 @@ TABLE = [
         (numbers(B, 5, 4, 2),),
     ),
     Entry(RetinaGlimpse, lambda: RETINA, RETINA_CALL),
-    Entry(SpatialSoftmax, lambda: dict(num_searches=3), (numbers(B, 5, 4, 2),)),
+    Entry(
+        SpatialSoftmax,
+        lambda: dict(num_searches=3),
+        (numbers(B, 5, 4, 2),),
+        float32="places as coordinates",
+    ),
     Entry(SpatialTransformerAttention, lambda: ATTENTION, ATTENTION_CALL),
     Entry(
         StepwiseBatchNormalization,

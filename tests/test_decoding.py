@@ -369,8 +369,6 @@ def test_crops_see_the_whole_image_s_places():
         ((1, 9, 12, 1), (7, 8), 0, "num_crops=0"),
         ((1, 9, 12, 1), (7, 8), 1.5, "num_crops=1.5"),
         ((9, 12, 1), (7, 8), 2, r"images of shape \(9, 12, 1\)"),
-        # They would all be the same.
-        ((1, 9, 12, 1), (9, 12), 2, r"2 crops of \(9, 12\)"),
     ],
 )
 def test_crops_that_do_not_fit_are_refused(shape, size, crops, received):

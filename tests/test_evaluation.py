@@ -395,12 +395,34 @@ def test_a_fitted_temperature_makes_probabilities_true():
     np.testing.assert_array_equal(after[1], before[1])  # the same answers
 
 
-def test_few_images_say_little_of_a_temperature():
-    """One that is right would be right at no temperature at all."""
+@pytest.mark.parametrize("number", [1, 5, 20, 200])
+def test_few_images_that_are_all_right_do_not_make_a_model_sure(number):
     model = TooSure()
-    looks, targets = true_and_too_sure(1)
+    logits = np.zeros((number, 1, 1, 2))
+    logits[..., 1] = np.log(9)  # sure to nine tenths
+    whole = np.broadcast_to(geometry.IDENTITY, (number, 1, 1, 2, 3))
+    looks = {"labels": logits, "transforms": whole}
+    labels = np.ones((number, 1), "int32")
+    targets = {"labels": labels, "transforms": whole[:, :, 0]}
     temperature = evaluation.fit_temperature(model, looks, targets)
-    assert 0.5 < temperature < 2
+    assert temperature == model.temperature
+    probability, _ = evaluation.sure_and_wrong(model, looks, targets)
+    # Laplace's rule: one more that is right, and one that is wrong.
+    expected = (number + 1) / (number + 2)
+    assert min(0.9, expected) - 0.05 < probability[0] < max(0.9, expected)
+
+
+def test_a_model_that_cannot_be_calibrated_stays_as_it_was():
+    model = TooSure()
+    model.temperature = 2.0
+    looks, targets = true_and_too_sure(10)
+    with pytest.raises(ValueError, match="Received"):
+        few = {name: values[:5] for name, values in targets.items()}
+        evaluation.fit_temperature(model, looks, few)
+    looks["labels"][3] = np.nan
+    with pytest.raises(ValueError, match="Received: 1 of 10 that are none"):
+        evaluation.fit_temperature(model, looks, targets)
+    assert model.temperature == 2.0
 
 
 def test_a_model_keeps_its_temperature(tmp_path):
@@ -410,14 +432,22 @@ def test_a_model_keeps_its_temperature(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
     assert loaded.temperature == 2.5
     assert loaded.read(images) == model.read(images)
+    for value in (0, -1, np.nan, "2", True):
+        with pytest.raises(ValueError, match="Received: temperature="):
+            model.temperature = value
     sure = [answer["probability"] for answer in model.read(images)]
     model.temperature = 1.0  # of graphs that were made before, too
     surer = [answer["probability"] for answer in model.read(images)]
     assert all(a < b for a, b in zip(sure, surer, strict=True))
     # Of other classes nothing is known.
-    with pytest.warns(UserWarning, match="to be trained"):
-        changed = transfer.adapt(loaded, dict(num_classes=6, class_names=None))
-    assert changed.temperature == 1.0
+    for changes, expected in (
+        (dict(num_classes=6, class_names=None), 1.0),
+        (dict(num_classes=6, class_names=None, temperature=3.0), 3.0),
+        (dict(relative_emission=True), 1.0),
+    ):
+        with pytest.warns(UserWarning, match="to be trained"):
+            changed = transfer.adapt(loaded, changes)
+        assert changed.temperature == expected
     assert (
         transfer.adapt(loaded, dict(image_shape=(60, 60, 1))).temperature == 2.5
     )

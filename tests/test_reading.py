@@ -416,6 +416,13 @@ def test_of_large_photos_few_are_in_memory_together(any_size, monkeypatch):
     assert most <= 2 * 3 + 1
 
 
+def test_crops_that_would_all_be_the_same_are_refused():
+    model, images = tiny.reader(), np.zeros((1, 40, 50, 1))
+    assert model.read(images, crops=1)
+    with pytest.raises(ValueError, match="Received: crops=2, images of shape"):
+        model.read(images, crops=2)
+
+
 def test_crops_of_images_of_any_size_are_in_proportion(any_size, photos):
     images, paths = photos
     found = reading.look(any_size, images[2:4], crops=1)

@@ -75,6 +75,8 @@ def look_until_sure(model, images, confidence):
         seen.append(outputs["step_probabilities"][0])
         # EDRAM's answer is the mean so far, RAM's the last one.
         mean = np.mean(seen if about["averages"] else seen[-1:], axis=0)
+        # As sure as it is right; files of before 0.3 had no temperature.
+        powers = mean ** (1 / about.get("temperature", 1.0))
         if len(seen) == about["num_glimpses"]:
             boxes = outputs["step_boxes"]
             break
@@ -83,7 +85,7 @@ def look_until_sure(model, images, confidence):
             break
     return {
         "names": [about["class_names"][mean.argmax()]],
-        "probability": float(mean.max()),
+        "probability": float(powers.max() / powers.sum()),
         "boxes": boxes.tolist(),
         "num_glimpses": len(seen),
     }

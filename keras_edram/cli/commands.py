@@ -120,6 +120,7 @@ def evaluate(options):
         "crops": options.crops,
         **costs.costs(model),
         **evaluation.figures(model, looks, targets),
+        "temperature": model.temperature,
     }
     if options.anytime:
         figures["anytime"] = evaluation.anytime_curve(model, images, targets)

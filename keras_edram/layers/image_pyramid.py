@@ -264,11 +264,13 @@ def take_level(pyramid, index):
         return ops.cast(level, "float32")
 
     if numeric is ops:
-        finest, others = pyramid.parts
+        finest, *others = pyramid.parts
+        if not others:
+            return from_part(finest, 0)
         return ops.cond(
             index == 0,
             lambda: from_part(finest, 0),
-            lambda: from_part(others, pixels[0]),
+            lambda: from_part(others[0], pixels[0]),
         )  # (B, H_l, W_l, C)
     before = 0
     for part in pyramid.parts:

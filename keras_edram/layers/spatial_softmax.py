@@ -73,11 +73,11 @@ class SpatialSoftmax(keras.layers.Layer):
         features = ops.reshape(maps, (-1, places, channels))  # (B, P, C)
         return ops.concatenate(
             [
-                ops.matmul(ops.cast(weights, self.compute_dtype), features),
                 ops.cast(
-                    ops.matmul(weights, _places(height, width)),
-                    self.compute_dtype,
+                    ops.matmul(ops.cast(weights, self.compute_dtype), features),
+                    "float32",
                 ),
+                ops.matmul(weights, _places(height, width)),
             ],
             axis=-1,
         )  # (B, M, C + 2)

@@ -138,6 +138,8 @@ def read_whole(pyramid, glimpse_size):
             level, glimpse_size, data_format="channels_last"
         )  # (B, h, w, C)
 
+    if not coarsest:
+        return read(0)
     if numeric is np:
         fine, blend = read(int(lower)), float(detail - lower)
         if not blend:

@@ -72,9 +72,9 @@ class BaseModel(KerasModel):
       a graph come by themselves.
     - Any other has `look` alone.
 
-    It makes its layers in `__init__`, which ends with `self.build((None,
-    *self.image_shape))`, builds them in `build`, and gives its own arguments
-    in `get_config`.
+    It hands further arguments on to `BaseModel`, makes its layers in
+    `__init__`, which ends with `self.build((None, *self.image_shape))`, builds
+    them in `build`, and gives its own arguments in `get_config`.
 
     Args:
         image_shape: `(height, width, channels)` of the images;
@@ -123,7 +123,8 @@ class BaseModel(KerasModel):
         values.
 
     Raises:
-        ValueError: For a shape, classes or a truth value that are none.
+        ValueError: For a shape, classes, a temperature or a truth value that
+            are none.
     """
 
     num_targets = glimpses_per_target = 1
@@ -154,13 +155,21 @@ class BaseModel(KerasModel):
             ndim=4, axes={-1: self.image_shape[-1]}
         )
         self.terminal = check_boolean(terminal, "terminal")
-        self.temperature = check_number(temperature, "temperature", above=True)
+        self.temperature = temperature
         self.num_classes = check_integer(
             num_classes, "num_classes", 1 + self.terminal
         )
         self.class_names = check_class_names(
             class_names, self.num_classes - self.terminal
         )
+
+    @property
+    def temperature(self):
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value):
+        self._temperature = check_number(value, "temperature", above=True)
 
     @property
     def takes_any_size(self):

@@ -34,7 +34,8 @@ class Baseline(WholeImageModel):
         kernel_size: Integer, of the convolution. Defaults to 10.
         strides: Integer, of the convolution: that of Mnih et al., 2014, takes
             each fifth place of an image of 100x100. Defaults to 1.
-        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
+        **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
+            of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

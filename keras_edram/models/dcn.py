@@ -220,7 +220,8 @@ class DCN(BaseModel):
             of `coarse_filters`. Defaults to `(24, 24, 24, 24, 24)`.
         top_filters: Integer, of the convolution of both. Defaults to 96.
         hint_weight: Float λ of at least 0. Defaults to 0.01.
-        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
+        **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
+            of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

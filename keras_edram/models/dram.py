@@ -149,7 +149,8 @@ class DRAM(PolicyModel):
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `temperature`, see `BaseModel`, and arguments of
+            `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

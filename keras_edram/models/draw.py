@@ -85,7 +85,8 @@ class DRAW(BaseModel):
         glimpse_size: Integer N of at least 2, filters in a row and in a
             column. Defaults to 12.
         units: Integer U, of the LSTM. Defaults to 256.
-        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
+        **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
+            of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

@@ -27,7 +27,9 @@ Where we depart from the paper, and why:
 - `relative_emission`: a window is said by what it is to the last one, of which
   it is a window: A_{t+1} = A_t B_t. What is small in a large image is so found
   and followed by the same numbers as what is large. The first is relative to a
-  window at the place that a search has found.
+  window at the place that a search has found. (Strides of 2 have a column more
+  on the right and a row more below, so that a place is said too far to the
+  upper left, always by as much: the emission learns that.)
 - The down-sampled image of the context network is read by the attention too,
   always anti-aliased; the paper does not say how it down-samples.
 
@@ -90,9 +92,9 @@ MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
 NUM_SEARCHES = 8
 # Where a relative emission starts: at a place that is found, so large.
 FOUND_ZOOM = 0.25
-# By how many of its own halves it moves a window at most, and the logarithm of
-# how many times as large, or as small, it makes it; and what is as small as a
-# window ever gets.
+# By how many of its own halves it moves or skews a window at most, and the
+# logarithm of how many times as large, or as small, it makes it; and what is as
+# small as a window ever gets.
 MOST_HALVES = 16.0
 MOST_LOG_ZOOM = 3.0
 LEAST_ZOOM = 2.0**-10
@@ -174,8 +176,8 @@ class EDRAM(BaseModel):
         context_size: Integer, side of the image that the context network
             sees. Defaults to 12.
         context_layout: `"paper"`; or for what is small in large images, with a
-            larger `context_size`, `"search"` or `"strided_search"`, which sees
-            twice as much at the same cost. Defaults to `"paper"`.
+            larger `context_size`, `"search"` or `"strided_search"`, which costs
+            a quarter with the same filters. Defaults to `"paper"`.
         context_filters: Integers, filters of its convolutions. The paper's are
             three, of size 5, 3 and 3. Their output is LSTM 2's first state, so
             that `context_filters[-1] * (context_size - 8)**2` must be `units`.
@@ -194,7 +196,10 @@ class EDRAM(BaseModel):
         initial_transform: `"identity"`, the first glimpse sees the whole
             image (the default), or `"context"`, the context network chooses.
         relative_emission: Boolean, whether the emission says by what a window
-            differs from the last one. Defaults to `False`, as the paper.
+            differs from the last one. The first that is emitted differs from
+            the whole image; with a search and `initial_transform="context"`
+            from a window at the place that is found. Defaults to `False`, as
+            the paper.
         detach_transforms: Boolean, whether to stop the gradient between a
             glimpse and its window. Defaults to `True`.
         antialias: Boolean, see `SpatialTransformerAttention`. Defaults to
@@ -207,7 +212,8 @@ class EDRAM(BaseModel):
         initialization: `"he"` or `"paper"` (uniform ±0.01 for convolutions
             and LSTMs, Gaussian of variance 0.001 for the others). Defaults to
             `"he"`.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `temperature`, see `BaseModel`, and arguments of
+            `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].
@@ -271,6 +277,11 @@ class EDRAM(BaseModel):
         check_choice(context_layout, CONTEXT_LAYOUTS, "context_layout")
         self.context_layout = context_layout
         searches = context_layout != "paper"
+        if searches and not len(context_filters):
+            raise ValueError(
+                "A search must have a convolution. "
+                f"Received: context_filters={context_filters!r}"
+            )
         self.context_filters = check_integers(
             context_filters,
             None if searches else len(CONTEXT_NETWORK),
@@ -535,7 +546,7 @@ class EDRAM(BaseModel):
             self._context_stack(), context, step=0, training=training
         )
         found = self.search(maps)  # (B, searches, features)
-        place = ops.cast(found[:, 0, -2:], "float32")[..., None]  # (B, 2, 1)
+        place = found[:, 0, -2:, None]  # (B, 2, 1)
         window = ops.concatenate(
             [FOUND_ZOOM * whole[..., :2], place], axis=-1
         )  # (B, 2, 3)

@@ -181,4 +181,7 @@ class Ensemble(BaseModel):
             keras.saving.deserialize_keras_object(member)
             for member in config["members"]
         ]
-        return super().from_config({**config, "members": members})
+        # Those saved before there were temperatures answer as they did.
+        return super().from_config(
+            {"temperature": 1.0, **config, "members": members}
+        )

@@ -79,7 +79,8 @@ class MultiDigitCNN(WholeSequenceModel):
         local_filters: Integer, of the locally connected layer. Defaults to
             192.
         units: Integer F, of each dense layer. Defaults to 3072.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `temperature`, see `BaseModel`, and arguments of
+            `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

@@ -125,7 +125,8 @@ class RAM(PolicyModel):
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
-        **kwargs: `terminal`, see `BaseModel`, and arguments of `keras.Model`.
+        **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
+            of `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

@@ -125,7 +125,8 @@ class RNNSPN(BaseModel):
             to 400.
         antialias: Boolean, whether wide windows read averaged pixels.
             Defaults to `True`.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `temperature`, see `BaseModel`, and arguments of
+            `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

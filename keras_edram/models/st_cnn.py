@@ -258,7 +258,8 @@ class STCNN(WholeSequenceModel):
             the layout's.
         antialias: Boolean, whether a wide window of the image reads averaged
             pixels. Defaults to `False`, as in the paper.
-        **kwargs: Arguments of `keras.Model`.
+        **kwargs: `temperature`, see `BaseModel`, and arguments of
+            `keras.Model`.
 
     Call arguments:
         images: Tensor of shape `(B, H, W, C)`, uint8 or float in [0, 255].

@@ -8,7 +8,6 @@ from keras import ops
 from keras_edram.checks import check_class_names, check_integer
 
 STATISTICS = ("moving_mean", "moving_variance")
-NO_TEMPERATURE = {"temperature": 1.0}
 
 
 def adapt(trained, changes):
@@ -46,18 +45,17 @@ def adapt(trained, changes):
             names = check_class_names(names)
             objects = len(names)
         num_classes = objects + terminal
-    # How sure a model is of classes that it has yet to learn is not known.
-    temperature = {} if num_classes == trained.num_classes else NO_TEMPERATURE
     model = type(trained).from_config(
         {
             **trained.get_config(),
             **changes,
             "num_classes": num_classes,
             "class_names": names,
-            **temperature,
         }
     )
-    take_weights(model, trained)
+    new = take_weights(model, trained)
+    if new and "temperature" not in changes:
+        model.temperature = 1.0  # how sure it will be is to be learnt, too
     return model
 
 
@@ -78,12 +76,16 @@ def take_weights(model, trained):
         model: `EDRAM`, `RAM` or `Baseline`, whose weights are changed.
         trained: Model of the same class.
 
+    Returns:
+        List of strings, the weights that are to be trained.
+
     Raises:
         ValueError: If the classes differ, or no kernel fits.
 
     Example:
 
     >>> take_weights(EDRAM(num_targets=2), EDRAM())
+    []
     """
     if type(model) is not type(trained):
         raise ValueError(
@@ -116,6 +118,7 @@ def take_weights(model, trained):
         _say(f"New, and to be trained: {_layers(new)}.")
     if there:
         _say(f"The model has no place for what was trained: {_layers(there)}.")
+    return new
 
 
 def _say(message):

@@ -4,7 +4,8 @@ A folder holds `config.json`, the configuration of the model, its weights in
 `model.weights.h5`, `results.json`, its figures as `keras-edram train` wrote
 them, and `README.md`, the model card. An ensemble has no weights of its own:
 its `config.json` names the presets that are its members, and has its
-temperature; its figures are from `keras-edram evaluate`.
+temperature; its figures are from `keras-edram evaluate`. What was measured on a
+GPU has the figures of a CPU besides, as `on_cpu`.
 """
 
 import json

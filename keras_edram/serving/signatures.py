@@ -31,7 +31,8 @@ def deployable(model):
     'float32'
     """
     if model.members:
-        return type(model)([deployable(member) for member in model.members])
+        members = [deployable(member) for member in model.members]
+        return type(model)(members, temperature=model.temperature)
     draws = model.has_policy and model.num_rollouts
     if model.dtype_policy.compute_dtype == "float32" and not draws:
         return model

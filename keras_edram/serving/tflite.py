@@ -48,7 +48,8 @@ def export_tflite(
     of the file, which any ZIP program opens: `labels.txt`, the names of the
     classes, a line each, and `metadata.json`: `class_names`, `image_shape`,
     `image_range`, `num_targets`, `num_glimpses` of an image, and whether the
-    answer `averages` those to a target or is the last one.
+    answer `averages` those to a target or is the last one, and the
+    `temperature` of the answer.
 
     With `"int8"` weights have 8 bits and all else is computed in float. With
     `"static_int8"` the convolutions compute in 8 bits too, in ranges that are
@@ -156,6 +157,7 @@ def _metadata(model, image_shape):
         "num_targets": model.num_targets,
         "num_glimpses": model.num_glimpses,
         "averages": model.answers_per_target == model.glimpses_per_target,
+        "temperature": model.temperature,
     }
 
 

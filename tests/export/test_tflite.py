@@ -188,7 +188,10 @@ def test_a_device_looks_no_longer_than_needed(
     model, path = tiny.ram(), ram_file
     if kind == "EDRAM":
         model = tiny.reader(
-            terminal=False, num_targets=1, glimpses_per_target=2
+            terminal=False,
+            num_targets=1,
+            glimpses_per_target=2,
+            temperature=0.7,
         )
         path = serving.export_tflite(model, tmp_path / "model.tflite")
     images = np.stack(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_edram import decoding
+from keras_edram import decoding, serving
 from keras_edram.models import EDRAM, Baseline, Ensemble
 
 
@@ -80,7 +80,14 @@ def test_two_of_the_same_are_as_sure_as_one(images):
     ):
         assert one["sequence"] == two["sequence"]
         assert two["probability"] == pytest.approx(one["probability"])
-    surer = Ensemble([member, member], temperature=1.0).read(images)
+    assert serving.signatures.deployable(ensemble).temperature == 3.0
+    # One that was saved before answers as it did.
+    config = ensemble.get_config()
+    del config["temperature"]
+    assert Ensemble.from_config(config).temperature == 1.0
+    surer = Ensemble([member, member], temperature=1.0)
+    assert serving.signatures.deployable(surer).temperature == 1.0
+    surer = surer.read(images)
     for one, two in zip(member.read(images), surer, strict=True):
         assert two["probability"] > one["probability"]
 
