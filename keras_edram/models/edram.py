@@ -577,10 +577,19 @@ class EDRAM(BaseModel):
 
         Of a relative emission, that of the last one, `(B, 2, 3)`.
         """
-        numbers = ops.reshape(self.emission(features), (-1, 2, 3))  # (B, 2, 3)
+        numbers = self.emission(features)  # (B, 6)
         if not self.relative_emission:
-            zooms, others = ops.sigmoid(numbers), ops.tanh(numbers)
-            return ops.where(ZOOMS, zooms, others)
+            zoom_x, skew_x, x, skew_y, zoom_y, y = ops.unstack(
+                numbers, axis=-1
+            )  # each (B,)
+            zoom_x, zoom_y = ops.sigmoid(zoom_x), ops.sigmoid(zoom_y)
+            skew_x, x, skew_y, y = map(ops.tanh, (skew_x, x, skew_y, y))
+            rows = [
+                ops.stack([zoom_x, skew_x, x], -1),
+                ops.stack([skew_y, zoom_y, y], -1),
+            ]  # each (B, 3)
+            return ops.stack(rows, axis=1)  # (B, 2, 3)
+        numbers = ops.reshape(numbers, (-1, 2, 3))  # (B, 2, 3)
         change = ops.where(
             ZOOMS,
             ops.exp(_bounded(numbers, MOST_LOG_ZOOM)),
