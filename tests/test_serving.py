@@ -169,6 +169,7 @@ def test_a_tflite_file_gives_the_answers_of_the_model(
             "num_targets": 2,
             "num_glimpses": 4,
             "averages": True,
+            "temperature": 1.0,
         }
     operators = serving.tflite_operators(tflite_file)
     assert {"CONV_2D", "WHILE"} <= operators

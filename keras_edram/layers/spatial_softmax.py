@@ -32,7 +32,8 @@ class SpatialSoftmax(keras.layers.Layer):
         maps: Tensor of shape `(B, H, W, C)`, with static H, W and C.
 
     Returns:
-        Tensor of shape `(B, M, C + 2)`: of each search C features, x and y.
+        Float32 tensor of shape `(B, M, C + 2)`: of each search C features, x
+        and y.
 
     Raises:
         ValueError: For a number of searches that is none.
@@ -84,6 +85,11 @@ class SpatialSoftmax(keras.layers.Layer):
 
     def compute_output_shape(self, maps_shape):
         return maps_shape[0], self.num_searches, maps_shape[-1] + 2
+
+    def compute_output_spec(self, maps):
+        # Under every precision policy, as the places are coordinates.
+        shape = self.compute_output_shape(maps.shape)
+        return keras.KerasTensor(shape, "float32")
 
     def get_config(self):
         config = super().get_config()
