@@ -603,6 +603,8 @@ def test_the_same_seed_gives_the_same_model():
         dict(image_shape=40),
         dict(context_filters=(3, 4)),
         dict(context_filters=4),
+        dict(context_layout="search", context_filters=()),
+        dict(context_layout="strided_search", context_filters=()),
         dict(glimpse_filters=(3, 4, 5)),
         dict(glimpse_size=13),
         dict(glimpse_size=16, valid_convolutions=(1, 4, 5)),
