@@ -60,7 +60,7 @@ from keras_edram.layers.spatial_transformer_attention import (
     SpatialTransformerAttention,
     read_whole,
 )
-from keras_edram.models import blocks
+from keras_edram.models import blocks, emission
 from keras_edram.models.base import BaseModel, Glimpse
 from keras_edram.models.glimpse_loop import first_step
 from keras_edram.reading_order import READING_ORDERS
@@ -92,14 +92,6 @@ MIN_CONTEXT_SIZE = blocks.smallest_input(CONTEXT_NETWORK)  # 9
 NUM_SEARCHES = 8
 # Where a relative emission starts: at a place that is found, so large.
 FOUND_ZOOM = 0.25
-# By how many of its own halves it moves or skews a window at most, and the
-# logarithm of how many times as large, or as small, it makes it; and what is as
-# small as a window ever gets.
-MOST_HALVES = 16.0
-MOST_LOG_ZOOM = 3.0
-LEAST_ZOOM = 2.0**-10
-# Which of the six numbers of a transform are zooms.
-ZOOMS = np.array([[True, False, False], [False, True, False]])
 PATCHES = "patches"  # are standardised, not images
 # Of values in [0, 255]: against a division by 0, in images of one grey.
 STANDARD_EPSILON = 1.0
@@ -457,7 +449,7 @@ class EDRAM(BaseModel):
         self.emission = layers.Dense(
             6,
             kernel_initializer="zeros",
-            bias_initializer="zeros" if relative else _emission_bias,
+            bias_initializer="zeros" if relative else emission.absolute_bias,
             dtype="float32",
             name="relative_emission" if relative else "emission",
         )
@@ -578,24 +570,9 @@ class EDRAM(BaseModel):
         Of a relative emission, that of the last one, `(B, 2, 3)`.
         """
         numbers = self.emission(features)  # (B, 6)
-        if not self.relative_emission:
-            zoom_x, skew_x, x, skew_y, zoom_y, y = ops.unstack(
-                numbers, axis=-1
-            )  # each (B,)
-            zoom_x, zoom_y = ops.sigmoid(zoom_x), ops.sigmoid(zoom_y)
-            skew_x, x, skew_y, y = map(ops.tanh, (skew_x, x, skew_y, y))
-            rows = [
-                ops.stack([zoom_x, skew_x, x], -1),
-                ops.stack([skew_y, zoom_y, y], -1),
-            ]  # each (B, 3)
-            return ops.stack(rows, axis=1)  # (B, 2, 3)
-        numbers = ops.reshape(numbers, (-1, 2, 3))  # (B, 2, 3)
-        change = ops.where(
-            ZOOMS,
-            ops.exp(_bounded(numbers, MOST_LOG_ZOOM)),
-            _bounded(numbers, MOST_HALVES),
-        )
-        return _held(geometry.compose(window, change))
+        if self.relative_emission:
+            return emission.relative_windows(numbers, window)
+        return emission.absolute_windows(numbers)
 
     def start(self, images, training=False):
         pyramid = self.pyramid(images)
@@ -675,24 +652,3 @@ def _repeat_identity(batch):
     """The whole-image window for each of a batch: `(B, 2, 3)`."""
     zeros = ops.zeros((ops.shape(batch)[0], 1, 1), "float32")
     return zeros + ops.convert_to_tensor(geometry.IDENTITY)
-
-
-def _bounded(values, most):
-    """Nearly the values themselves where they are small, all within ±most."""
-    return most * ops.tanh(values / most)
-
-
-def _held(windows):
-    """Windows in the image and not larger, `(B, 2, 3)`; gradients as without.
-
-    Where there were none beyond the border, a window could not come back.
-    """
-    held = ops.clip(
-        windows, np.where(ZOOMS, LEAST_ZOOM, -1.0).astype("float32"), 1.0
-    )
-    return windows + ops.stop_gradient(held - windows)
-
-
-def _emission_bias(shape, dtype=None):
-    """Zooms of sigmoid(1) = 0.73, in the middle of the image."""
-    return ops.convert_to_tensor(np.array([1, 0, 0, 0, 1, 0]), dtype)

@@ -31,10 +31,11 @@ FULL_SIZES = _training.defaults(EDRAM, *SMALL_SIZES)
 LOOKS = _training.defaults(EDRAM, "glimpse_size", "context_size")
 # A quarter of the widths, and a context network that finds what is small.
 SEARCHING_SIZES = SMALL_SIZES | dict(
-    context_filters=(8, 16, 32, 32),
-    context_layout="search",
+    context_filters=(8, 16, 32, 48, 48),
+    context_layout="strided_search",
     glimpse_size=LOOKS["glimpse_size"],
     initial_transform="context",
+    relative_emission=True,
 )
 # Where EDRAM's defaults depart from the paper.
 AS_PUBLISHED = dict(

@@ -48,7 +48,7 @@ RECIPE = Recipe(
         # Data; `image_size` of validation and test images
         protocol="held_out",
         density=8.0,
-        training_sizes=(200, 400, 200, 400, 200, 800),
+        training_sizes=(100, 800, 400, 200, 800, 400),
         image_size=400,
         batch_size=64,
         epochs=30,
@@ -59,7 +59,7 @@ RECIPE = Recipe(
         # Model
         **_edram.SEARCHING_SIZES,
         glimpses_per_target=4,
-        context_size=128,
+        context_size=256,
         # Loss
         alpha_what=1.0,
         alpha_where=1.0,

@@ -81,14 +81,9 @@ RECIPE = Recipe(
         test_images=2_000,
         seed=0,
         # Model
-        **_edram.SEARCHING_SIZES
-        | dict(
-            context_layout="strided_search",
-            context_filters=(8, 16, 32, 48, 48),
-        ),
+        **_edram.SEARCHING_SIZES,
         context_size=320,
         glimpses_per_target=2,
-        relative_emission=True,
         standardize="patches",
         # Loss
         alpha_what=1.0,
