@@ -174,8 +174,12 @@ class EDRAM(BaseModel):
             three, of size 5, 3 and 3. Their output is LSTM 2's first state, so
             that `context_filters[-1] * (context_size - 8)**2` must be `units`.
             Those of a search, any number, are of size 3, rectified and halved
-            by pooling, or all but the last by strides of 2; a `SpatialSoftmax`
-            and a dense layer of `units` follow. Defaults to `(16, 16, 32)`.
+            by pooling or by strides of 2; a `SpatialSoftmax` and a dense layer
+            of `units` follow. Defaults to `(16, 16, 32)`.
+        context_halvings: Integer, after how many of the convolutions of a
+            search the maps are halved; fewer tell what is small and close
+            together apart. Defaults to all, or with strides to all but the
+            last.
         glimpse_filters: Six integers, filters of the 3x3 convolutions of the
             glimpse network, with pooling after the second and the fourth.
             Defaults to `(64, 64, 128, 128, 160, 192)`.
@@ -245,6 +249,7 @@ class EDRAM(BaseModel):
         context_size=12,
         context_layout="paper",
         context_filters=CONTEXT_FILTERS,
+        context_halvings=None,
         glimpse_filters=GLIMPSE_FILTERS,
         valid_convolutions=VALID_CONVOLUTIONS,
         units=512,
@@ -279,11 +284,12 @@ class EDRAM(BaseModel):
             None if searches else len(CONTEXT_NETWORK),
             "context_filters",
         )
+        self.context_halvings = self._checked_halvings(context_halvings)
         self.context_size = check_integer(
             context_size,
             "context_size",
             # A search needs more than one place to look at.
-            2 ** (self._num_halvings() + 1) if searches else MIN_CONTEXT_SIZE,
+            2 ** (self.context_halvings + 1) if searches else MIN_CONTEXT_SIZE,
         )
         self.glimpse_filters = check_integers(
             glimpse_filters, len(GLIMPSE_NETWORK), "glimpse_filters"
@@ -372,22 +378,32 @@ class EDRAM(BaseModel):
             dtype=policy,
         )
 
-    def _search_table(self):
-        if self.context_layout == "search":
-            return [
-                blocks.Convolution(filters, pooled=True)
-                for filters in self.context_filters
-            ]
-        *halving, last = self.context_filters
-        return [
-            *(blocks.Convolution(filters, strides=2) for filters in halving),
-            blocks.Convolution(last),
-        ]
-
-    def _num_halvings(self):
-        return sum(
-            row.pooled or row.strides > 1 for row in self._search_table()
+    def _checked_halvings(self, halvings):
+        """Those of a search, or `None`."""
+        if self.context_layout == "paper":
+            if halvings is not None:
+                raise ValueError(
+                    "Only a search has halvings. Received: "
+                    f"context_halvings={halvings!r}, context_layout='paper'"
+                )
+            return None
+        convolutions = len(self.context_filters)
+        most = convolutions - (self.context_layout == "strided_search")
+        if halvings is None:
+            return most
+        return check_integer(
+            halvings, "context_halvings", minimum=0, maximum=convolutions
         )
+
+    def _search_table(self):
+        strided = self.context_layout == "strided_search"
+        halved = dict(strides=2) if strided else dict(pooled=True)
+        return [
+            blocks.Convolution(
+                filters, **(halved if index < self.context_halvings else {})
+            )
+            for index, filters in enumerate(self.context_filters)
+        ]
 
     def _context_stack(self):
         return blocks.stack(
@@ -618,6 +634,7 @@ class EDRAM(BaseModel):
             context_size=self.context_size,
             context_layout=self.context_layout,
             context_filters=list(self.context_filters),
+            context_halvings=self.context_halvings,
             glimpse_filters=list(self.glimpse_filters),
             valid_convolutions=list(self.valid_convolutions),
             units=self.units,

@@ -60,6 +60,7 @@ RECIPE = Recipe(
         **_edram.SEARCHING_SIZES,
         glimpses_per_target=4,
         context_size=256,
+        context_halvings=3,
         # Loss
         alpha_what=1.0,
         alpha_where=1.0,
