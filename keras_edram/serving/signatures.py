@@ -1,5 +1,7 @@
 """What an export computes: the answer, and its glimpses one by one."""
 
+import functools
+
 STEP_SIGNATURES = ["start", "look"]
 
 
@@ -74,7 +76,9 @@ def write_saved_model(
     if {*STEP_SIGNATURES} <= {*keys}:
         endpoints |= _steps(model, shape)
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    # Not `track`, which makes a graph of the model's own call too.
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        archive.add_variable_collection(name, getattr(model, name))
     for key in keys:
         archive.add_endpoint(key, endpoints[key])
     archive.write_out(str(path), verbose=False)
@@ -95,10 +99,15 @@ def _whole_images(model, shape, with_names, in_a_loop):
         return model.decode(model(images, training=False))
 
     images_spec = tf.TensorSpec(shape, tf.float32, "images")
-    answer = _function(answer, images_spec)  # traced once, all call it
+    bytes_spec = tf.TensorSpec((None,), tf.string, "image_bytes")
+    # Traced once, all call it; and what no key asks for, never.
+    answer = _graph(answer, images_spec)
+    decode = _graph(
+        lambda contents: _decode_pictures(contents, shape[1:]), bytes_spec
+    )
 
     def serve(images):
-        answers = answer(images)
+        answers = answer()(images)
         if with_names:
             index = answers["labels"] % len(names)
             answers["names"] = tf.gather(names, index)  # (B, S)
@@ -108,16 +117,14 @@ def _whole_images(model, shape, with_names, in_a_loop):
         return serve(tf.cast(images, tf.float32))
 
     def serve_bytes(image_bytes):
-        return serve(_decode_pictures(image_bytes, shape[1:]))
+        return serve(decode()(image_bytes))
 
     return {
         "serving_default": _function(serve, images_spec),
         "serving_uint8": _function(
             serve_uint8, tf.TensorSpec(shape, tf.uint8, "images")
         ),
-        "serving_bytes": _function(
-            serve_bytes, tf.TensorSpec((None,), tf.string, "image_bytes")
-        ),
+        "serving_bytes": _function(serve_bytes, bytes_spec),
     }
 
 
@@ -126,6 +133,22 @@ def _function(function, *specs):
     import tensorflow as tf
 
     return tf.function(function, input_signature=specs, autograph=False)
+
+
+def _graph(function, *specs):
+    """Gives the one graph of it, for functions of `_function` to call.
+
+    TensorFlow traces what it saves a second time and would write both graphs,
+    but for those that are called as they are.
+    """
+    import tensorflow as tf
+
+    @functools.cache
+    def graph():
+        with tf.init_scope():  # not within the graph that calls it
+            return _function(function, *specs).get_concrete_function()
+
+    return graph
 
 
 def _decode_pictures(contents, image_shape):
@@ -232,14 +255,17 @@ def _steps(model, shape):
     def shown(windows):
         return tf.clip_by_value(geometry.transforms_to_boxes(windows), 0, 1)
 
-    start = _function(start, _spec("images", images_spec))
-    state = start.get_concrete_function().structured_outputs
-    look = _function(
-        look,
-        _spec("images", images_spec),
-        *(_spec(name, like) for name, like in state.items()),
-    )
-    return {"start": start, "look": look}
+    specs = [_spec("images", images_spec)]
+    start = _graph(start, *specs)
+    state = start().structured_outputs.items()
+    state_specs = [_spec(name, like) for name, like in state]
+    look = _graph(look, *specs, *state_specs)
+    return {
+        "start": _function(lambda *tensors: start()(*tensors), *specs),
+        "look": _function(
+            lambda *tensors: look()(*tensors), *specs, *state_specs
+        ),
+    }
 
 
 def _spec(name, like):
