@@ -892,7 +892,7 @@ TRANSFORMS = np.zeros((B, 1, 2, 3), "float32")
         ),
         pytest.param(CONVOLUTIONAL, True, False, id="inception"),
         pytest.param(
-            CONVOLUTIONAL,
+            {**CONVOLUTIONAL, "num_glimpses": 2},  # XLA takes long for each
             False,
             True,
             id="inception compiled by XLA",
