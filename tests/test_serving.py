@@ -356,14 +356,16 @@ def test_ram_is_exported_with_its_mean_policy(
         file = serving.export_tflite(ram, tmp_path / "ram.tflite")
     ram.num_rollouts = 0
     expected = tiny.answers(ram, images)
-    steps = serving.run_steps(folder, images, ram.num_glimpses)
+    run, _ = serving.saved_model.open_saved_model(folder)
+    images = images.astype("float32")
+    steps = serving.formats.take_steps(run, images, ram.num_glimpses)
     last = steps["step_probabilities"][:, -1]
     np.testing.assert_allclose(last, expected["probabilities"][:, 0], atol=1e-5)
     locations = expected["locations"]
     assert locations.shape == (3, 1, ram.num_glimpses, 2)
     assert not locations[:, :, 0].any()  # the middle
     assert np.abs(locations[0, 0, -1] - locations[1, 0, -1]).max() > 1e-4
-    assert_agree(serving.run_saved_model(folder, images), expected)
+    assert_agree(run("serving_default", images=images), expected)
     assert_agree(serving.run_tflite(file, images), expected)
     assert serving.run_tflite(file, images[:1])["locations"].shape[0] == 1
 
