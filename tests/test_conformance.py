@@ -334,6 +334,7 @@ EDRAM_ENTRY = Entry(
         **EDRAM_SIZES,
         "context_layout": "search",
         "context_filters": (3, 5),
+        "context_halvings": 1,
     },
     EDRAM_CALL,
     float32=LOGITS,

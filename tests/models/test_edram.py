@@ -10,6 +10,7 @@ from keras_edram import EDRAM, geometry
 from keras_edram.datasets import ClutteredMNIST, load_digits
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError, GlimpseError, WindowIoU
+from keras_edram.models import blocks
 from keras_edram.recipes import _edram
 
 B = 3
@@ -268,6 +269,35 @@ def test_a_relative_emission_starts_at_the_place_that_is_found():
         np.testing.assert_allclose(
             first, [[0.25, 0, x], [0, 0.25, y]], atol=1 / 32
         )
+
+
+@pytest.mark.parametrize(
+    "layout, halvings, side",
+    [
+        # Of 32 pixels, halved after each of two convolutions, or fewer.
+        ("search", None, 8),
+        ("search", 1, 16),
+        ("search", 0, 32),
+        ("strided_search", None, 16),
+        ("strided_search", 2, 8),
+        ("strided_search", 0, 32),
+    ],
+)
+def test_a_search_has_as_many_places_as_its_halvings_leave(
+    layout, halvings, side
+):
+    model = make_model(
+        context_layout=layout,
+        context_size=32,
+        context_filters=(2, 3),
+        context_halvings=halvings,
+    )
+    maps, _ = blocks.call_stack(
+        model._context_stack(), np.ones((1, 32, 32, 2)), step=0
+    )
+    assert maps.shape == (1, side, side, 3)
+    again = EDRAM.from_config(model.get_config())
+    assert again.context_halvings == model.context_halvings
 
 
 # What depends on what
@@ -605,6 +635,12 @@ def test_the_same_seed_gives_the_same_model():
         dict(context_filters=4),
         dict(context_layout="search", context_filters=()),
         dict(context_layout="strided_search", context_filters=()),
+        dict(context_halvings=2),  # the paper's has none
+        *(
+            dict(context_layout=layout, context_halvings=halvings)
+            for layout in ("search", "strided_search")
+            for halvings in (-1, 4, 1.5)
+        ),
         dict(glimpse_filters=(3, 4, 5)),
         dict(glimpse_size=13),
         dict(glimpse_size=16, valid_convolutions=(1, 4, 5)),
