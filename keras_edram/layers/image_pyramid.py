@@ -115,7 +115,7 @@ def _pyramid_of_any_size(images, num_levels, fill_mode):
     sizes = [ops.stack(ops.shape(level)[1:3]) for level in levels]  # (2,) each
     sizes = ops.stack(sizes)  # (L, 2)
     flat = [_flat(level) for level in levels]
-    return ImagePyramid((*flat[:2], *_join(flat[2:])), sizes)  # (L, 2)
+    return ImagePyramid((flat[0], *_join(flat[1:])), sizes)  # (L, 2)
 
 
 def _flat(level):
@@ -154,28 +154,17 @@ def _with_even_sides(level, fill_mode):
     if _is_even(height) and _is_even(width):
         return level
     odd = height % 2, width % 2
-
-    def with_more(level):
-        if fill_mode == "zeros":
-            beyond = ((0, more) for more in odd)
-            return ops.pad(level, [(0, 0), *beyond, (0, 0)])
-        # Never none of a known side: ONNX has no images of a known height of 0.
-        if not _is_even(height):
-            row = level[:, height - odd[0] :]  # (B, 1, W, C), or none
-            level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
-        if not _is_even(width):
-            column = level[:, :, width - odd[1] :]  # (B, H, 1, C), or none
-            level = ops.concatenate([level, column], axis=2)  # (B, H, even, C)
-        return level
-
-    if None not in level.shape[1:3]:
-        return with_more(level)
-    return _unless_done(sum(odd) == 0, level, with_more)
-
-
-def _unless_done(done, pixels, change):
-    """Changed pixels; a copy of those of a photo takes as long as halving."""
-    return ops.cond(done, lambda: pixels, lambda: change(pixels))
+    if fill_mode == "zeros":
+        beyond = ((0, more) for more in odd)
+        return ops.pad(level, [(0, 0), *beyond, (0, 0)])
+    # Never none of a known side: ONNX has no images of a known height of 0.
+    if not _is_even(height):
+        row = level[:, height - odd[0] :]  # (B, 1, W, C), or none in a graph
+        level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
+    if not _is_even(width):
+        column = level[:, :, width - odd[1] :]  # (B, H, 1, C), or none
+        level = ops.concatenate([level, column], axis=2)  # (B, H, even, C)
+    return level
 
 
 def _is_even(side):
@@ -206,9 +195,7 @@ def _means_of_four(pixels):
         rows = ops.reshape(rows, (-1, num_values))  # (B, H / 2 W C)
         # Of positive numbers, as ONNX has another remainder of negative ones.
         more = (len(means) - num_values % len(means)) % len(means)
-        rows = _unless_done(
-            more == 0, rows, lambda rows: ops.pad(rows, [(0, 0), (0, more)])
-        )  # (B, m pairs)
+        rows = ops.pad(rows, [(0, 0), (0, more)])
     rows = ops.reshape(rows, (-1, len(means)))  # (n, 2 pairs C)
     means = ops.matmul(rows, ops.convert_to_tensor(means.astype("float32")))
     if not known:
@@ -276,19 +263,15 @@ def take_level(pyramid, index):
         level = ops.reshape(level, shape)  # (B, H_l, W_l, C)
         return ops.cast(level, "float32")
 
-    def from_part_of_any_size(parts, first=0):
-        part, *others = parts  # one level each, all but the last
-        before = ops.sum(pixels[:first])
-        if not others:
-            return from_part(part, before)
-        return ops.cond(
-            index == first,
-            lambda: from_part(part, before),
-            lambda: from_part_of_any_size(others, first + 1),
-        )  # (B, H_l, W_l, C)
-
     if numeric is ops:
-        return from_part_of_any_size(pyramid.parts)
+        finest, *others = pyramid.parts
+        if not others:
+            return from_part(finest, 0)
+        return ops.cond(
+            index == 0,
+            lambda: from_part(finest, 0),
+            lambda: from_part(others[0], pixels[0]),
+        )  # (B, H_l, W_l, C)
     before = 0
     for part in pyramid.parts:
         if pixels[: index + 1].sum() <= before + part.shape[1]:

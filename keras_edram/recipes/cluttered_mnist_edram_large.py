@@ -5,14 +5,19 @@ Protocol  held_out: all MNIST digits, 8 distractors on each 100x100 pixels,
           test digits never trained on, the model chosen on a twelfth of the
           training digits, on 400x400.
 Command   keras-edram train cluttered_mnist_edram_large --source tfds --out RUN
-Duration  about 50 minutes on 2 CPU cores, 480,000 images
-Expected  at most 3 % test error on 400x400
-Measured  results/cluttered_mnist_edram_large.json beside this file; other sizes
-          by `keras-edram evaluate RUN --set image_size=200`
+Duration  about an hour on 2 CPU cores, 480,000 images
+Expected  at most 3.5 % test error on 400x400
+Measured  2.54 % on 400x400, overlap 0.899, in two trainings of 480,000 and
+          112,000 images. The first had `--set context_halvings=4`, and ended
+          at 3.18 %; the second began with its weights: `--set seed=10
+          --set epochs=7 --set keep_statistics_from=2
+          --set learning_rate=0.0025`.
+          results/cluttered_mnist_edram_large.json beside this file; other
+          sizes by `keras-edram evaluate RUN --set image_size=200`
 
-Batches of 200x200 and of 400x400 in turn, for a model that takes images of any
-size. The context network sees the image at 128x128 and chooses the first
-window, which is taught as all others.
+Batches of 100x100 to 800x800 in turn, for a model that takes images of any
+size. The context network sees the image at 256x256 and chooses the first
+window, which is taught as all others; each further one is said by its change.
 """
 
 from keras_edram import callbacks
@@ -30,8 +35,9 @@ def _data(settings, split, source):
             protocol=settings["protocol"],
             image_size=size,
             density=settings["density"],
-            # Images of one size have other digits than those of the next.
-            seed=settings["seed"] + index,
+            # Images of one size have other digits than those of the next;
+            # those of validation and test are the same, whatever the seed.
+            seed=settings["seed"] + index if sizes else 0,
         )
         for index, size in enumerate(sizes or (settings["image_size"],))
     ]
@@ -43,7 +49,7 @@ def _data(settings, split, source):
 
 
 RECIPE = Recipe(
-    summary="EDRAM on 200x200 to 800x800 cluttered MNIST, images of any size",
+    summary="EDRAM on 100x100 to 800x800 cluttered MNIST, images of any size",
     settings=dict(
         # Data; `image_size` of validation and test images
         protocol="held_out",

@@ -10,10 +10,14 @@ Command   pip install "keras_edram[photos]"
 Duration  two hours on 2 CPU cores, 512,000 images
 Expected  at least 77 % of the numbers right, begun as below; from nothing it
           was not run
-Measured  82.0 % of 2,000 photographs right, 79.9 % of those with a number,
-          overlap 0.658, begun with `--weights` of a model of 256,000 images
-          whose context network saw less: the glimpse network, the classifier
-          and the LSTMs were its own.
+Measured  84.7 % of 2,000 photographs right, 83.3 % of those with a number,
+          overlap 0.683, in two trainings of 512,000 and 128,000 images. The
+          first began with `--weights` of a model of 256,000 images whose
+          context network saw less: the glimpse network, the classifier and the
+          LSTMs were its own. The second, `--weights FIRST --set seed=10
+          --set epochs=10 --set keep_statistics_from=0
+          --set learning_rate=0.0015`, took the error on the same photographs
+          from 18.1 to 15.4 %.
           results/numbers_in_photos_edram.json beside this file
 
 Numbers are written in fonts, so that the weights are free of the terms of any
@@ -53,8 +57,8 @@ def _data(settings, split, source):
             seed=seed,
         )
 
-    if split != "train":
-        return part(1.0, settings["seed"])
+    if split != "train":  # the same, whatever a training is drawn from
+        return part(1.0, seed=0)
     return InTurn(
         [
             # Images of one size have other numbers than those of the next.

@@ -6,10 +6,10 @@
 The model of each recipe, by default of all that have results, looks at one
 image of its data, with new weights, in a graph that TensorFlow has compiled.
 All take turns of a few calls, because the speed of a machine drifts; what
-counts of a turn is its best call. By default the medians are written to the
-results of the recipes, from which `keras-edram table` takes its column. Recipes
-of pictures of one's own look at those of `--folder`; those whose data cannot be
-had are left out.
+counts of a turn is its best call. By default the figures are written to the
+results of the recipes, from which `keras-edram table` takes its column; what
+was not timed keeps its figures there. Recipes of pictures of one's own look at
+those of `--folder`; those whose data cannot be had are left out.
 """
 
 import argparse
@@ -72,10 +72,12 @@ def main():
     )
     wait_until_quiet()
     found = milliseconds(looks, options.rounds)
+    before = files.read_json(options.out) if options.out.exists() else {}
     results = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "milliseconds": found,
+        # What has no new figures keeps those that it has.
+        "milliseconds": before.get("milliseconds", {}) | found,
     }
     files.write_json(options.out, results)
     for name, taken in found.items():

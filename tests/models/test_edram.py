@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from tiny import shake
 
 from keras_edram import EDRAM, geometry
@@ -268,6 +269,20 @@ def test_a_relative_emission_starts_at_the_place_that_is_found():
         x, y = x - 1 / 32, y - 1 / 32
         np.testing.assert_allclose(
             first, [[0.25, 0, x], [0, 0.25, y]], atol=1 / 32
+        )
+
+
+def test_xla_compiles_a_model_of_any_size():
+    """Keras does so by itself on a GPU; the second size makes one graph."""
+    model = tiny.reader_of_any_size(glimpses_per_target=1)
+    model.compile(jit_compile=True)
+    generator = np.random.default_rng(0)
+    for size in ((40, 50), (33, 64), (48, 48)):
+        images = generator.uniform(0, 255, (2, *size, 1)).astype("float32")
+        np.testing.assert_allclose(
+            model.predict(images, verbose=0)["labels"],
+            model(images, training=False)["labels"],
+            atol=1e-4,
         )
 
 
