@@ -383,7 +383,8 @@ class EDRAM(BaseModel):
         if self.context_layout == "paper":
             if halvings is not None:
                 raise ValueError(
-                    "Only a search has halvings. Received: "
+                    "`context_halvings` is for a `context_layout` of "
+                    "'search' or 'strided_search'. Received: "
                     f"context_halvings={halvings!r}, context_layout='paper'"
                 )
             return None
