@@ -110,8 +110,7 @@ def _pyramid_of_any_size(images, num_levels, fill_mode):
     """`image_pyramid` of images whose height or width only a graph knows."""
     levels = [images]
     for _ in range(num_levels - 1):
-        level = _with_even_sides(levels[-1], fill_mode)
-        levels.append(_means_of_four(level))
+        levels.append(_halve_of_any_size(levels[-1], fill_mode))
     sizes = [ops.stack(ops.shape(level)[1:3]) for level in levels]  # (2,) each
     sizes = ops.stack(sizes)  # (L, 2)
     flat = [_flat(level) for level in levels]
@@ -150,60 +149,86 @@ def _halve(level, fill_mode):
 
 def _with_even_sides(level, fill_mode):
     """With one row or column more, of zeros or as the last, where it is odd."""
-    _, height, width, _ = ops.shape(level)
-    if _is_even(height) and _is_even(width):
+    _, height, width, _ = level.shape
+    if height % 2 == width % 2 == 0:
         return level
-    odd = height % 2, width % 2
     if fill_mode == "zeros":
-        beyond = ((0, more) for more in odd)
+        beyond = ((0, side % 2) for side in (height, width))
         return ops.pad(level, [(0, 0), *beyond, (0, 0)])
-    # Never none of a known side: ONNX has no images of a known height of 0.
-    if not _is_even(height):
-        row = level[:, height - odd[0] :]  # (B, 1, W, C), or none in a graph
-        level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
-    if not _is_even(width):
-        column = level[:, :, width - odd[1] :]  # (B, H, 1, C), or none
-        level = ops.concatenate([level, column], axis=2)  # (B, H, even, C)
-    return level
-
-
-def _is_even(side):
-    """Whether a side is known to be; one that only a graph knows is not."""
-    return isinstance(side, int) and side % 2 == 0
+    # Not by padding, whose border of equal values takes TensorFlow very long.
+    if height % 2:
+        level = ops.concatenate([level, level[:, -1:]], axis=1)
+    if width % 2:
+        level = ops.concatenate([level, level[:, :, -1:]], axis=2)
+    return level  # (B, even, even, C)
 
 
 def _means_of_four(pixels):
     """Means of 2x2: `(B, H, W, C)` -> float32 `(B, H / 2, W / 2, C)`."""
-    _, height, width, channels = ops.shape(pixels)
-    known = None not in pixels.shape[1:3]
-    if channels > FEW_CHANNELS or (known and height * width <= FEW_PIXELS):
+    _, height, width, channels = pixels.shape
+    if channels > FEW_CHANNELS or height * width <= FEW_PIXELS:
         pixels = ops.cast(pixels, "float32")
         return ops.average_pool(pixels, 2, 2, data_format="channels_last")
     shape = (-1, height // 2, 2, width * channels)
     pairs_of_rows = ops.reshape(pixels, shape)  # (B, H / 2, 2, W C)
     rows = ops.cast(pairs_of_rows[:, :, 0], "float32")  # (B, H / 2, W C)
     rows = rows + ops.cast(pairs_of_rows[:, :, 1], "float32")
-    # Those of all rows follow each other: a product makes many means at once.
-    pairs = PAIRS // channels
-    if known:
-        pairs = math.gcd(height * width // 4, pairs)
-    means = np.kron(np.eye(pairs), np.full((2, 1), 0.25))  # (2 pairs, pairs)
-    means = np.kron(means, np.eye(channels))  # (2 pairs C, pairs C)
-    # Those of each image by themselves, lest a NaN of one reaches another.
-    num_values = height * width * channels // 2
-    if not known:
-        rows = ops.reshape(rows, (-1, num_values))  # (B, H / 2 W C)
-        # Of positive numbers, as ONNX has another remainder of negative ones.
-        more = (len(means) - num_values % len(means)) % len(means)
-        rows = ops.pad(rows, [(0, 0), (0, more)])
-    rows = ops.reshape(rows, (-1, len(means)))  # (n, 2 pairs C)
-    means = ops.matmul(rows, ops.convert_to_tensor(means.astype("float32")))
-    if not known:
-        padded = (num_values + more) // 2
-        means = ops.reshape(means, (-1, padded))[:, : num_values // 2]  # (B, m)
+    pairs = math.gcd(height * width // 4, PAIRS // channels)
+    matrix = _pair_means(pairs, channels)
+    rows = ops.reshape(rows, (-1, len(matrix)))  # (n, 2 pairs C)
+    means = ops.matmul(rows, ops.convert_to_tensor(matrix))  # (n, pairs C)
     batch = -1 if pixels.shape[0] is None else pixels.shape[0]
     shape = (batch, height // 2, width // 2, channels)
     return ops.reshape(means, shape)  # (B, H / 2, W / 2, C)
+
+
+def _pair_means(pairs, channels):
+    """A matrix that makes means of pairs of sums: `(2 pairs C, pairs C)`.
+
+    Sums of all rows follow each other: a product makes many means at once.
+    """
+    means = np.kron(np.eye(pairs), np.full((2, 1), 0.25))  # (2 pairs, pairs)
+    return np.kron(means, np.eye(channels)).astype("float32")
+
+
+def _halve_of_any_size(level, fill_mode):
+    """`_halve` of a level whose height or width only a graph knows.
+
+    A graph for any size must have what an odd side needs; here that copies
+    nothing where sides are even.
+    """
+    _, height, width, channels = ops.shape(level)
+    odd = width % 2
+    beyond = height % 2 if fill_mode == "zeros" else 0
+    level = ops.pad(level, [(0, 0), (0, beyond), (0, odd), (0, 0)])
+    top = 2 * ops.arange((height + 1) // 2)  # (h,)
+    bottom = ops.minimum(top + 1, height + beyond - 1)
+    rows = sum(
+        ops.cast(ops.take(level, index, axis=1), "float32")
+        for index in (top, bottom)
+    )  # (B, h, 2 w, C)
+    height, width = (height + 1) // 2, (width + 1) // 2
+    matrix = _pair_means(max(1, PAIRS // channels), channels)
+    # Those of each image by themselves, lest a NaN of one reaches another.
+    num_values = 2 * height * width * channels
+    rows = ops.reshape(rows, (-1, num_values))  # (B, h 2 w C)
+    # Of positive numbers, as ONNX has another remainder of negative ones.
+    more = (len(matrix) - num_values % len(matrix)) % len(matrix)
+    rows = ops.pad(rows, [(0, 0), (0, more)])
+    rows = ops.reshape(rows, (-1, len(matrix)))  # (n, 2 pairs C)
+    means = ops.matmul(rows, ops.convert_to_tensor(matrix))  # (n, pairs C)
+    means = ops.reshape(means, (-1, (num_values + more) // 2))  # (B, m)
+    means = ops.reshape(means[:, : num_values // 2], (-1, channels))
+    if fill_mode == "nearest":
+        # Zeros beyond a width that is odd count for nothing, the pixels at the
+        # border twice.
+        border = width * (1 + ops.arange(ops.shape(means)[0] // width)) - 1
+        times = ops.cast(1 + odd, "float32")
+        border_means = times * ops.take(means, border, axis=0)  # (B h, C)
+        means = ops.scatter_update(means, border[:, None], border_means)
+    batch = -1 if level.shape[0] is None else level.shape[0]
+    shape = (batch, height, width, channels)
+    return ops.reshape(means, shape)  # (B, h, w, C)
 
 
 def _join(levels):
