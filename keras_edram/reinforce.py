@@ -150,7 +150,7 @@ def log_probability(samples, means, deviation):
         samples: Float tensor of shape `(..., D)`, u, which has no gradient
             here: what was drawn is no function of the mean.
         means: Float tensor of the same shape, μ.
-        deviation: Float σ above 0.
+        deviation: Float σ above 0, or a scalar tensor, which is not looked at.
 
     Returns:
         Tensor of shape `(...,)`.
@@ -170,7 +170,8 @@ def log_probability(samples, means, deviation):
     """
     samples, means = map(ops.convert_to_tensor, (samples, means))
     check_shapes("samples (..., D), means (..., D)", samples, means)
-    deviation = check_number(deviation, "deviation", above=True)
+    if not ops.is_tensor(deviation):
+        deviation = check_number(deviation, "deviation", above=True)
     distances = ops.stop_gradient(samples) - means
     return -ops.sum(ops.square(distances), axis=-1) / (2 * deviation**2)
 
@@ -185,7 +186,7 @@ def reinforce_losses(decisions, rewards, deviation):
         decisions: `Decision` of T steps: means and samples `(B, T, D)`,
             baselines `(B, T)`.
         rewards: Float tensor of shape `(B,)`, or `(B, T)` of each decision.
-        deviation: Float σ above 0.
+        deviation: As of `log_probability`.
 
     Returns:
         Tensor of shape `(B,)`.

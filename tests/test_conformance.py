@@ -134,6 +134,7 @@ RAM_SIZES = dict(
     inception_filters=3,
     core_filters=5,
     core_kernel_size=2,
+    location_hidden_units=6,
     location_deviation=0.3,
     detach_policy=False,
     reinforce_weight=0.5,

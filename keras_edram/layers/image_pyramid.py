@@ -157,10 +157,11 @@ def _with_even_sides(level, fill_mode):
         return ops.pad(level, [(0, 0), *beyond, (0, 0)])
     # Not by padding, whose border of equal values takes TensorFlow very long.
     if height % 2:
-        level = ops.concatenate([level, level[:, -1:]], axis=1)
+        level = ops.concatenate([level, level[:, -1:]], 1)  # (B, even, W, C)
     if width % 2:
-        level = ops.concatenate([level, level[:, :, -1:]], axis=2)
-    return level  # (B, even, even, C)
+        column = level[:, :, -1:]  # (B, even, 1, C)
+        level = ops.concatenate([level, column], axis=2)  # (B, even, even, C)
+    return level
 
 
 def _means_of_four(pixels):
@@ -218,7 +219,8 @@ def _halve_of_any_size(level, fill_mode):
     rows = ops.reshape(rows, (-1, len(matrix)))  # (n, 2 pairs C)
     means = ops.matmul(rows, ops.convert_to_tensor(matrix))  # (n, pairs C)
     means = ops.reshape(means, (-1, (num_values + more) // 2))  # (B, m)
-    means = ops.reshape(means[:, : num_values // 2], (-1, channels))
+    means = means[:, : num_values // 2]  # (B, h w C)
+    means = ops.reshape(means, (-1, channels))  # (B h w, C)
     if fill_mode == "nearest":
         # Zeros beyond a width that is odd count for nothing, the pixels at the
         # border twice.

@@ -141,7 +141,9 @@ class DRAM(PolicyModel):
         hidden_units: Integer D, of each fully connected layer. Defaults to
             1024.
         location_deviation: Float σ above 0, of the policy, the image being 2
-            wide. Defaults to 0.15.
+            wide; or a schedule of `keras.optimizers.schedules`, by which it
+            falls over the steps of training. Drawn paths at test have what it
+            has then come to. Defaults to 0.15.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             before r^(1). Defaults to `True`.
         reinforce_weight: Float λ of at least 0. Defaults to 1.
@@ -337,12 +339,8 @@ class DRAM(PolicyModel):
         self.where_lstm.build((None, self.units))
         self.classification.build((None, self.units))
         self.emission.build((None, self.units))
-        for network in (
-            self.classification_output,
-            self.location,
-            self.baseline,
-        ):
-            network.build((None, self.hidden_units))
+        self.classification_output.build((None, self.hidden_units))
+        self._build_policy(self.hidden_units)
         self.built = True
 
     def _build_vision(self, stack, dense, shape):

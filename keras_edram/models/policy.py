@@ -10,6 +10,7 @@ import warnings
 
 import keras
 from keras import layers, ops
+from keras.optimizers import schedules
 from keras.src.backend.common import global_state
 
 from keras_edram import reinforce
@@ -41,7 +42,8 @@ class PolicyModel(BaseModel):
 
     Args:
         image_shape, num_classes, class_names: As of `BaseModel`.
-        location_deviation: Float σ above 0, the image being 2 wide.
+        location_deviation: Float σ above 0, the image being 2 wide, or a
+            schedule of `keras.optimizers.schedules`, of the training step.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             before what the answer is read from.
         reinforce_weight: Float w_π of at least 0.
@@ -89,9 +91,21 @@ class PolicyModel(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
-        self.location_deviation = check_number(
-            location_deviation, "location_deviation", above=True
-        )
+        falls = isinstance(location_deviation, schedules.LearningRateSchedule)
+        first = float(location_deviation(0)) if falls else location_deviation
+        first = check_number(first, "location_deviation", above=True)
+        self.location_deviation = location_deviation if falls else first
+        # Models of one deviation keep no number of steps.
+        self.training_steps = None
+        if falls:
+            self.training_steps = self.add_weight(
+                shape=(),
+                dtype="int32",
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
+                name="training_steps",
+            )
         self.detach_policy = check_boolean(detach_policy, "detach_policy")
         self.reinforce_weight = check_number(
             reinforce_weight, "reinforce_weight"
@@ -104,7 +118,16 @@ class PolicyModel(BaseModel):
         # of each thread, as each device of several has one.
         self._latest = threading.local()
 
-    def _make_policy(self):
+    def _make_policy(self, hidden_units=0):
+        self.location_hidden = None
+        if hidden_units:
+            self.location_hidden = layers.Dense(
+                hidden_units,
+                activation="relu",
+                kernel_initializer="he_normal",
+                name="location_hidden",
+                dtype="float32",
+            )
         # Small weights: the first policy looks about the middle.
         self.location = layers.Dense(
             2,
@@ -117,6 +140,20 @@ class PolicyModel(BaseModel):
             1, kernel_initializer="zeros", name="baseline", dtype="float32"
         )
 
+    def _build_policy(self, features):
+        """Builds the networks of the policy for `(B, features)`."""
+        self.baseline.build((None, features))
+        if self.location_hidden is not None:
+            self.location_hidden.build((None, features))
+            features = self.location_hidden.units
+        self.location.build((None, features))
+
+    def deviation(self):
+        """σ of what is drawn now: a float, or a scalar tensor if it falls."""
+        if self.training_steps is None:
+            return self.location_deviation
+        return ops.cast(self.location_deviation(self.training_steps), "float32")
+
     def decide(self, features, sample=False):
         """Where to look, by what is remembered.
 
@@ -127,15 +164,18 @@ class PolicyModel(BaseModel):
         Returns:
             `Decision`, whose samples have no gradient.
         """
+        baselines = self.baseline(features)[:, 0]  # (B,)
+        if self.location_hidden is not None:
+            features = self.location_hidden(features)
         means = samples = self.location(features)  # (B, 2)
         if sample:
             # Not in place: that would change the means.
-            samples = samples + self.location_deviation * keras.random.normal(
+            samples = samples + self.deviation() * keras.random.normal(
                 ops.shape(means), dtype="float32", seed=self.seed_generator
             )
         # The mean learns by REINFORCE, never through what it drew.
         samples = ops.stop_gradient(samples)
-        return Decision(means, samples, self.baseline(features)[:, 0])
+        return Decision(means, samples, baselines)
 
     def look(
         self, images, glimpses_per_target, training=False, with_patches=False
@@ -214,8 +254,10 @@ class PolicyModel(BaseModel):
             weights = weights["labels"]
         rewards = self._rewards(labels, logits, decisions)  # (B, decisions)
         policy = reinforce.reinforce_losses(
-            decisions, rewards, self.location_deviation
+            decisions, rewards, self.deviation()
         )
+        if self.training_steps is not None:
+            self.training_steps.assign_add(1)
         baseline = reinforce.baseline_losses(decisions, rewards)
         return (
             loss
@@ -235,8 +277,11 @@ class PolicyModel(BaseModel):
 
     def get_config(self):
         config = super().get_config()
+        deviation = self.location_deviation
+        if self.training_steps is not None:
+            deviation = schedules.serialize(deviation)
         config.update(
-            location_deviation=self.location_deviation,
+            location_deviation=deviation,
             detach_policy=self.detach_policy,
             reinforce_weight=self.reinforce_weight,
             baseline_weight=self.baseline_weight,
@@ -244,3 +289,11 @@ class PolicyModel(BaseModel):
             seed=self.seed,
         )
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        deviation = config.get("location_deviation")
+        if isinstance(deviation, dict):
+            deviation = schedules.deserialize(deviation)
+            config = {**config, "location_deviation": deviation}
+        return super().from_config(config)

@@ -116,8 +116,13 @@ class RAM(PolicyModel):
             Defaults to 6.
         core_filters: Integer F, maps of `"conv_lstm"`. Defaults to 24.
         core_kernel_size: Integer, of `"conv_lstm"`. Defaults to 3.
+        location_hidden_units: Integer, of a rectified layer of the location
+            network before its mean; 0 for none, as in the report. Defaults to
+            0.
         location_deviation: Float σ above 0, of the policy, the image being 2
-            wide. Defaults to 0.15.
+            wide; or a schedule of `keras.optimizers.schedules`, by which it
+            falls over the steps of training. Drawn paths at test have what it
+            has then come to. Defaults to 0.15.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             at h_t. Defaults to `True`.
         reinforce_weight: Float w_π of at least 0. Defaults to 1.
@@ -176,6 +181,7 @@ class RAM(PolicyModel):
         inception_filters=6,
         core_filters=24,
         core_kernel_size=3,
+        location_hidden_units=0,
         location_deviation=0.15,
         detach_policy=True,
         reinforce_weight=1.0,
@@ -208,6 +214,9 @@ class RAM(PolicyModel):
         self.core_filters = check_integer(core_filters, "core_filters")
         self.core_kernel_size = check_integer(
             core_kernel_size, "core_kernel_size"
+        )
+        self.location_hidden_units = check_integer(
+            location_hidden_units, "location_hidden_units", 0
         )
         check_choice(glimpse_network, GLIMPSE_NETWORKS, "glimpse_network")
         check_choice(core, CORES, "core")
@@ -268,7 +277,7 @@ class RAM(PolicyModel):
         self.action = layers.Dense(
             self.num_classes, name="action", dtype="float32"
         )
-        self._make_policy()
+        self._make_policy(self.location_hidden_units)
 
     def build(self, images_shape):
         if self.built:
@@ -287,8 +296,8 @@ class RAM(PolicyModel):
         else:
             features = shape[1] * shape[2] * self.core_filters
         self.core_cell.build(shape)
-        for network in (self.action, self.location, self.baseline):
-            network.build((None, features))
+        self.action.build((None, features))
+        self._build_policy(features)
         self.built = True
 
     def start(self, images, training=False):
@@ -351,5 +360,6 @@ class RAM(PolicyModel):
             inception_filters=self.inception_filters,
             core_filters=self.core_filters,
             core_kernel_size=self.core_kernel_size,
+            location_hidden_units=self.location_hidden_units,
         )
         return config

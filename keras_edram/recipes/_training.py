@@ -8,6 +8,9 @@ import keras
 def model(model_class, settings, data):
     """A model that reads the data; settings are arguments of their names.
 
+    With a `final_location_deviation` a policy draws by less and less: its
+    deviation falls to that as a cosine, over all steps of training.
+
     Args:
         model_class: Class of the model.
         settings: Dictionary of the recipe's settings; those that are no
@@ -24,9 +27,19 @@ def model(model_class, settings, data):
         terminal=data.terminal,
         num_targets=data.num_targets,
     )
+    arguments = {**told, **settings}
+    if "final_location_deviation" in settings:
+        first = settings["location_deviation"]
+        arguments["location_deviation"] = (
+            keras.optimizers.schedules.CosineDecay(
+                first,
+                settings["epochs"] * settings["steps_per_epoch"],
+                alpha=settings["final_location_deviation"] / first,
+            )
+        )
     known = inspect.signature(model_class.__init__).parameters
     return model_class(
-        **{k: v for k, v in {**told, **settings}.items() if k in known}
+        **{name: arguments[name] for name in arguments if name in known}
     )
 
 

@@ -51,6 +51,7 @@ DRAM_SIZES = dict(
     units=128,
     hidden_units=256,
     location_deviation=0.3,
+    final_location_deviation=0.1,
 )
 
 
@@ -81,10 +82,15 @@ TABLE = Table(
             **_training.defaults(Baseline, "units", "filters", "kernel_size"),
         ),
         "cluttered_mnist_ram": _row(
-            "RAM, 8 glimpses, 12x12, 4 scales",
+            "RAM, convolution, 8 glimpses, 12x12, 4 scales",
             RAM,
             "8.11 % (Mnih et al.)",
-            **_ram.DENSE,
+            **_ram.CONVOLUTIONAL
+            | dict(
+                location_hidden_units=128,
+                location_deviation=0.35,
+                final_location_deviation=0.1,
+            ),
             num_glimpses=8,
             glimpse_size=12,
             num_scales=4,

@@ -28,7 +28,12 @@ SIZES = dict(
     seed=1,
 )
 MODELS = {
-    "dense": dict(SIZES, core="lstm"),
+    "dense": dict(
+        SIZES,
+        core="lstm",
+        location_hidden_units=5,
+        location_deviation=keras.optimizers.schedules.CosineDecay(0.3, 20),
+    ),
     "inception": dict(
         SIZES, glimpse_network="inception", core="conv_lstm", core_filters=5
     ),

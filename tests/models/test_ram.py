@@ -341,6 +341,46 @@ def test_the_loss_is_that_of_the_answer_and_of_the_policy(images):
     assert set(outputs) == {"labels", "transforms"}
 
 
+def test_a_deviation_falls_by_its_schedule(images, tmp_path):
+    falling = keras.optimizers.schedules.PolynomialDecay(0.4, 10, 0.1)
+    model = shake(make_model(location_deviation=falling))
+    model.compile("sgd", loss={"labels": LabelLoss()})
+    model.training_steps.assign(3)
+    model(images)  # no step of training
+    outputs, decisions = decided(model, images)
+    means, samples, baselines = decisions
+    # 0.4 - 3/10 (0.4 - 0.1); the same numbers are drawn as by 1.
+    drawn = (samples - means) / 0.31
+    one = twin_of_one_deviation(model)
+    one_decisions = decided(one, images)[1]
+    expected = one_decisions.samples - one_decisions.means
+    np.testing.assert_allclose(drawn[:, 0], expected[:, 0], rtol=1e-4)
+    labels = outputs["labels"].numpy()[:, :, 0].argmax(-1)
+    reinforce, baseline = slow_losses(decisions, [1.0, 1.0, 1.0], 0.31)
+    answer = LabelLoss()(labels, outputs["labels"])
+    expected = answer + reinforce.mean() + baseline.mean()
+    found = model.compute_loss(images, {"labels": labels}, outputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+    model.fit(images, LABELS, batch_size=1, epochs=2, verbose=0)
+    assert int(model.training_steps) == 4 + 2 * B
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_allclose(loaded.deviation(), 0.1)
+    assert int(loaded.training_steps) == 4 + 2 * B
+
+
+def twin_of_one_deviation(model):
+    """The same weights, but a deviation of 1."""
+    other = make_model(location_deviation=1.0)
+    for ours, theirs in zip(
+        other.trainable_weights, model.trainable_weights, strict=True
+    ):
+        ours.assign(theirs)
+    return other
+
+
 def gradients_of(model, weights, chosen=slice(None)):
     """Of the training loss to means and baselines, times the batch's size."""
     generator = np.random.default_rng(6)
@@ -439,6 +479,22 @@ def slow_lstm(cell, inputs, hidden, carry):
 def slow_rnn(cell, inputs, hidden):
     kernel, recurrent, bias = cell.get_weights()
     return (np.maximum(0, inputs @ kernel + hidden @ recurrent + bias),)
+
+
+def test_the_location_network_has_a_hidden_layer_if_asked(images):
+    model = shake(make_model(location_hidden_units=5))
+    features = np.random.default_rng(3).normal(size=(B, 16)).astype("float32")
+    decision = model.decide(features)
+
+    def dense(layer, values):
+        return values @ layer.kernel.numpy() + layer.bias.numpy()
+
+    hidden = np.maximum(0, dense(model.location_hidden, features))
+    assert hidden.shape == (B, 5)
+    expected = np.tanh(dense(model.location, hidden))
+    np.testing.assert_allclose(decision.means, expected, rtol=1e-4)
+    expected = dense(model.baseline, features)[:, 0]
+    np.testing.assert_allclose(decision.baselines, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("core, slow", [("lstm", slow_lstm), ("rnn", slow_rnn)])
@@ -964,6 +1020,10 @@ def test_labels_alone_are_enough_to_fit(images):
         dict(location_deviation=-0.1),
         dict(location_deviation=np.inf),
         dict(location_deviation="0.1"),
+        dict(
+            location_deviation=keras.optimizers.schedules.PolynomialDecay(0, 1)
+        ),
+        dict(location_hidden_units=-1),
         dict(reinforce_weight=-1),
         dict(reinforce_weight=np.nan),
         dict(baseline_weight=-0.5),
