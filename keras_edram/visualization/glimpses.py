@@ -247,7 +247,7 @@ def _draw_photo(model, figure, photo, bottom, high):
     show(axis, photo.image)
     title = written(_clip(photo.title, max(COLUMNS, int(13 * photo.box[0]))))
     axis.text(
-        0, 1.01, **title, fontsize=9, va="bottom", parse_math=False,
+        0.01, 1.01, **title, fontsize=9, va="bottom", parse_math=False,
         transform=axis.transAxes,
     )  # fmt: skip
     columns, cell = photo.grid
