@@ -385,6 +385,18 @@ def test_widths_that_do_not_fit_are_refused_in_a_line(tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "change", ["final_location_deviation=0", "location_deviation=0"]
+)
+def test_a_deviation_of_nothing_is_refused_in_a_line(change, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "cluttered_mnist_ram", "--out", str(out)]
+    assert cli.main([*command, "--set", change]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "must be a finite number above" in error
+    assert not out.exists()
+
+
 def test_the_small_sizes_have_one_home():
     recipe = recipes.load("cluttered_mnist_edram_small")
     assert recipe.settings.items() >= SMALL_SIZES.items()

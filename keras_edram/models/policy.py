@@ -43,7 +43,8 @@ class PolicyModel(BaseModel):
     Args:
         image_shape, num_classes, class_names: As of `BaseModel`.
         location_deviation: Float σ above 0, the image being 2 wide, or a
-            schedule of `keras.optimizers.schedules`, of the training step.
+            schedule of `keras.optimizers.schedules`, of the training step,
+            that stays above 0.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             before what the answer is read from.
         reinforce_weight: Float w_π of at least 0.

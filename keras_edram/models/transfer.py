@@ -9,6 +9,8 @@ from keras_edram.checks import check_class_names, check_integer
 
 STATISTICS = ("moving_mean", "moving_variance")
 
+STEPS = "training_steps"  # of a policy whose deviation falls
+
 
 def adapt(trained, changes):
     """A model like a trained one but for some arguments, with its weights.
@@ -54,6 +56,10 @@ def adapt(trained, changes):
         }
     )
     new = take_weights(model, trained)
+    steps = getattr(trained, STEPS, None)
+    if steps is not None and "location_deviation" not in changes:
+        # The policy of the same schedule explores as it did at the end.
+        model.training_steps.assign(steps)
     if new and "temperature" not in changes:
         model.temperature = 1.0  # how sure it will be is to be learnt, too
     return model
@@ -71,6 +77,8 @@ def take_weights(model, trained):
     - kernels that read pixels, between grey and several channels: they are
       divided among the channels, or added up, so that a grey picture in
       colours gets the answer that it gets in grey.
+
+    How many steps a policy was trained is left out: its schedule begins anew.
 
     Args:
         model: `EDRAM`, `RAM` or `Baseline`, whose weights are changed.
@@ -95,11 +103,14 @@ def take_weights(model, trained):
     there = {
         _name(weight): ops.convert_to_numpy(weight)
         for weight in trained.weights
+        if _name(weight) != STEPS
     }
     channels = trained.image_shape[-1], model.image_shape[-1]
     new, kernels = [], 0
     for weight in model.weights:
         name = _name(weight)
+        if name == STEPS:
+            continue
         values = there.pop(name, None)
         if values is not None:
             values = _fitted(values, weight, channels)

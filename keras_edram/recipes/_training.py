@@ -4,12 +4,14 @@ import inspect
 
 import keras
 
+from keras_edram.checks import check_number
+
 
 def model(model_class, settings, data):
     """A model that reads the data; settings are arguments of their names.
 
-    With a `final_location_deviation` a policy draws by less and less: its
-    deviation falls to that as a cosine, over all steps of training.
+    With a `final_location_deviation` that is not `None` a policy draws by less
+    and less: its deviation falls to that as a cosine, over all steps.
 
     Args:
         model_class: Class of the model.
@@ -19,6 +21,9 @@ def model(model_class, settings, data):
 
     Returns:
         Keras model.
+
+    Raises:
+        ValueError: For a deviation that is not above 0.
     """
     told = dict(
         image_shape=data.image_shape,
@@ -28,13 +33,16 @@ def model(model_class, settings, data):
         num_targets=data.num_targets,
     )
     arguments = {**told, **settings}
-    if "final_location_deviation" in settings:
-        first = settings["location_deviation"]
+    if settings.get("final_location_deviation") is not None:
+        first, final = (
+            check_number(settings[name], name, above=True)
+            for name in ("location_deviation", "final_location_deviation")
+        )
         arguments["location_deviation"] = (
             keras.optimizers.schedules.CosineDecay(
                 first,
                 settings["epochs"] * settings["steps_per_epoch"],
-                alpha=settings["final_location_deviation"] / first,
+                alpha=final / first,
             )
         )
     known = inspect.signature(model_class.__init__).parameters

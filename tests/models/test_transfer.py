@@ -1,5 +1,6 @@
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -135,6 +136,23 @@ def test_what_a_network_of_another_kind_lacks_is_named():
     assert any("no place" in message and "convolution_0" in message
                for message in messages)  # fmt: skip
     assert_kept(model, trained, new=["glimpse/what"])
+
+
+def test_a_schedule_begins_anew_but_for_the_same_model():
+    falling = keras.optimizers.schedules.PolynomialDecay(0.4, 10, 0.1)
+    constant = RAM(num_glimpses=2)
+    trained = RAM(num_glimpses=2, location_deviation=falling)
+    assert quietly(trained).training_steps == 0
+    trained.training_steps.assign(5)
+    assert quietly(trained, num_rollouts=3).training_steps == 5
+    assert quietly(trained, location_deviation=0.2).training_steps is None
+    begun = RAM(num_glimpses=2, location_deviation=falling)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for other in (trained, constant):
+            assert take_weights(begun, other) == []
+            assert begun.training_steps == 0
+        assert take_weights(constant, trained) == []
 
 
 def test_weights_of_another_class_or_other_sizes_are_refused(reader):
