@@ -84,7 +84,7 @@ forward, backward = (
     )
     for order in ("forward", "backward")
 )
-DRAM_NAME = "DRAM, 3 glimpses a digit, 12x12, 2 scales"
+DRAM_NAME = "DRAM, 3 glimpses a digit, 12x12, 4 scales"
 CNN_NAME = "11-layer CNN"
 ST_CNN_NAME = "ST-CNN, {} transformer{}"
 

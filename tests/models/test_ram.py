@@ -371,6 +371,12 @@ def test_a_deviation_falls_by_its_schedule(images, tmp_path):
     assert int(loaded.training_steps) == 4 + 2 * B
 
 
+def test_a_schedule_that_begins_with_nothing_is_refused():
+    falling = keras.optimizers.schedules.PolynomialDecay(0, 10)
+    with pytest.raises(ValueError, match="Received: location_deviation=0"):
+        make_model(location_deviation=falling)
+
+
 def twin_of_one_deviation(model):
     """The same weights, but a deviation of 1."""
     other = make_model(location_deviation=1.0)
@@ -1020,9 +1026,6 @@ def test_labels_alone_are_enough_to_fit(images):
         dict(location_deviation=-0.1),
         dict(location_deviation=np.inf),
         dict(location_deviation="0.1"),
-        dict(
-            location_deviation=keras.optimizers.schedules.PolynomialDecay(0, 1)
-        ),
         dict(location_hidden_units=-1),
         dict(reinforce_weight=-1),
         dict(reinforce_weight=np.nan),
