@@ -311,7 +311,7 @@ RAM_ENTRY = Entry(
     # A call would draw.
     repeatable=dict(num_rollouts=0),
     # Only the losses of the policy teach it.
-    untaught=("/location/", "/baseline/"),
+    untaught=("/location", "/baseline/"),
 )
 DRAM_ENTRY = Entry(
     DRAM,
