@@ -5,6 +5,7 @@ import os
 import time
 
 import keras
+import numpy as np
 
 from keras_edram import files
 from keras_edram.checks import check_integer
@@ -48,6 +49,30 @@ class Replay(keras.callbacks.Callback):
                 self.model.optimizer.learning_rate = row["learning_rate"]
             for callback in self.callbacks:
                 callback.on_epoch_end(epoch, dict(row))
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Draws in each epoch what belongs to that epoch.
+
+    What a policy or a dropout draws comes from generators whose state no file
+    of a model keeps. With one that each epoch sets, a run that was killed
+    draws what it would have drawn.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        states = [
+            variable
+            for variable in self.model.variables
+            if variable.name == "seed_generator_state"
+        ]
+        for index, state in enumerate(states):
+            # The second number counts what is drawn.
+            generator = np.random.default_rng((self.seed, epoch, index))
+            state.assign([generator.integers(2**32, dtype="uint32"), 0])
 
 
 class KeepStatistics(keras.callbacks.Callback):

@@ -407,6 +407,7 @@ def _callbacks(recipe, out, history):
         callbacks.EpochSeconds(),
         keras.callbacks.TerminateOnNaN(),
         callbacks.CheckMonitor(monitor),
+        callbacks.EpochSeeds(recipe.settings["seed"]),
         *of_recipe,
         callbacks.Replay(of_recipe, history),
         keras.callbacks.CSVLogger(out / "history.csv", append=bool(history)),

@@ -24,7 +24,7 @@ from keras_edram import (
 from keras_edram.datasets import folder
 from keras_edram.losses import LabelLoss, TransformLoss
 from keras_edram.metrics import AverageError
-from keras_edram.models import EDRAM, Baseline
+from keras_edram.models import EDRAM, RAM, Baseline
 from keras_edram.presets import opening
 
 
@@ -111,6 +111,27 @@ def test_a_plateau_is_remembered_by_a_run_that_was_killed(tmp_path):
     ]
     # The first epoch is the best so far, the second and third are waited for.
     np.testing.assert_allclose(rates, [0.5, 0.5, 0.5, 0.05, 0.05], rtol=1e-6)
+    assert_same_weights(
+        tmp_path / "whole/last.keras", tmp_path / "killed/last.keras"
+    )
+
+
+def test_a_policy_that_was_killed_draws_what_it_would_have_drawn(tmp_path):
+    def ram(settings, data):
+        return RAM(
+            data.image_shape,
+            glimpse_network="dense",
+            glimpse_size=6,
+            num_glimpses=2,
+            units=4,
+            hidden_units=4,
+        )
+
+    recipe = dataclasses.replace(quick_recipe(epochs=3), model=ram)
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(recipe, tmp_path / "killed", kill_at=2)
+    train(recipe, tmp_path / "killed")
     assert_same_weights(
         tmp_path / "whole/last.keras", tmp_path / "killed/last.keras"
     )

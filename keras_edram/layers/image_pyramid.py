@@ -157,7 +157,8 @@ def _with_even_sides(level, fill_mode):
         return ops.pad(level, [(0, 0), *beyond, (0, 0)])
     # Not by padding, whose border of equal values takes TensorFlow very long.
     if height % 2:
-        level = ops.concatenate([level, level[:, -1:]], 1)  # (B, even, W, C)
+        row = level[:, -1:]  # (B, 1, W, C)
+        level = ops.concatenate([level, row], axis=1)  # (B, even, W, C)
     if width % 2:
         column = level[:, :, -1:]  # (B, even, 1, C)
         level = ops.concatenate([level, column], axis=2)  # (B, even, even, C)
@@ -204,10 +205,11 @@ def _halve_of_any_size(level, fill_mode):
     level = ops.pad(level, [(0, 0), (0, beyond), (0, odd), (0, 0)])
     top = 2 * ops.arange((height + 1) // 2)  # (h,)
     bottom = ops.minimum(top + 1, height + beyond - 1)
-    rows = sum(
+    top, bottom = (
         ops.cast(ops.take(level, index, axis=1), "float32")
         for index in (top, bottom)
-    )  # (B, h, 2 w, C)
+    )  # each (B, h, 2 w, C)
+    rows = top + bottom
     height, width = (height + 1) // 2, (width + 1) // 2
     matrix = _pair_means(max(1, PAIRS // channels), channels)
     # Those of each image by themselves, lest a NaN of one reaches another.

@@ -142,8 +142,8 @@ class DRAM(PolicyModel):
             1024.
         location_deviation: Float σ above 0, of the policy, the image being 2
             wide; or a schedule of `keras.optimizers.schedules`, by which it
-            falls over the steps of training. Drawn paths at test have what it
-            has then come to. Defaults to 0.15.
+            falls over the steps of training, to no less than 0.001. Drawn
+            paths at test have what it has then come to. Defaults to 0.15.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             before r^(1). Defaults to `True`.
         reinforce_weight: Float λ of at least 0. Defaults to 1.

@@ -20,6 +20,8 @@ from keras_edram.models.base import BaseModel
 from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
 
+SMALLEST_DEVIATION = 1e-3  # of a schedule: a thousandth of half the image
+
 
 class PolicyModel(BaseModel):
     """A model whose policy, a Gaussian, says where it looks.
@@ -37,14 +39,15 @@ class PolicyModel(BaseModel):
     `num_rollouts` the probabilities of several drawn paths are averaged.
 
     A model of it has a `step` that takes `sample`, asks `decide`, and gives
-    the `Decision` in its `Glimpse`. It builds the `location` and the
-    `baseline` network for the features that it asks of.
+    the `Decision` in its `Glimpse`. It makes the networks of the policy by
+    `_make_policy`, and builds them by `_build_policy` for the features that it
+    asks of.
 
     Args:
         image_shape, num_classes, class_names: As of `BaseModel`.
         location_deviation: Float σ above 0, the image being 2 wide, or a
-            schedule of `keras.optimizers.schedules`, of the training step,
-            that stays above 0.
+            schedule of `keras.optimizers.schedules`, of the training step; at
+            the least 0.001, where a schedule comes to less.
         detach_policy: Boolean, whether the losses of policy and baseline stop
             before what the answer is read from.
         reinforce_weight: Float w_π of at least 0.
@@ -92,13 +95,19 @@ class PolicyModel(BaseModel):
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
-        falls = isinstance(location_deviation, schedules.LearningRateSchedule)
-        first = float(location_deviation(0)) if falls else location_deviation
-        first = check_number(first, "location_deviation", above=True)
-        self.location_deviation = location_deviation if falls else first
+        scheduled = isinstance(
+            location_deviation, schedules.LearningRateSchedule
+        )
+        first = location_deviation(0) if scheduled else location_deviation
+        first = check_number(
+            float(first) if scheduled else first,
+            "location_deviation",
+            above=True,
+        )
+        self.location_deviation = location_deviation if scheduled else first
         # Models of one deviation keep no number of steps.
         self.training_steps = None
-        if falls:
+        if scheduled:
             self.training_steps = self.add_weight(
                 shape=(),
                 dtype="int32",
@@ -153,7 +162,9 @@ class PolicyModel(BaseModel):
         """σ of what is drawn now: a float, or a scalar tensor if it falls."""
         if self.training_steps is None:
             return self.location_deviation
-        return ops.cast(self.location_deviation(self.training_steps), "float32")
+        deviation = self.location_deviation(self.training_steps)
+        # Many schedules end with 0 by default, by which it would be divided.
+        return ops.maximum(ops.cast(deviation, "float32"), SMALLEST_DEVIATION)
 
     def decide(self, features, sample=False):
         """Where to look, by what is remembered.

@@ -15,6 +15,9 @@ STEPS = "training_steps"  # of a policy whose deviation falls
 def adapt(trained, changes):
     """A model like a trained one but for some arguments, with its weights.
 
+    A policy whose deviation falls goes on from the step that it had come to,
+    unless `location_deviation` changes.
+
     Classes follow from each other: as many names make as many classes, with
     the terminal label one more; names of another number of classes are
     forgotten.
@@ -58,8 +61,7 @@ def adapt(trained, changes):
     new = take_weights(model, trained)
     steps = getattr(trained, STEPS, None)
     if steps is not None and "location_deviation" not in changes:
-        # The policy of the same schedule explores as it did at the end.
-        model.training_steps.assign(steps)
+        getattr(model, STEPS).assign(steps)
     if new and "temperature" not in changes:
         model.temperature = 1.0  # how sure it will be is to be learnt, too
     return model

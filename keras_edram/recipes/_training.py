@@ -10,8 +10,8 @@ from keras_edram.checks import check_number
 def model(model_class, settings, data):
     """A model that reads the data; settings are arguments of their names.
 
-    With a `final_location_deviation` that is not `None` a policy draws by less
-    and less: its deviation falls to that as a cosine, over all steps.
+    With a `final_location_deviation` a policy draws by less and less: its
+    deviation falls to that as a cosine, over all steps.
 
     Args:
         model_class: Class of the model.
@@ -33,7 +33,7 @@ def model(model_class, settings, data):
         num_targets=data.num_targets,
     )
     arguments = {**told, **settings}
-    if settings.get("final_location_deviation") is not None:
+    if "final_location_deviation" in settings:
         first, final = (
             check_number(settings[name], name, above=True)
             for name in ("location_deviation", "final_location_deviation")

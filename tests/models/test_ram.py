@@ -371,6 +371,16 @@ def test_a_deviation_falls_by_its_schedule(images, tmp_path):
     assert int(loaded.training_steps) == 4 + 2 * B
 
 
+def test_a_schedule_that_ends_with_nothing_does_not_divide_by_it(images):
+    model = make_model(
+        location_deviation=keras.optimizers.schedules.CosineDecay(0.3, 4)
+    )
+    model.compile("sgd", loss={"labels": LabelLoss()})
+    model.fit(images, LABELS, batch_size=1, epochs=3, verbose=0)
+    np.testing.assert_allclose(model.deviation(), 0.001)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def test_a_schedule_that_begins_with_nothing_is_refused():
     falling = keras.optimizers.schedules.PolynomialDecay(0, 10)
     with pytest.raises(ValueError, match="Received: location_deviation=0"):
