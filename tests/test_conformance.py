@@ -139,6 +139,7 @@ RAM_SIZES = dict(
     detach_policy=False,
     reinforce_weight=0.5,
     baseline_weight=2.0,
+    location_penalty=0.1,
     num_rollouts=2,
     seed=1,
 )
@@ -232,6 +233,7 @@ DRAM_SIZES = dict(
     detach_policy=False,
     reinforce_weight=0.5,
     baseline_weight=2.0,
+    location_penalty=0.1,
     num_rollouts=2,
     seed=1,
 )

@@ -98,6 +98,28 @@ def test_only_training_images_are_augmented():
     assert shifts == {"train": 1, "validation": 0, "test": 0}
 
 
+def test_dram_sees_small_clean_canvases_before_those_of_the_recipe():
+    recipe = recipes.load("two_digits_dram").with_settings(
+        dict(epochs="5", steps_per_epoch="2", batch_size="4", parts="3")
+    )
+    splits = {
+        split: recipe.data(recipe.settings, split, "bundled")
+        for split in ("train", "validation", "test")
+    }
+    # 10 steps in 3 parts, of which the first is easy.
+    batches = list(splits["train"].dataset(4, num_batches=10))
+    sides = [images.shape[1] for images, _ in batches]
+    assert sides == 4 * [60] + 6 * [100]
+    # The second part has other images than the third.
+    assert not np.array_equal(batches[4][0], batches[8][0])
+    for split in ("validation", "test"):
+        images, targets = splits[split].arrays(8)
+        assert images.shape == (8, 100, 100, 1)
+        assert (targets["labels"][:, :2] < 10).all()
+    model = recipe.model(recipe.settings, splits["train"])
+    assert model.takes_any_size
+
+
 def test_the_tables_of_the_report_have_its_figures():
     table = recipes.table("ram")
     # Jatakia, Rane, Rao, Tables 1 to 5: the best RAM of each.

@@ -28,7 +28,8 @@ Where we differ:
   or 1 for each target, in place of its log-probability, which has no bound.
 - What the policy learns stops before r^(1) (`detach_policy`): the labels alone
   say what is remembered of what was seen. `False` is the paper's gradient.
-- The mean of a location is bounded by tanh, so that it stays on the image.
+- The mean of a location is bounded by tanh, so that it stays on the image, and
+  can be held back from its border (`location_penalty`).
 - Convolutions and fully connected layers that see or classify are
   batch-normalised, by step.
 - The mean policy, not a drawn path, is followed at test if M is 0.
@@ -103,9 +104,11 @@ class DRAM(PolicyModel):
     was given on the answers, and REINFORCE with a learnt baseline,
 
         L = L^y - λ Σ_n (R_n - b_n) log π(l_n | r_{n-1}^(2))
-                + w_b Σ_n (R_n - b_n)²
+                + w_b Σ_n (R_n - b_n)² + w_l Σ_n |artanh μ_n|²
 
     R_n being how many targets are right of those still to come at glimpse n.
+    Noise drives the mean μ_n to the border of the image, where tanh has no
+    slope; w_l holds it back.
     In training locations are drawn; otherwise the mean is taken, or with
     `num_rollouts` the probabilities of several drawn paths are averaged. Two
     models of opposite `reading_order` are joined by `Ensemble`.
@@ -148,6 +151,8 @@ class DRAM(PolicyModel):
             before r^(1). Defaults to `True`.
         reinforce_weight: Float λ of at least 0. Defaults to 1.
         baseline_weight: Float w_b of at least 0. Defaults to 1.
+        location_penalty: Float w_l of at least 0, by which the means of the
+            policy are held back from the border of the image. Defaults to 0.
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
@@ -202,6 +207,7 @@ class DRAM(PolicyModel):
         detach_policy=True,
         reinforce_weight=1.0,
         baseline_weight=1.0,
+        location_penalty=0.0,
         num_rollouts=0,
         seed=None,
         **kwargs,
@@ -215,6 +221,7 @@ class DRAM(PolicyModel):
             detach_policy=detach_policy,
             reinforce_weight=reinforce_weight,
             baseline_weight=baseline_weight,
+            location_penalty=location_penalty,
             num_rollouts=num_rollouts,
             seed=seed,
             **kwargs,

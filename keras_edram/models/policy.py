@@ -21,6 +21,7 @@ from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
 
 SMALLEST_DEVIATION = 1e-3  # of a schedule: a thousandth of half the image
+LARGEST_MEAN = 1 - 1e-6  # whose artanh is a number
 
 
 class PolicyModel(BaseModel):
@@ -34,6 +35,11 @@ class PolicyModel(BaseModel):
     targets that are still to come when l_t is drawn, which alone it can change:
 
         L = L^y - w_π Σ_t (R_t - b_t) log π(l_t | h) + w_b Σ_t (R_t - b_t)²
+                + w_l Σ_t |artanh μ_t|²
+
+    The mean is the tanh of what is learnt, which noise drives to the border of
+    the image, where tanh has no slope and nothing more is learnt: w_l holds it
+    back.
 
     In training locations are drawn; otherwise the mean is taken, or with
     `num_rollouts` the probabilities of several drawn paths are averaged.
@@ -52,6 +58,7 @@ class PolicyModel(BaseModel):
             before what the answer is read from.
         reinforce_weight: Float w_π of at least 0.
         baseline_weight: Float w_b of at least 0.
+        location_penalty: Float w_l of at least 0.
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
         seed: Integer, of what is drawn; by default a random one.
         **kwargs: Further arguments of `BaseModel`.
@@ -90,6 +97,7 @@ class PolicyModel(BaseModel):
         detach_policy,
         reinforce_weight,
         baseline_weight,
+        location_penalty,
         num_rollouts,
         seed,
         **kwargs,
@@ -121,6 +129,9 @@ class PolicyModel(BaseModel):
             reinforce_weight, "reinforce_weight"
         )
         self.baseline_weight = check_number(baseline_weight, "baseline_weight")
+        self.location_penalty = check_number(
+            location_penalty, "location_penalty"
+        )
         self.num_rollouts = check_integer(num_rollouts, "num_rollouts", 0)
         self.seed = seed if seed is None else check_integer(seed, "seed", 0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
@@ -275,6 +286,7 @@ class PolicyModel(BaseModel):
             loss
             + self.reinforce_weight * batch_mean(policy, weights)
             + self.baseline_weight * batch_mean(baseline, weights)
+            + self.location_penalty * batch_mean(_squares(decisions), weights)
         )
 
     def _rewards(self, labels, logits, decisions):
@@ -297,6 +309,7 @@ class PolicyModel(BaseModel):
             detach_policy=self.detach_policy,
             reinforce_weight=self.reinforce_weight,
             baseline_weight=self.baseline_weight,
+            location_penalty=self.location_penalty,
             num_rollouts=self.num_rollouts,
             seed=self.seed,
         )
@@ -309,3 +322,9 @@ class PolicyModel(BaseModel):
             deviation = schedules.deserialize(deviation)
             config = {**config, "location_deviation": deviation}
         return super().from_config(config)
+
+
+def _squares(decisions):
+    """Σ_t |artanh μ_t|² of the means, `(B,)`."""
+    means = ops.clip(decisions.means, -LARGEST_MEAN, LARGEST_MEAN)
+    return ops.sum(ops.square(ops.arctanh(means)), axis=(1, 2))  # (B,)

@@ -79,9 +79,12 @@ class RAM(PolicyModel):
     with a learnt baseline, the reward R being 1 for a right answer:
 
         L = L^y - w_π Σ_t (R - b_t) log π(l_{t+1} | h_t) + w_b Σ_t (R - b_t)²
+                + w_l Σ_t |artanh μ_t|²
 
-    Each is the mean over the images, which `sample_weight` weighs, or that of
-    the labels if it is given by output, in all three terms.
+    Noise drives the mean to the border of the image, where tanh has no slope;
+    w_l, which is 0 in the report, holds it back. Each term is the mean over the
+    images, which `sample_weight` weighs, or that of the labels if it is given
+    by output, in all of them.
     No other gradient reaches the location and the baseline network, and with
     `detach_policy` none of theirs leaves them. In training locations are drawn;
     otherwise the mean is taken, or with `num_rollouts` the probabilities of
@@ -127,6 +130,8 @@ class RAM(PolicyModel):
             at h_t. Defaults to `True`.
         reinforce_weight: Float w_π of at least 0. Defaults to 1.
         baseline_weight: Float w_b of at least 0. Defaults to 1.
+        location_penalty: Float w_l of at least 0, by which the means of the
+            policy are held back from the border of the image. Defaults to 0.
         num_rollouts: Integer M, paths drawn at test; 0 takes the mean policy.
             Defaults to 0.
         seed: Integer, of what is drawn; by default a random one.
@@ -186,6 +191,7 @@ class RAM(PolicyModel):
         detach_policy=True,
         reinforce_weight=1.0,
         baseline_weight=1.0,
+        location_penalty=0.0,
         num_rollouts=0,
         seed=None,
         **kwargs,
@@ -198,6 +204,7 @@ class RAM(PolicyModel):
             detach_policy=detach_policy,
             reinforce_weight=reinforce_weight,
             baseline_weight=baseline_weight,
+            location_penalty=location_penalty,
             num_rollouts=num_rollouts,
             seed=seed,
             **kwargs,

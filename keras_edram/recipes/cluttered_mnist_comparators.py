@@ -57,6 +57,8 @@ DRAM_SIZES = dict(
     hidden_units=256,
     location_deviation=0.3,
     final_location_deviation=0.1,
+    location_penalty=0.02,
+    learning_rate=1e-3,
 )
 
 

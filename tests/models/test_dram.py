@@ -335,6 +335,7 @@ def test_it_learns_64_pictures_by_heart():
         units=64,
         hidden_units=64,
         location_deviation=0.1,
+        location_penalty=0.02,
         seed=1,
     )
     model.compile(

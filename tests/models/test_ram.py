@@ -341,6 +341,28 @@ def test_the_loss_is_that_of_the_answer_and_of_the_policy(images):
     assert set(outputs) == {"labels", "transforms"}
 
 
+def test_means_at_the_border_are_held_back(images):
+    model = shake(make_model(location_deviation=0.3, location_penalty=0.7))
+    model.compile("sgd", loss={"labels": LabelLoss()})
+    outputs, decisions = decided(model, images)
+    labels = outputs["labels"].numpy()[:, :, 0].argmax(-1)
+    reinforce, baseline = slow_losses(decisions, [1.0, 1.0, 1.0], 0.3)
+    penalty = (np.arctanh(np.float64(decisions.means)) ** 2).sum((1, 2)).mean()
+    assert penalty > 1e-3
+    answer = LabelLoss()(labels, outputs["labels"])
+    expected = answer + reinforce.mean() + baseline.mean() + 0.7 * penalty
+    found = model.compute_loss(images, {"labels": labels}, outputs)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_mean_that_is_at_the_border_leaves_it(images):
+    model = make_model(location_penalty=0.1, reinforce_weight=0.0)
+    model.location.bias.assign([4.0, -4.0])  # tanh 4 = 0.9993
+    model.compile(keras.optimizers.Adam(0.1), loss={"labels": LabelLoss()})
+    model.fit(images, LABELS, epochs=40, verbose=0)
+    assert np.abs(decided(model, images)[1].means).max() < 0.9
+
+
 def test_a_deviation_falls_by_its_schedule(images, tmp_path):
     falling = keras.optimizers.schedules.PolynomialDecay(0.4, 10, 0.1)
     model = shake(make_model(location_deviation=falling))
@@ -1042,6 +1064,8 @@ def test_labels_alone_are_enough_to_fit(images):
         dict(baseline_weight=-0.5),
         dict(baseline_weight=np.inf),
         dict(baseline_weight=None),
+        dict(location_penalty=-0.1),
+        dict(location_penalty=np.nan),
         dict(num_rollouts=-1),
         dict(num_rollouts=2.0),
         dict(glimpse_network="inceptions"),
