@@ -58,7 +58,6 @@ DRAM_SIZES = dict(
     location_deviation=0.3,
     final_location_deviation=0.1,
     location_penalty=0.02,
-    learning_rate=1e-3,
 )
 
 
