@@ -154,7 +154,8 @@ class PolicyModel(BaseModel):
             2,
             activation="tanh",
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-            name="location",
+            # Of hidden features it is another layer than of what is remembered.
+            name="location_of_hidden" if hidden_units else "location",
             dtype="float32",
         )
         self.baseline = layers.Dense(

@@ -138,7 +138,7 @@ TABLE = Table(
         "two_digits_cnn": two_digits(
             CNN_NAME,
             MultiDigitCNN,
-            filters=(16, 24, 32, 32, 32, 32, 32, 32),
+            filters=(8, 8, 16, 24, 32, 32, 32, 32),
             local_filters=16,
             units=128,
         ),

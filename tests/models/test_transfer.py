@@ -155,6 +155,16 @@ def test_a_schedule_begins_anew_but_for_the_same_model():
         assert take_weights(constant, trained) == []
 
 
+def test_a_location_of_hidden_features_is_none_of_what_is_remembered():
+    sizes = dict(num_glimpses=2, units=16)
+    plain, hidden = RAM(**sizes), RAM(location_hidden_units=16, **sizes)
+    for model, trained in ((plain, hidden), (hidden, plain)):
+        before = model.location.kernel.numpy()
+        with pytest.warns(UserWarning, match="to be trained: .*location"):
+            take_weights(model, trained)
+        np.testing.assert_array_equal(model.location.kernel, before)
+
+
 def test_weights_of_another_class_or_other_sizes_are_refused(reader):
     with pytest.raises(ValueError, match="Received: a RAM"):
         take_weights(reader, tiny.ram())
