@@ -100,13 +100,13 @@ def test_only_training_images_are_augmented():
 
 def test_dram_sees_small_clean_canvases_before_those_of_the_recipe():
     recipe = recipes.load("two_digits_dram").with_settings(
-        dict(epochs="5", steps_per_epoch="2", batch_size="4", parts="3")
+        dict(epochs="5", steps_per_epoch="2", batch_size="4", easy_epochs="2")
     )
     splits = {
         split: recipe.data(recipe.settings, split, "bundled")
         for split in ("train", "validation", "test")
     }
-    # 10 steps in 3 parts, of which the first is easy.
+    # 2 epochs of 2 steps are easy.
     batches = list(splits["train"].dataset(4, num_batches=10))
     sides = [images.shape[1] for images, _ in batches]
     assert sides == 4 * [60] + 6 * [100]
@@ -408,14 +408,34 @@ def test_widths_that_do_not_fit_are_refused_in_a_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "change", ["final_location_deviation=0", "location_deviation=0"]
+    "name, change, told",
+    [
+        (
+            "cluttered_mnist_ram",
+            "final_location_deviation=0",
+            "must be a finite number above",
+        ),
+        (
+            "cluttered_mnist_ram",
+            "location_deviation=0",
+            "must be a finite number above",
+        ),
+        (
+            "two_digits_dram",
+            "easy_epochs=0",
+            "must be an integer of at least 1",
+        ),
+    ],
+    ids=str,
 )
-def test_a_deviation_of_nothing_is_refused_in_a_line(change, tmp_path, capsys):
+def test_what_is_no_setting_of_a_recipe_is_refused_in_a_line(
+    name, change, told, tmp_path, capsys
+):
     out = tmp_path / "run"
-    command = ["train", "cluttered_mnist_ram", "--out", str(out)]
-    assert cli.main([*command, "--set", change]) == 2
+    command = ["train", name, "--out", str(out), "--set", change]
+    assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "must be a finite number above" in error
+    assert error.count("\n") == 1 and told in error
     assert not out.exists()
 
 

@@ -22,6 +22,7 @@ import functools
 import inspect
 import math
 
+from keras_edram.checks import check_integer
 from keras_edram.datasets import InTurn, cluttered_mnist
 from keras_edram.losses import LabelLoss
 from keras_edram.metrics import AverageError, SequenceError
@@ -61,9 +62,10 @@ def _from_easy_to_hard(settings, split, source):
     REINFORCE learns from what it came upon: on those a policy that knows
     nothing sees a digit nearly wherever it looks.
     """
-    compose, parts = two_digits_edram_small.recipe.data, settings["parts"]
+    compose = two_digits_edram_small.recipe.data
     if split != "train":
         return compose(settings, split, source)
+    easy_epochs = check_integer(settings["easy_epochs"], "easy_epochs")
     easy = cluttered_mnist(
         split,
         source=source,
@@ -74,11 +76,12 @@ def _from_easy_to_hard(settings, split, source):
         reading_order=settings["reading_order"],
         seed=settings["seed"],
     )
-    hard = [
+    # As many as are needed, so that the easy ones do not come again.
+    hard = (
         compose({**settings, "seed": settings["seed"] + part}, split, source)
-        for part in range(1, parts)
-    ]
-    steps = math.ceil(settings["epochs"] * settings["steps_per_epoch"] / parts)
+        for part in range(1, math.ceil(settings["epochs"] / easy_epochs))
+    )
+    steps = easy_epochs * settings["steps_per_epoch"]
     return InTurn([easy, *hard], run_length=steps * settings["batch_size"])
 
 
@@ -131,7 +134,7 @@ TABLE = Table(
             DRAM,
             data=_from_easy_to_hard,
             epochs=120,  # twice as many: what it is paid for is rare
-            parts=10,
+            easy_epochs=12,
             glimpses_per_target=3,
             **DRAM_SIZES,
         ),
