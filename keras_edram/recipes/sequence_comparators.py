@@ -8,13 +8,19 @@ Command   keras-edram train two_digits_dram --source tfds --out RUN, and
               --source house_numbers --out RUN, likewise each of the others;
           keras-edram ensemble FORWARD BACKWARD --out MODEL.keras joins DRAM's
           two orders
-Duration  not known yet; as many images as EDRAM sees
+Duration  half an hour (`two_digits_dram`) on 2 CPU cores that had other work
+          too; not known yet of the others
 Expected  EDRAM ahead of all
-Measured  not run yet
+Measured  DRAM reads 77.8 % of 10,000 test images of two digits, where EDRAM
+          reads 96.0 %, after twice as many images as EDRAM saw; after as many,
+          64 % of the validation images: results/two_digits_dram.json beside
+          this file. The others are not run yet
 
 All learn from labels alone, as in their papers, and are trained as EDRAM is,
 see `cluttered_mnist_comparators`. Each has at most a million parameters: what
-is larger in its paper has narrower layers.
+is larger in its paper has narrower layers. DRAM, which is paid for what it came
+upon, sees small clean canvases of one or two digits first, where that is
+likely: without them, and without `location_penalty`, it came to 7 %.
 """
 
 import dataclasses
