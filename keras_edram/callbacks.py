@@ -70,9 +70,10 @@ class EpochSeeds(keras.callbacks.Callback):
             if variable.name == "seed_generator_state"
         ]
         for index, state in enumerate(states):
-            # The second number counts what is drawn.
             generator = np.random.default_rng((self.seed, epoch, index))
-            state.assign([generator.integers(2**32, dtype="uint32"), 0])
+            # The second number counts what is drawn; of PyTorch both have 31
+            # bits.
+            state.assign([int(generator.integers(2**31)), 0])
 
 
 class KeepStatistics(keras.callbacks.Callback):
