@@ -92,9 +92,11 @@ def test_ram_with_the_same_weights_looks_and_answers_alike(run, tmp_path):
                 np.testing.assert_allclose(found[part], value, atol=1e-4)
             assert np.isfinite(found["losses"]).all()
             changes = [key for key in found if "/" in key]
-            networks = {"glimpse", "core", "action", "location", "baseline"}
-            if name == "dense":
-                networks.add("location_hidden")
+            networks = {"glimpse", "core", "action", "baseline"}
+            if name == "inception":
+                networks.add("location")
+            else:
+                networks |= {"location_hidden", "location_of_hidden"}
                 assert found["training_steps"] == 6  # 3 epochs of 2 batches
             assert {key.split("/")[0] for key in changes} == networks
             for key in changes:
@@ -121,8 +123,9 @@ def test_what_edram_is_compared_with_answers_and_learns_alike(run, tmp_path):
                 if (name, part) == ("DRAM", "losses"):  # whose paths are drawn
                     assert np.isfinite(found[part]).all()
                     continue
-                # The second loss is of weights that have learnt.
-                tolerance = 1e-3 if part == "losses" else 3e-5
+                # The second loss is of weights that have learnt; DRAM enlarges
+                # from glimpse to glimpse what a processor rounds otherwise.
+                tolerance = 1e-3 if part == "losses" else 1e-4
                 np.testing.assert_allclose(
                     found[part],
                     value,

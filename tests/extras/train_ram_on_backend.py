@@ -33,6 +33,7 @@ MODELS = {
         core="lstm",
         location_hidden_units=5,
         location_deviation=keras.optimizers.schedules.CosineDecay(0.3, 20),
+        location_penalty=0.1,
     ),
     "inception": dict(
         SIZES, glimpse_network="inception", core="conv_lstm", core_filters=5
