@@ -106,12 +106,10 @@ class PolicyModel(BaseModel):
         scheduled = isinstance(
             location_deviation, schedules.LearningRateSchedule
         )
-        first = location_deviation(0) if scheduled else location_deviation
-        first = check_number(
-            float(first) if scheduled else first,
-            "location_deviation",
-            above=True,
-        )
+        first = location_deviation
+        if scheduled:
+            first = float(location_deviation(0))
+        first = check_number(first, "location_deviation", above=True)
         self.location_deviation = location_deviation if scheduled else first
         # Models of one deviation keep no number of steps.
         self.training_steps = None

@@ -15,7 +15,7 @@ Measured  DRAM reads 77.8 % of 10,000 test images of two digits, where EDRAM
           reads 96.0 %, after twice as many images as EDRAM saw; after as many,
           64 % of the validation images: results/two_digits_dram.json beside
           this file. The others are not run yet. On validation house numbers
-          DRAM erred in 89 % after 40 epochs from nothing, and in 63 % after
+          DRAM erred in 89 % after 40 epochs from nothing, and in 62 % after
           20 that began with the weights of `two_digits_dram` (`--weights RUN
           --set num_scales=4 --set epochs=20`)
 
