@@ -425,6 +425,7 @@ def test_widths_that_do_not_fit_are_refused_in_a_line(tmp_path, capsys):
             "easy_epochs=0",
             "must be an integer of at least 1",
         ),
+        ("two_digits_dram", "epochs=12", "must be below `epochs`"),
     ],
     ids=str,
 )

@@ -21,7 +21,7 @@ from keras_edram.models.targets import name_targets, name_weights
 from keras_edram.reinforce import Decision
 
 SMALLEST_DEVIATION = 1e-3  # of a schedule: a thousandth of half the image
-LARGEST_MEAN = 1 - 1e-6  # whose artanh is a number
+LARGEST = 7.0  # whose tanh is not 1 yet in float32
 
 
 class PolicyModel(BaseModel):
@@ -150,7 +150,7 @@ class PolicyModel(BaseModel):
         # Small weights: the first policy looks about the middle.
         self.location = layers.Dense(
             2,
-            activation="tanh",
+            activation=_bounded,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
             # Of hidden features it is another layer than of what is remembered.
             name="location_of_hidden" if hidden_units else "location",
@@ -323,7 +323,13 @@ class PolicyModel(BaseModel):
         return super().from_config(config)
 
 
+def _bounded(values):
+    """tanh, of at most `LARGEST`, beyond which a gradient passes as at it."""
+    beyond = ops.clip(values, -LARGEST, LARGEST) - values
+    return ops.tanh(values + ops.stop_gradient(beyond))
+
+
 def _squares(decisions):
     """Σ_t |artanh μ_t|² of the means, `(B,)`."""
-    means = ops.clip(decisions.means, -LARGEST_MEAN, LARGEST_MEAN)
-    return ops.sum(ops.square(ops.arctanh(means)), axis=(1, 2))  # (B,)
+    squares = ops.square(ops.arctanh(decisions.means))
+    return ops.sum(squares, axis=(1, 2))  # (B,)

@@ -74,7 +74,13 @@ def _from_easy_to_hard(settings, split, source):
     compose = two_digits_edram_small.recipe.data
     if split != "train":
         return compose(settings, split, source)
-    easy_epochs = check_integer(settings["easy_epochs"], "easy_epochs")
+    epochs, easy_epochs = settings["epochs"], settings["easy_epochs"]
+    check_integer(easy_epochs, "easy_epochs")
+    if easy_epochs >= epochs:
+        raise ValueError(
+            "`easy_epochs` must be below `epochs`, or only easy images are "
+            f"learnt. Received: easy_epochs={easy_epochs}, epochs={epochs}"
+        )
     easy = cluttered_mnist(
         split,
         source=source,
@@ -88,7 +94,7 @@ def _from_easy_to_hard(settings, split, source):
     # As many as are needed, so that the easy ones do not come again.
     hard = (
         compose({**settings, "seed": settings["seed"] + part}, split, source)
-        for part in range(1, math.ceil(settings["epochs"] / easy_epochs))
+        for part in range(1, math.ceil(epochs / easy_epochs))
     )
     steps = easy_epochs * settings["steps_per_epoch"]
     return InTurn([easy, *hard], run_length=steps * settings["batch_size"])
