@@ -281,12 +281,18 @@ class PolicyModel(BaseModel):
         if self.training_steps is not None:
             self.training_steps.assign_add(1)
         baseline = reinforce.baseline_losses(decisions, rewards)
-        return (
+        loss = (
             loss
             + self.reinforce_weight * batch_mean(policy, weights)
             + self.baseline_weight * batch_mean(baseline, weights)
-            + self.location_penalty * batch_mean(_squares(decisions), weights)
         )
+        # A mean beyond the image, of a user's own location layer, has no
+        # artanh: not even of weight 0 may it come in.
+        if self.location_penalty:
+            loss += self.location_penalty * batch_mean(
+                _squares(decisions), weights
+            )
+        return loss
 
     def _rewards(self, labels, logits, decisions):
         """R_t of each decision, which are those of the last glimpses."""
