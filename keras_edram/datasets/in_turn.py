@@ -1,5 +1,7 @@
 """Several sequences of images as one, such as images of several sizes."""
 
+import numpy as np
+
 from keras_edram.checks import check_integer
 from keras_edram.datasets.random_sequence import RandomSequence
 
@@ -12,13 +14,13 @@ class InTurn(RandomSequence):
     Images of several sizes make no batch together, so they come in runs:
     `run_length` images of the first sequence, then of the second, and so on,
     and from the beginning again where each was left. A model that takes images
-    of any size trains on all of them.
+    of any size trains on all of them. Those of one size may share a batch.
 
     Args:
         sequences: `RandomSequence`s with the same classes, targets, reading
             order and channels.
-        run_length: Integer, images of a run: what a batch has, or a multiple.
-            Defaults to 64.
+        run_length: Integer, images of a run; of several sizes what a batch has,
+            or a multiple. Defaults to 64.
 
     Raises:
         ValueError: For no sequence, some that do not belong together, or a
@@ -66,14 +68,23 @@ class InTurn(RandomSequence):
         return None if None in told else " ".join(told)
 
     def _compose(self, start, stop):
-        run, first = divmod(start, self.run_length)
-        count = stop - start
-        if first + count > self.run_length:
+        length = self.run_length
+        # Where runs end between the two.
+        ends = range(start + length - start % length, stop, length)
+        if None in self.image_shape and ends:
             raise ValueError(
-                "Images in turn must be asked for run by run: a batch must "
-                f"divide `run_length`={self.run_length}. Received: images "
-                f"{start} to {stop}"
+                "Images of several sizes must be asked for run by run: a batch "
+                f"must divide `run_length`={length}. Received: images {start} "
+                f"to {stop}"
             )
+        parts = zip([start, *ends], [*ends, stop], strict=True)
+        images, labels, transforms = zip(
+            *(self._compose_of_run(*part) for part in parts), strict=True
+        )
+        return tuple(map(np.concatenate, (images, labels, transforms)))
+
+    def _compose_of_run(self, start, stop):
+        run, first = divmod(start, self.run_length)
         turn, which = divmod(run, len(self.sequences))
         first += turn * self.run_length
-        return self.sequences[which]._compose(first, first + count)
+        return self.sequences[which]._compose(first, first + stop - start)

@@ -55,10 +55,22 @@ def test_a_batch_is_of_one_size():
         data._compose(0, 5)
 
 
-def test_sizes_that_are_one_have_a_shape():
-    data = InTurn(sequences(40, 40), run_length=2)
+def test_sizes_that_are_one_have_a_shape_and_share_a_batch():
+    first, second = both = sequences(40, 40)
+    data = InTurn(both, run_length=2)
     assert data.image_shape == (40, 40, 1)
-    assert data.arrays(2)[0].shape == (2, 40, 40, 1)
+    images, targets = data.arrays(9, 1)
+    assert images.shape == (8, 40, 40, 1)
+    order = [(first, 1), (second, 0), (second, 1), (first, 2), (first, 3)]
+    order += [(second, 2), (second, 3), (first, 4)]
+    for row, (one, index) in enumerate(order):
+        image, told = one.arrays(index + 1, index)
+        np.testing.assert_array_equal(images[row], image[0])
+        for name, values in told.items():
+            np.testing.assert_array_equal(targets[name][row], values[0])
+    (batch, _), _ = data.dataset(5, 2)
+    np.testing.assert_array_equal(batch, data.arrays(5)[0])
+    assert len(data.arrays(3, 3)[0]) == 0
 
 
 def test_it_is_told_by_what_it_is_made_of():
