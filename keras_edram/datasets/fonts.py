@@ -61,6 +61,9 @@ DIRECTIONS = 64  # that the outermost points of a glyph are looked for in
 # How many of the ten are most like the same digit of a plain face.
 LEAST_ALIKE = 8
 ALIKE_SIZE = (16, 24)  # width and height that they are compared at
+# How far the middle of a mark may be from that of a plain face, by the height
+# of a digit, and how many times as high it may be: some draw another sign.
+MARK_MOVED, MARK_GROWN = 0.25, 3
 
 
 class Glyph(NamedTuple):
@@ -83,7 +86,7 @@ class Glyph(NamedTuple):
 
 
 class Face:
-    """One face of a font: its digits, and those of `LETTERS` that it has.
+    """One face of a font: its digits, marks, and `LETTERS` that it has.
 
     Args:
         path: Path of a TrueType or OpenType file.
@@ -122,13 +125,7 @@ class Face:
     @functools.cached_property
     def letters(self):
         """String of those of `LETTERS` that the face has."""
-        missing = self.glyph("\U0010fffe").mask
-        return "".join(
-            letter
-            for letter in LETTERS
-            if len(self.glyph(letter).outline)
-            and not np.array_equal(self.glyph(letter).mask, missing)
-        )
+        return "".join(filter(self._has, LETTERS))
 
     @functools.cached_property
     def has_digits(self):
@@ -150,6 +147,20 @@ class Face:
         is_one = likeness[1, -1] < likeness[1, 1]
         return is_one and alike.sum() >= LEAST_ALIKE
 
+    def has_marks(self, marks):
+        """Whether these characters lie about where a plain face has them."""
+        return all(
+            self._has(mark) and _alike(self.glyph(mark), _plain().glyph(mark))
+            for mark in marks
+        )
+
+    def _has(self, letter):
+        """Whether it is drawn, and not as what the face has not."""
+        glyph, missing = self.glyph(letter), self.glyph("\U0010fffe")
+        return len(glyph.outline) and not np.array_equal(
+            glyph.mask, missing.mask
+        )
+
     def _glyph(self, letter):
         from PIL import Image, ImageDraw
 
@@ -170,7 +181,7 @@ class Face:
         return Glyph(mask, left + before, -top - first, advance, _outline(mask))
 
 
-def load_faces(split, folders=None):
+def load_faces(split, folders=None, marks=""):
     """The faces of one split whose digits can be read.
 
     Which split a face belongs to its design decides, that is, the first word of
@@ -181,6 +192,7 @@ def load_faces(split, folders=None):
         split: `"train"`, `"validation"` or `"test"`.
         folders: Path of a folder of font files, or several. By default
             matplotlib's own fonts and those of the system.
+        marks: String of characters that each face must have. Defaults to none.
 
     Returns:
         List of lists of `Face`, one for each design, in the order of their
@@ -213,7 +225,7 @@ def load_faces(split, folders=None):
                 break
             try:
                 face = Face(path)
-                if face.has_digits:
+                if face.has_digits and face.has_marks(marks):
                     kept.append(face)
             except (OSError, ValueError):
                 continue
@@ -346,6 +358,21 @@ def _outline(mask):
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
     directions = np.stack([np.cos(angles), np.sin(angles)])  # (2, directions)
     return points[np.unique((points @ directions).argmax(axis=0))]
+
+
+def _alike(glyph, plain):
+    """Whether two glyphs are at about the same height, and as high."""
+    high, as_high = len(glyph.mask), len(plain.mask)
+    moved = glyph.top - high / 2 - (plain.top - as_high / 2)
+    return (
+        abs(moved) < MARK_MOVED * HEIGHT
+        and 1 / MARK_GROWN < high / as_high < MARK_GROWN
+    )
+
+
+@functools.cache
+def _plain():
+    return Face(matplotlib_folder() / "DejaVuSans.ttf")
 
 
 def _shapes(masks):

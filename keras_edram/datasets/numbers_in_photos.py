@@ -59,6 +59,9 @@ NOISE = (0, 0, 1.5, 3, 5, 8)
 NOISE_MOST = 3  # deviations
 NOISE_ROOM = 64  # pixels by which a plane of noise is larger than an image
 REAL = 0.5  # of the numbers are of real digits, if there are any
+# Of the numbers that have room for them, those with marks, and with a sign.
+MARKED, SIGNED = 0.6, 0.15
+MARK_WIDTH = 0.35  # of the window of a mark, at least, by its height
 
 
 class NumbersInPhotos(RandomSequence):
@@ -74,7 +77,8 @@ class NumbersInPhotos(RandomSequence):
     (I, O, S, ...), and do not touch the number.
 
     The truth of an image are its digits from left to right, or `"backward"`,
-    then the label 10; and the windows of the boxes around their ink.
+    then the label 10; and the windows of the boxes around their ink. Of marks
+    they are as high as the digits beside, or a dot and a dash would look alike.
 
     What an image depends on, see `RandomSequence`; here ground, face
     and digits are drawn anew for each image, so that a pass, of `IMAGES_A_PASS`
@@ -90,8 +94,11 @@ class NumbersInPhotos(RandomSequence):
             alone.
         image_size: Integer or `(height, width)` of an image in pixels. Defaults
             to `(480, 640)`.
-        num_digits: `(least, most)` digits of a number, each equally often; S is
-            `most + 1`. Defaults to `(1, 4)`.
+        num_digits: `(least, most)` digits of a number, with its marks, each
+            equally often; S is `most + 1`. Defaults to `(1, 4)`.
+        marks: String of the characters that may stand before and between the
+            digits, whose labels follow on those of the digits, as `".-/"`.
+            Defaults to none.
         empty: Float in [0, 1], the part of the images without a number.
             Defaults to 0.1.
         reading_order: `"forward"` or `"backward"`. Defaults to `"forward"`.
@@ -128,6 +135,7 @@ class NumbersInPhotos(RandomSequence):
         *,
         image_size=(480, 640),
         num_digits=(1, 4),
+        marks="",
         empty=0.1,
         reading_order="forward",
         width=(0.06, 0.35),
@@ -154,6 +162,7 @@ class NumbersInPhotos(RandomSequence):
         self.faces = _check_lists(faces, "faces")
         self.grounds = _check_lists(grounds, "grounds")
         self.crops = None if crops is None else RealDigits(*crops)
+        self.marks = _check_marks(marks, crops, self.faces)
         channels = set(map(_channels, itertools.chain(*self.grounds)))
         if channels not in ({1}, {3}):
             raise ValueError(
@@ -165,7 +174,7 @@ class NumbersInPhotos(RandomSequence):
             num_pictures=IMAGES_A_PASS,
             image_shape=(*self.image_size, *channels),
             num_targets=self.num_digits[1] + 1,
-            class_names=DIGIT_NAMES,
+            class_names=(*DIGIT_NAMES, *self.marks),
             terminal=True,
             seed=seed,
         )
@@ -190,7 +199,11 @@ class NumbersInPhotos(RandomSequence):
             )
         )  # (n, S - 1, 2, 3)
         return images, *end_sequences(
-            labels, transforms, counts, len(DIGIT_NAMES), self.reading_order
+            labels,
+            transforms,
+            counts,
+            len(self.class_names),
+            self.reading_order,
         )
 
     def _draw(self, image, index):
@@ -254,21 +267,37 @@ class NumbersInPhotos(RandomSequence):
         """Digits and their strip."""
         least, most = self.num_digits
         count = generator.integers(least, most + 1)
-        digits = generator.integers(len(DIGIT_NAMES), size=count)
+        labels = generator.integers(len(DIGIT_NAMES), size=count)
         if self.crops is not None and generator.random() < REAL:
             strip = self.crops.strip(
-                digits, generator, levels, self.contrast, self.colour
+                labels, generator, levels, self.contrast, self.colour
             )
-            return digits, strip
+            return labels, strip
+        if self.marks:
+            self._put_marks(labels, generator)
         face = _choose(generator, _choose(generator, self.faces))
-        text = "".join(DIGIT_NAMES[digit] for digit in digits)
-        return digits, letters_strip(face, text, generator.uniform(*SPACING))
+        text = "".join(self.class_names[label] for label in labels)
+        strip = letters_strip(face, text, generator.uniform(*SPACING))
+        if self.marks:
+            strip = _with_high_marks(strip, labels >= len(DIGIT_NAMES))
+        return labels, strip
+
+    def _put_marks(self, labels, generator):
+        """Makes some of a number's digits marks, none of them the last."""
+        among = len(DIGIT_NAMES), len(self.class_names)
+        if len(labels) > 1 and generator.random() < SIGNED:
+            labels[0] = generator.integers(*among)
+        if len(labels) > 2 and generator.random() < MARKED:
+            last = len(labels) - 1
+            first, step = generator.integers((1, 2), (last, 6))
+            for place in range(first, last, step):
+                labels[place] = generator.integers(*among)
 
     def _place(self, painter, strip):
         """The strip of a number anywhere on the image."""
         generator = painter.generator
         height, width = self.image_size
-        shape = _shape(generator)
+        shape = random_shape(generator)
         ends = np.concatenate(strip.outlines) @ shape.T  # (points, 2)
         wide, high = np.ptp(ends, axis=0)
         scale = min(
@@ -287,12 +316,17 @@ class NumbersInPhotos(RandomSequence):
             kind = generator.random()
             if kind < 0.5:
                 self._add_word(painter, taken)
-            elif kind < 0.75:
-                painter.add_bar()
-            elif kind < 0.9:
-                self._add_board(painter)
             else:
-                painter.add_disc()
+                self._add_shape(painter, 2 * kind - 1)
+
+    def _add_shape(self, painter, kind):
+        """A bar, a board or a disc, by a number in [0, 1)."""
+        if kind < 0.5:
+            painter.add_bar()
+        elif kind < 0.8:
+            self._add_board(painter)
+        else:
+            painter.add_disc()
 
     def _add_word(self, painter, taken):
         """A word on the ground or on a board, where nothing is yet."""
@@ -307,7 +341,7 @@ class NumbersInPhotos(RandomSequence):
         strip = letters_strip(face, letters, generator.uniform(*SPACING))
         scale = _log_uniform(generator, LETTER_HEIGHT) * self.image_size[0]
         scale /= strip.height
-        matrix = scale * _shape(generator)
+        matrix = scale * random_shape(generator)
         for _ in range(PLACES_TRIED):
             word = Placed(strip, matrix, self.image_size, generator)
             around = word.surroundings
@@ -388,6 +422,7 @@ def numbers_in_photos(
     grounds=None,
     crops=None,
     colour=False,
+    marks="",
     seed=0,
     **options,
 ):
@@ -411,8 +446,9 @@ def numbers_in_photos(
             fonts, whose terms are free.
         colour: Boolean, whether images have three channels; otherwise one.
             Defaults to False.
+        marks: See `NumbersInPhotos`; faces without them are left out.
         seed: Non-negative integer.
-        **options: Arguments of `NumbersInPhotos`.
+        **options: Further arguments of `NumbersInPhotos`.
 
     Returns:
         `NumbersInPhotos`.
@@ -435,15 +471,39 @@ def numbers_in_photos(
     seed = split_seed(split, seed)
     check_boolean(colour, "colour")
     return NumbersInPhotos(
-        load_faces(split, fonts),
+        load_faces(split, fonts, marks),
         load_grounds(split, grounds, colour=colour),
         None if crops is None else load_real_digits(split, crops),
+        marks=marks,
         seed=seed,
         **options,
     )
 
 
-def _shape(generator):
+def _with_high_marks(strip, is_mark):
+    """A strip whose marks have outlines as high as those of the digits."""
+    digits = np.concatenate(
+        [
+            outline
+            for outline, mark in zip(strip.outlines, is_mark, strict=True)
+            if not mark
+        ]
+    )  # (points, 2)
+    top, bottom = digits[:, 1].min(), digits[:, 1].max()
+    outlines = []
+    for outline, mark in zip(strip.outlines, is_mark, strict=True):
+        if mark:
+            left, right = outline[:, 0].min(), outline[:, 0].max()
+            more = max(0, MARK_WIDTH * (bottom - top) - (right - left)) / 2
+            left, right = left - more, right + more
+            outline = np.array(
+                [[left, top], [right, top], [right, bottom], [left, bottom]]
+            )
+        outlines.append(outline)
+    return strip._replace(outlines=outlines)
+
+
+def random_shape(generator):
     """A matrix that stretches, slants and turns a little, (2, 2)."""
     stretch = _log_uniform(generator, STRETCH)
     slant = generator.uniform(-SLANT, SLANT)
@@ -491,6 +551,31 @@ def _channels(ground):
     if ground.dtype == np.uint8 and ground.ndim == 3 and ground.size:
         return ground.shape[2]
     return 0
+
+
+def _check_marks(marks, crops, faces):
+    """The marks as a string of other characters than digits, each once."""
+    if (
+        not isinstance(marks, str)
+        or len(set(marks)) < len(marks)
+        or set(marks) & {*DIGIT_NAMES, *" "}
+    ):
+        raise ValueError(
+            "`marks` must be a string of characters that are no digits, each "
+            f"of them once. Received: marks={marks!r}"
+        )
+    if marks and crops is not None:
+        raise ValueError(
+            "`marks` are drawn in fonts: there must be no `crops` beside them. "
+            f"Received: marks={marks!r} and crops"
+        )
+    for face in itertools.chain(*faces):
+        if not face.has_marks(marks):
+            raise ValueError(
+                "Each of the `faces` must have the marks. Received: "
+                f"marks={marks!r}, a face of {face.path.name} without"
+            )
+    return marks
 
 
 def _check_lists(lists, name):

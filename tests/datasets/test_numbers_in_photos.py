@@ -331,6 +331,68 @@ def test_splits_are_apart():
         assert made[one].seed != made[other].seed
 
 
+def test_marks_stand_before_and_between_digits(textures):
+    data = NumbersInPhotos(
+        fonts.load_faces("train", fonts.matplotlib_folder(), "-/"), textures,
+        image_size=SIZE, empty=0, num_digits=(1, 6), marks="-/",
+    )  # fmt: skip
+    assert data.class_names == (*"0123456789", "-", "/")
+    assert data.num_classes == 13  # and the label that ends
+    labels = data.arrays(200)[1]["labels"]
+    counts = np.argmax(labels == 12, axis=1)
+    assert set(counts) == {1, 2, 3, 4, 5, 6}
+    is_mark = (labels == 10) | (labels == 11)
+    assert is_mark.any(axis=1).mean() > 0.3
+    assert set(labels[is_mark]) == {10, 11}
+    for row, count in zip(is_mark, counts, strict=True):
+        assert not row[count - 1 :].any()
+        assert not (row[1 : count - 1] & row[2:count]).any()
+
+
+def test_the_window_of_a_mark_is_as_high_as_the_digits(faces, plain):
+    data = NumbersInPhotos(
+        faces[-1:], plain, image_size=(240, 320), empty=0, width=(0.3, 0.35),
+        num_digits=(6, 6), marks=".",
+    )  # fmt: skip
+    images, targets = data.arrays(30)
+    boxes = boxes_of(targets, (240, 320))
+    with_dots = 0
+    for image, labels, of_image in zip(
+        images[..., 0].astype(int), targets["labels"], boxes, strict=True
+    ):
+        heights = of_image[:, 3] - of_image[:, 1]
+        for label, box, height in zip(labels, of_image, heights, strict=True):
+            if label != 10:
+                continue
+            with_dots += 1
+            # Its corners are turned and slanted, those of round digits are not.
+            assert height >= 0.9 * heights[labels < 10].max()
+            left, top, right, bottom = box.astype(int)
+            ink = np.abs(image[top:bottom, left:right] - GREY) > 40
+            assert ink[len(ink) // 2 :].any()
+    assert with_dots > 10
+
+
+@pytest.mark.parametrize(
+    "marks, message",
+    [
+        ("1-", "marks='1-'"),
+        ("--", "marks='--'"),
+        (". ", "marks='. '"),
+        (5, "marks=5"),
+        ("\u4e00", "without"),  # no face of these has it
+    ],
+)
+def test_other_marks_are_refused(faces, textures, marks, message):
+    with pytest.raises(ValueError, match=message):
+        NumbersInPhotos(faces, textures, marks=marks)
+
+
+def test_marks_are_not_among_real_digits(faces, textures):
+    with pytest.raises(ValueError, match="`crops` beside"):
+        NumbersInPhotos(faces, textures, some_crops(), marks=".")
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
