@@ -25,6 +25,10 @@ from keras_edram.datasets.numbers_in_photos import (
     NumbersInPhotos,
     numbers_in_photos,
 )
+from keras_edram.datasets.printed_numbers import (
+    PrintedNumbers,
+    printed_numbers,
+)
 from keras_edram.datasets.random_sequence import RandomSequence
 from keras_edram.datasets.svhn import svhn
 from keras_edram.pictures import read_picture
@@ -40,6 +44,7 @@ __all__ = [
     "Digits",
     "InTurn",
     "NumbersInPhotos",
+    "PrintedNumbers",
     "Problem",
     "RandomSequence",
     "check_pictures",
@@ -51,6 +56,7 @@ __all__ = [
     "load_digits",
     "mnist",
     "numbers_in_photos",
+    "printed_numbers",
     "read_annotations",
     "read_folder",
     "read_picture",
