@@ -459,6 +459,39 @@ def test_an_unknown_recipe_is_refused():
         recipes.load("none")
 
 
+def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
+    for grey, split in ((50, "train"), (100, "validation"), (150, "test")):
+        (tmp_path / split).mkdir()
+        rows = ["file,label,xmin,ymin,xmax,ymax"]
+        for index in range(5):  # 01, 23, 45, 67, 89, each on one grey
+            pixels = np.full((30, 40), grey + index, "uint8")
+            Image.fromarray(pixels).save(tmp_path / split / f"{index}.png")
+            rows += [
+                f"{index}.png,{2 * index + i},{2 + 9 * i},2,{9 + 9 * i},20"
+                for i in range(2)
+            ]
+        (tmp_path / split / "boxes.csv").write_text("\n".join(rows))
+    recipe = recipes.load("house_numbers_edram_backward").with_settings(
+        dict(drawn="4", batch_size="8", jitter="0.0", invert="False")
+    )
+
+    def data(split):
+        return recipe.data(recipe.settings, split, str(tmp_path))
+
+    (images, targets), *_ = data("train").dataset(8, 1)
+    is_drawn = np.ptp(images, axis=(1, 2, 3)) > 0
+    assert is_drawn.tolist() == [False] * 6 + [True] * 2
+    assert targets["labels"].shape == (8, 3)
+    # From the last digit to the first: 1, 0 and so on of those of the folder.
+    labels = np.asarray(targets["labels"])
+    assert (labels[:6, 0] == labels[:6, 1] + 1).all()
+    assert data("train").reading_order == "backward"
+    for split in ("validation", "test"):
+        assert not np.ptp(data(split).arrays(5)[0], axis=(1, 2, 3)).any()
+    with pytest.raises(ValueError, match="`drawn` must be .* at least 2"):
+        recipe.data(recipe.settings | {"drawn": 1}, "train", str(tmp_path))
+
+
 def test_a_recipe_of_a_folder_can_be_told_how_to_read_it(tmp_path):
     recipe = recipes.load("house_numbers_edram_forward")
     for split, number in (("train", 2), ("valid", 1), ("test", 1)):

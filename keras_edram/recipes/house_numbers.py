@@ -33,12 +33,39 @@ a model of any size, filled up with black to the largest of their batch:
 `batch_size`, `validation_steps` and `test_images` say how many are in memory.
 """
 
-from keras_edram.datasets import folder
+import numpy as np
+
+from keras_edram.checks import check_integer
+from keras_edram.datasets import InTurn, folder, printed_numbers
 from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 
 def _data(settings, split, source):
+    # Runs of before this setting was have none.
+    every = settings.get("drawn", 0)
+    if split != "train" or not every:
+        return _pictures(settings, split, source, settings["seed"])
+    every = check_integer(every, "drawn", 2)
+    seeds = settings["seed"] * every + np.arange(every)
+    pictures = [
+        _pictures(settings, split, source, int(seed)) for seed in seeds[1:]
+    ]
+    drawn = printed_numbers(
+        split,
+        marks="",
+        image_size=settings["image_size"],
+        num_digits=(1, pictures[0].num_targets - 1),
+        empty=0.0,
+        colour=settings["colour"],
+        reading_order=settings["reading_order"],
+        seed=int(seeds[0]),
+    )
+    run_length = max(1, settings["batch_size"] // every)
+    return InTurn([*pictures, drawn], run_length)
+
+
+def _pictures(settings, split, source, seed):
     in_training = split == "train"
     base = settings["base" if split == "test" else "training_base"]
     size = settings["image_size"]
@@ -62,7 +89,7 @@ def _data(settings, split, source):
         random_crops=split != "test",
         jitter=settings["jitter"] * in_training,
         invert=settings["invert"] and in_training,
-        seed=settings["seed"],
+        seed=seed,
     )
 
 
@@ -83,6 +110,8 @@ def _recipe(reading_order):
             margin=0.15,
             jitter=0.08,
             invert=True,
+            # Of as many training images one is drawn in fonts; 0 is none.
+            drawn=0,
             order="annotated",
             reading_order=reading_order,
             batch_size=64,
