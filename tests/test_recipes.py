@@ -472,7 +472,7 @@ def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
             ]
         (tmp_path / split / "boxes.csv").write_text("\n".join(rows))
     recipe = recipes.load("house_numbers_edram_backward").with_settings(
-        dict(drawn="4", batch_size="8", jitter="0.0", invert="False")
+        dict(drawn="2", batch_size="8", jitter="0.0", invert="False")
     )
 
     def data(split):
@@ -488,8 +488,9 @@ def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
     assert data("train").reading_order == "backward"
     for split in ("validation", "test"):
         assert not np.ptp(data(split).arrays(5)[0], axis=(1, 2, 3)).any()
-    with pytest.raises(ValueError, match="`drawn` must be .* at least 2"):
-        recipe.data(recipe.settings | {"drawn": 1}, "train", str(tmp_path))
+    for wrong in ({"drawn": 8}, {"image_size": None}):
+        with pytest.raises(ValueError, match="`drawn` must be fewer"):
+            recipe.data(recipe.settings | wrong, "train", str(tmp_path))
 
 
 def test_a_recipe_of_a_folder_can_be_told_how_to_read_it(tmp_path):

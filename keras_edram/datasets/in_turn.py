@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_edram.checks import check_integer
+from keras_edram.checks import check_integers
 from keras_edram.datasets.random_sequence import RandomSequence
 
 TOLD = ("class_names", "terminal", "num_targets", "reading_order")
@@ -14,13 +14,14 @@ class InTurn(RandomSequence):
     Images of several sizes make no batch together, so they come in runs:
     `run_length` images of the first sequence, then of the second, and so on,
     and from the beginning again where each was left. A model that takes images
-    of any size trains on all of them. Those of one size may share a batch.
+    of any size trains on all of them. Those of one size may share a batch, of
+    which each may have another part.
 
     Args:
         sequences: `RandomSequence`s with the same classes, targets, reading
             order and channels.
-        run_length: Integer, images of a run; of several sizes what a batch has,
-            or a multiple. Defaults to 64.
+        run_length: Integer, images of a run, or one for each sequence; of
+            several sizes what a batch has, or a multiple. Defaults to 64.
 
     Raises:
         ValueError: For no sequence, some that do not belong together, or a
@@ -37,7 +38,11 @@ class InTurn(RandomSequence):
 
     def __init__(self, sequences, run_length=64):
         self.sequences = tuple(sequences)
-        self.run_length = check_integer(run_length, "run_length")
+        if not isinstance(run_length, (tuple, list)):
+            run_length = [run_length] * len(self.sequences)
+        self.run_lengths = check_integers(
+            run_length, len(self.sequences), "run_length"
+        )
         told = [
             (*(getattr(one, name) for name in TOLD), one.image_shape[-1])
             for one in self.sequences
@@ -68,23 +73,26 @@ class InTurn(RandomSequence):
         return None if None in told else " ".join(told)
 
     def _compose(self, start, stop):
-        length = self.run_length
-        # Where runs end between the two.
-        ends = range(start + length - start % length, stop, length)
-        if None in self.image_shape and ends:
-            raise ValueError(
-                "Images of several sizes must be asked for run by run: a batch "
-                f"must divide `run_length`={length}. Received: images {start} "
-                f"to {stop}"
-            )
-        parts = zip([start, *ends], [*ends, stop], strict=True)
-        images, labels, transforms = zip(
-            *(self._compose_of_run(*part) for part in parts), strict=True
-        )
-        return tuple(map(np.concatenate, (images, labels, transforms)))
+        parts = []
+        while not parts or start < stop:
+            which, first, left = self._place(start)
+            count = min(left, stop - start)
+            if None in self.image_shape and start + count < stop:
+                raise ValueError(
+                    "Images of several sizes must be asked for run by run: a "
+                    f"batch must divide `run_length`={self.run_lengths[which]}."
+                    f" Received: images {start} to {stop}"
+                )
+            sequence = self.sequences[which]
+            parts.append(sequence._compose(first, first + count))
+            start += count
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
 
-    def _compose_of_run(self, start, stop):
-        run, first = divmod(start, self.run_length)
-        turn, which = divmod(run, len(self.sequences))
-        first += turn * self.run_length
-        return self.sequences[which]._compose(first, first + stop - start)
+    def _place(self, index):
+        """Which sequence an image is of, its number there, what is left."""
+        ends = np.cumsum(self.run_lengths)
+        turn, place = divmod(index, int(ends[-1]))
+        which = int(np.searchsorted(ends, place, side="right"))
+        length = self.run_lengths[which]
+        left = int(ends[which]) - place
+        return which, (turn + 1) * length - left, left

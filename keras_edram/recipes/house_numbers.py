@@ -33,39 +33,40 @@ a model of any size, filled up with black to the largest of their batch:
 `batch_size`, `validation_steps` and `test_images` say how many are in memory.
 """
 
-import numpy as np
-
-from keras_edram.checks import check_integer
 from keras_edram.datasets import InTurn, folder, printed_numbers
+from keras_edram.datasets.digits import DIGIT_NAMES
 from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
 
 def _data(settings, split, source):
+    pictures = _pictures(settings, split, source)
     # Runs of before this setting was have none.
-    every = settings.get("drawn", 0)
-    if split != "train" or not every:
-        return _pictures(settings, split, source, settings["seed"])
-    every = check_integer(every, "drawn", 2)
-    seeds = settings["seed"] * every + np.arange(every)
-    pictures = [
-        _pictures(settings, split, source, int(seed)) for seed in seeds[1:]
-    ]
-    drawn = printed_numbers(
+    drawn = settings.get("drawn", 0)
+    if split != "train" or not drawn:
+        return pictures
+    size, rest = settings["image_size"], settings["batch_size"] - drawn
+    if size is None or rest < 1 or pictures.class_names != DIGIT_NAMES:
+        raise ValueError(
+            "`drawn` must be fewer images than a batch has, of one "
+            "`image_size`, and beside the ten digits alone. Received: "
+            f"drawn={drawn}, batch_size={settings['batch_size']}, "
+            f"image_size={size}, classes {', '.join(pictures.class_names)}"
+        )
+    printed = printed_numbers(
         split,
         marks="",
-        image_size=settings["image_size"],
-        num_digits=(1, pictures[0].num_targets - 1),
+        image_size=size,
+        num_digits=(1, pictures.num_targets - 1),
         empty=0.0,
         colour=settings["colour"],
         reading_order=settings["reading_order"],
-        seed=int(seeds[0]),
+        seed=settings["seed"],
     )
-    run_length = max(1, settings["batch_size"] // every)
-    return InTurn([*pictures, drawn], run_length)
+    return InTurn([pictures, printed], (rest, drawn))
 
 
-def _pictures(settings, split, source, seed):
+def _pictures(settings, split, source):
     in_training = split == "train"
     base = settings["base" if split == "test" else "training_base"]
     size = settings["image_size"]
@@ -89,7 +90,7 @@ def _pictures(settings, split, source, seed):
         random_crops=split != "test",
         jitter=settings["jitter"] * in_training,
         invert=settings["invert"] and in_training,
-        seed=seed,
+        seed=settings["seed"],
     )
 
 
@@ -110,8 +111,7 @@ def _recipe(reading_order):
             margin=0.15,
             jitter=0.08,
             invert=True,
-            # Of as many training images one is drawn in fonts; 0 is none.
-            drawn=0,
+            drawn=0,  # of a training batch, in the system's fonts
             order="annotated",
             reading_order=reading_order,
             batch_size=64,

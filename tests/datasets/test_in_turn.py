@@ -73,6 +73,16 @@ def test_sizes_that_are_one_have_a_shape_and_share_a_batch():
     assert len(data.arrays(3, 3)[0]) == 0
 
 
+def test_each_may_have_a_run_of_its_own_length():
+    first, second, third = every = sequences(40, 40, 40)
+    images, _ = InTurn(every, run_length=(3, 1, 2)).arrays(12)
+    rows = [0, 1, 2, 6, 7, 8], [3, 9], [4, 5, 10, 11]
+    for one, of_one in zip(every, rows, strict=True):
+        np.testing.assert_array_equal(
+            images[of_one], one.arrays(len(of_one))[0]
+        )
+
+
 def test_it_is_told_by_what_it_is_made_of():
     first, second = both = sequences(40, 50)
     assert InTurn(both).fingerprint is None
@@ -87,6 +97,8 @@ def test_it_is_told_by_what_it_is_made_of():
         ([], 4),
         (sequences(40), 0),
         (sequences(40), 1.5),
+        (sequences(40, 40), (4, 0)),
+        (sequences(40, 40), (4, 4, 4)),
         (
             [
                 *sequences(40),
