@@ -200,7 +200,7 @@ def load_faces(split, folders=None, marks=""):
 
     Raises:
         ValueError: For an unknown split, a folder that is none, or folders
-            without a face of this split.
+            without a face of this split that has the marks.
 
     Example:
 
@@ -233,8 +233,9 @@ def load_faces(split, folders=None, marks=""):
             faces.append(kept)
     if not faces:
         raise ValueError(
-            f"There must be a font with digits whose name belongs to {split!r}."
-            f" Received: fonts={folders!r}"
+            "There must be a font with digits, and with the marks, whose name "
+            f"belongs to {split!r}. Received: fonts={folders!r}, "
+            f"marks={marks!r}"
         )
     return faces
 

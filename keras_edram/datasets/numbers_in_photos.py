@@ -77,8 +77,9 @@ class NumbersInPhotos(RandomSequence):
     (I, O, S, ...), and do not touch the number.
 
     The truth of an image are its digits from left to right, or `"backward"`,
-    then the label 10; and the windows of the boxes around their ink. Of marks
-    they are as high as the digits beside, or a dot and a dash would look alike.
+    then the label after that of the last class; and the windows of the boxes
+    around their ink. Those of marks are at least as high as the digits beside,
+    or a dot and a dash would look alike.
 
     What an image depends on, see `RandomSequence`; here ground, face
     and digits are drawn anew for each image, so that a pass, of `IMAGES_A_PASS`
@@ -97,8 +98,8 @@ class NumbersInPhotos(RandomSequence):
         num_digits: `(least, most)` digits of a number, with its marks, each
             equally often; S is `most + 1`. Defaults to `(1, 4)`.
         marks: String of the characters that may stand before and between the
-            digits, whose labels follow on those of the digits, as `".-/"`.
-            Defaults to none.
+            digits, never last; their labels follow on those of the digits, as
+            of `".-/"` 10, 11 and 12. Defaults to none.
         empty: Float in [0, 1], the part of the images without a number.
             Defaults to 0.1.
         reading_order: `"forward"` or `"backward"`. Defaults to `"forward"`.
@@ -113,7 +114,8 @@ class NumbersInPhotos(RandomSequence):
         fingerprint: String, another one for other faces, grounds or crops.
 
     Raises:
-        ValueError: For options out of range, no faces, or no grounds.
+        ValueError: For options out of range, no faces or such without the
+            marks, no grounds, or marks beside crops.
 
     Example:
 
@@ -162,7 +164,8 @@ class NumbersInPhotos(RandomSequence):
         self.faces = _check_lists(faces, "faces")
         self.grounds = _check_lists(grounds, "grounds")
         self.crops = None if crops is None else RealDigits(*crops)
-        self.marks = _check_marks(marks, crops, self.faces)
+        self.marks = check_marks(marks)
+        _check_can_be_drawn(marks, crops, self.faces)
         channels = set(map(_channels, itertools.chain(*self.grounds)))
         if channels not in ({1}, {3}):
             raise ValueError(
@@ -288,16 +291,17 @@ class NumbersInPhotos(RandomSequence):
         if len(labels) > 1 and generator.random() < SIGNED:
             labels[0] = generator.integers(*among)
         if len(labels) > 2 and generator.random() < MARKED:
-            last = len(labels) - 1
-            first, step = generator.integers((1, 2), (last, 6))
-            for place in range(first, last, step):
+            # Not beside each other, nor beside the sign.
+            first, step = generator.integers((1, 2), (len(labels) - 1, 6))
+            first += labels[0] >= among[0] and first == 1
+            for place in range(first, len(labels) - 1, step):
                 labels[place] = generator.integers(*among)
 
     def _place(self, painter, strip):
         """The strip of a number anywhere on the image."""
         generator = painter.generator
         height, width = self.image_size
-        shape = random_shape(generator)
+        shape = random_shape(generator, TURN, SLANT)
         ends = np.concatenate(strip.outlines) @ shape.T  # (points, 2)
         wide, high = np.ptp(ends, axis=0)
         scale = min(
@@ -316,17 +320,12 @@ class NumbersInPhotos(RandomSequence):
             kind = generator.random()
             if kind < 0.5:
                 self._add_word(painter, taken)
+            elif kind < 0.75:
+                painter.add_bar()
+            elif kind < 0.9:
+                self._add_board(painter)
             else:
-                self._add_shape(painter, 2 * kind - 1)
-
-    def _add_shape(self, painter, kind):
-        """A bar, a board or a disc, by a number in [0, 1)."""
-        if kind < 0.5:
-            painter.add_bar()
-        elif kind < 0.8:
-            self._add_board(painter)
-        else:
-            painter.add_disc()
+                painter.add_disc()
 
     def _add_word(self, painter, taken):
         """A word on the ground or on a board, where nothing is yet."""
@@ -341,7 +340,7 @@ class NumbersInPhotos(RandomSequence):
         strip = letters_strip(face, letters, generator.uniform(*SPACING))
         scale = _log_uniform(generator, LETTER_HEIGHT) * self.image_size[0]
         scale /= strip.height
-        matrix = scale * random_shape(generator)
+        matrix = scale * random_shape(generator, TURN, SLANT)
         for _ in range(PLACES_TRIED):
             word = Placed(strip, matrix, self.image_size, generator)
             around = word.surroundings
@@ -470,6 +469,7 @@ def numbers_in_photos(
     """
     seed = split_seed(split, seed)
     check_boolean(colour, "colour")
+    check_marks(marks)
     return NumbersInPhotos(
         load_faces(split, fonts, marks),
         load_grounds(split, grounds, colour=colour),
@@ -481,7 +481,7 @@ def numbers_in_photos(
 
 
 def _with_high_marks(strip, is_mark):
-    """A strip whose marks have outlines as high as those of the digits."""
+    """A strip whose marks have outlines as high as those of its digits."""
     digits = np.concatenate(
         [
             outline
@@ -496,18 +496,17 @@ def _with_high_marks(strip, is_mark):
             left, right = outline[:, 0].min(), outline[:, 0].max()
             more = max(0, MARK_WIDTH * (bottom - top) - (right - left)) / 2
             left, right = left - more, right + more
-            outline = np.array(
-                [[left, top], [right, top], [right, bottom], [left, bottom]]
-            )
+            cell = [[left, top], [right, top], [right, bottom], [left, bottom]]
+            outline = np.concatenate([outline, cell])  # (points, 2)
         outlines.append(outline)
     return strip._replace(outlines=outlines)
 
 
-def random_shape(generator):
-    """A matrix that stretches, slants and turns a little, (2, 2)."""
+def random_shape(generator, turn, slant):
+    """A matrix that stretches, and slants and turns by at most, (2, 2)."""
     stretch = _log_uniform(generator, STRETCH)
-    slant = generator.uniform(-SLANT, SLANT)
-    turn = generator.uniform(-TURN, TURN)
+    slant = generator.uniform(-slant, slant)
+    turn = generator.uniform(-turn, turn)
     cosine, sine = math.cos(turn), math.sin(turn)
     # The turn, times ((stretch, slant), (0, 1)).
     return np.array(
@@ -553,17 +552,28 @@ def _channels(ground):
     return 0
 
 
-def _check_marks(marks, crops, faces):
-    """The marks as a string of other characters than digits, each once."""
+def check_marks(marks):
+    """The marks, if they are some that digits can have.
+
+    Args:
+        marks: String.
+
+    Raises:
+        ValueError: Unless all are other characters than digits, each once.
+    """
     if (
         not isinstance(marks, str)
         or len(set(marks)) < len(marks)
-        or set(marks) & {*DIGIT_NAMES, *" "}
+        or any(mark in DIGIT_NAMES or mark.isspace() for mark in marks)
     ):
         raise ValueError(
             "`marks` must be a string of characters that are no digits, each "
             f"of them once. Received: marks={marks!r}"
         )
+    return marks
+
+
+def _check_can_be_drawn(marks, crops, faces):
     if marks and crops is not None:
         raise ValueError(
             "`marks` are drawn in fonts: there must be no `crops` beside them. "
@@ -575,7 +585,6 @@ def _check_marks(marks, crops, faces):
                 "Each of the `faces` must have the marks. Received: "
                 f"marks={marks!r}, a face of {face.path.name} without"
             )
-    return marks
 
 
 def _check_lists(lists, name):

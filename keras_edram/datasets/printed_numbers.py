@@ -4,18 +4,24 @@ import io
 
 import numpy as np
 
+from keras_edram.checks import check_boolean
 from keras_edram.datasets.fonts import load_faces
 from keras_edram.datasets.grounds import load_grounds
-from keras_edram.datasets.numbers_in_photos import NumbersInPhotos, random_shape
+from keras_edram.datasets.numbers_in_photos import (
+    NumbersInPhotos,
+    check_marks,
+    random_shape,
+)
 from keras_edram.datasets.painting import Placed
 from keras_edram.datasets.random_sequence import split_seed
 
 MARKS = ".-/"
 IMAGE_SIZE = (40, 128)
 MOST_CHARACTERS = 8
-# Around a number, at each side, by its height.
-MARGINS = (0.02, 0.45)
-MOST_SHAPES = 3
+# Of a number, at most: a slash must not stand upright.
+TURN, SLANT = np.deg2rad(8), 0.15
+MARGINS = (0.04, 0.9)  # left and right together, or above and below, by height
+MOST_BOARDS = 2
 # How often an image was smaller, or compressed; and how much.
 COARSE, LEAST_PART = 0.5, 0.3
 LEAST_PIXELS = np.array([6, 10])  # width and height of a character then
@@ -27,9 +33,9 @@ class PrintedNumbers(NumbersInPhotos):
 
     An image is what `keras_edram.read_picture` makes of a picture of a number
     and a little around it: stretched to one size, whatever its aspect. Digits
-    and marks are painted as by `NumbersInPhotos`, in any colour, on a ground or
-    on a board, among bars and discs; half of the images were smaller before,
-    and some were compressed.
+    and marks are painted as by `NumbersInPhotos`, in any colour, on a ground,
+    a board or several; half of the images were smaller before, and some were
+    compressed.
 
     Args:
         faces, grounds: As of `NumbersInPhotos`.
@@ -38,11 +44,12 @@ class PrintedNumbers(NumbersInPhotos):
         num_digits: `(least, most)` digits and marks of a number, each equally
             often; S is `most + 1`. Defaults to `(1, 8)`.
         marks: As of `NumbersInPhotos`. Defaults to `".-/"`.
-        **options: Further arguments of `NumbersInPhotos`, but for `width`, and
-            for `crops`, of which there are none.
+        empty: Float in [0, 1], the part of the images without a number.
+            Defaults to 0.05.
+        reading_order, contrast, seed: As of `NumbersInPhotos`.
 
     Raises:
-        ValueError: For options out of range, or faces without the marks.
+        ValueError: As of `NumbersInPhotos`.
 
     Example:
 
@@ -64,7 +71,10 @@ class PrintedNumbers(NumbersInPhotos):
         image_size=IMAGE_SIZE,
         num_digits=(1, MOST_CHARACTERS),
         marks=MARKS,
-        **options,
+        empty=0.05,
+        reading_order="forward",
+        contrast=60.0,
+        seed=0,
     ):
         super().__init__(
             faces,
@@ -72,25 +82,27 @@ class PrintedNumbers(NumbersInPhotos):
             image_size=image_size,
             num_digits=num_digits,
             marks=marks,
-            **options,
+            empty=empty,
+            reading_order=reading_order,
+            contrast=contrast,
+            seed=seed,
         )
 
     def _place(self, painter, strip):
         """The strip of a number, in margins of any width."""
         generator = painter.generator
-        shape = random_shape(generator)
+        shape = random_shape(generator, TURN, SLANT)
         ends = np.concatenate(strip.outlines) @ shape.T  # (points, 2)
         size = np.ptp(ends, axis=0)
-        margins = generator.uniform(*MARGINS, (2, 2)).sum(axis=0)
+        margins = generator.uniform(*MARGINS, 2)
         scales = self.image_size[::-1] / (size + margins * strip.height)
         matrix = scales[:, None] * shape
         return Placed(strip, matrix, self.image_size, generator)
 
     def _add_things(self, painter, number):
-        """Bars, boards and discs."""
-        generator = painter.generator
-        for _ in range(generator.integers(MOST_SHAPES + 1)):
-            self._add_shape(painter, generator.random())
+        """Boards alone: a bar may be a slash, and a disc a dot."""
+        for _ in range(painter.generator.integers(MOST_BOARDS + 1)):
+            self._add_board(painter)
 
     def _draw(self, image, index):
         labels, boxes = super()._draw(image, index)
@@ -104,7 +116,7 @@ class PrintedNumbers(NumbersInPhotos):
         return labels, boxes
 
     def _coarsen(self, image, boxes, generator):
-        """Makes an image of a smaller one, in which all can be read still."""
+        """Makes an image of a smaller one, not too small to be read."""
         from PIL import Image
 
         least = np.full(2, LEAST_PART)
@@ -160,11 +172,14 @@ def printed_numbers(
     >>> test.arrays(10)[0].shape
     (10, 48, 160, 1)
     """
+    seed = split_seed(split, seed)
+    check_boolean(colour, "colour")
+    check_marks(marks)
     return PrintedNumbers(
         load_faces(split, fonts, marks),
         load_grounds(split, grounds, colour=colour),
         marks=marks,
-        seed=split_seed(split, seed),
+        seed=seed,
         **options,
     )
 

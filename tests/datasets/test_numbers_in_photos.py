@@ -346,13 +346,15 @@ def test_marks_stand_before_and_between_digits(textures):
     assert set(labels[is_mark]) == {10, 11}
     for row, count in zip(is_mark, counts, strict=True):
         assert not row[count - 1 :].any()
-        assert not (row[1 : count - 1] & row[2:count]).any()
+        assert not (row[:-1] & row[1:]).any()
 
 
-def test_the_window_of_a_mark_is_as_high_as_the_digits(faces, plain):
+def test_the_window_of_a_mark_has_its_ink_and_is_as_high_as_digits(
+    faces, plain
+):
     data = NumbersInPhotos(
         faces[-1:], plain, image_size=(240, 320), empty=0, width=(0.3, 0.35),
-        num_digits=(6, 6), marks=".",
+        num_digits=(6, 6), marks=",",
     )  # fmt: skip
     images, targets = data.arrays(30)
     boxes = boxes_of(targets, (240, 320))
@@ -368,29 +370,24 @@ def test_the_window_of_a_mark_is_as_high_as_the_digits(faces, plain):
             # Its corners are turned and slanted, those of round digits are not.
             assert height >= 0.9 * heights[labels < 10].max()
             left, top, right, bottom = box.astype(int)
-            ink = np.abs(image[top:bottom, left:right] - GREY) > 40
-            assert ink[len(ink) // 2 :].any()
+            ink = np.abs(image[:, left + 2 : right - 2] - GREY) > 40
+            # All of a comma, which reaches below the digits.
+            assert ink[(top + bottom) // 2 : bottom].any()
+            assert not ink[bottom + 3 :].any()
     assert with_dots > 10
-
-
-@pytest.mark.parametrize(
-    "marks, message",
-    [
-        ("1-", "marks='1-'"),
-        ("--", "marks='--'"),
-        (". ", "marks='. '"),
-        (5, "marks=5"),
-        ("\u4e00", "without"),  # no face of these has it
-    ],
-)
-def test_other_marks_are_refused(faces, textures, marks, message):
-    with pytest.raises(ValueError, match=message):
-        NumbersInPhotos(faces, textures, marks=marks)
 
 
 def test_marks_are_not_among_real_digits(faces, textures):
     with pytest.raises(ValueError, match="`crops` beside"):
         NumbersInPhotos(faces, textures, some_crops(), marks=".")
+
+
+def test_marks_are_looked_at_before_any_font(monkeypatch):
+    monkeypatch.setattr(module, "load_faces", None)
+    with pytest.raises(ValueError, match="marks=5"):
+        numbers_in_photos("test", marks=5)
+    with pytest.raises(ValueError, match="marks='\u4e00'"):
+        fonts.load_faces("test", fonts.matplotlib_folder(), "\u4e00")
 
 
 @pytest.mark.parametrize(
@@ -407,6 +404,11 @@ def test_marks_are_not_among_real_digits(faces, textures):
         ({"image_size": 0}, "image_size=0"),
         ({"image_size": (480, 31)}, r"image_size=\(480, 31\)"),
         ({"seed": -1}, "seed=-1"),
+        ({"marks": "1-"}, "marks='1-'"),
+        ({"marks": "--"}, "marks='--'"),
+        ({"marks": "\u00a0"}, "no digits"),
+        ({"marks": 5}, "marks=5"),
+        ({"marks": "\u4e00"}, "without"),  # no face of these has it
     ],
 )
 def test_other_options_are_refused(faces, textures, options, message):

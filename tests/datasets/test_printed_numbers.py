@@ -103,6 +103,22 @@ def test_images_in_colour_have_colours():
     assert (images.max(axis=-1) != images.min(axis=-1)).any()
 
 
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"colour": "no"}, "colour='no'"),
+        ({"marks": None}, "marks=None"),
+        ({"split": "all"}, "split"),
+        ({"image_size": 28}, "at least 32 pixels"),
+        ({"num_digits": (0, 3)}, "num_digits"),
+    ],
+)
+def test_other_options_are_refused(options, message):
+    options = {"split": "test", "fonts": fonts.matplotlib_folder()} | options
+    with pytest.raises(ValueError, match=message):
+        printed_numbers(**options)
+
+
 def test_a_face_without_the_marks_is_left_out():
     # Its dot is a sign of mathematics.
     names = [
