@@ -89,6 +89,8 @@ class Recipe:
             are in a folder of the user's.
         weights: The trained model that `model` begins with, for `run.json`,
             see `keras_edram.presets.opening.with_weights`; by default none.
+        taken: Dictionary of `images_seen` and `minutes` that those weights
+            took, which count too; by default none did.
         monitor: `Monitor`, what the best model is chosen by.
         defaults: The settings before any was changed; by default `settings`.
         any_size: Boolean, whether the setting `image_size` can be `None`, for
@@ -103,6 +105,7 @@ class Recipe:
     callbacks: Callable = lambda settings: []
     sources: tuple = ("bundled", "tfds")
     weights: str | None = None
+    taken: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     monitor: Monitor = Monitor()
     defaults: Mapping[str, Any] | None = None
     any_size: bool = False
@@ -310,15 +313,17 @@ def _course(recipe, history):
     settings, monitor = recipe.settings, recipe.monitor
     best = monitor.best(history)
     epoch_images = settings["steps_per_epoch"] * settings["batch_size"]
+    taken = {"images_seen": 0, "minutes": 0} | recipe.taken
+    minutes = sum(row["seconds"] for row in history) / 60
     return {
         f"validation_{monitor.metric}": best[monitor.column],
         "best_epoch": int(best["epoch"]) + 1,
-        "images_seen": len(history) * epoch_images,
+        "images_seen": taken["images_seen"] + len(history) * epoch_images,
         "validation_curve": [
             [(int(row["epoch"]) + 1) * epoch_images, row[monitor.column]]
             for row in history
         ],
-        "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
+        "minutes": round(taken["minutes"] + minutes, 1),
     }
 
 

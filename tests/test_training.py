@@ -327,7 +327,7 @@ def test_a_run_can_be_compiled_and_computed_in_less(tmp_path):
 
 
 def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
-    trained, _ = finished
+    trained, of_trained = finished
     # At a rate of 0 what it begins with is what it ends with.
     recipe = opening.with_weights(
         quick_recipe(epochs=2, learning_rate=0.0), trained
@@ -337,6 +337,17 @@ def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
     results = train(recipe, tmp_path / "run")
     assert_same_weights(tmp_path / "run/model.keras", trained / "model.keras")
     assert results["weights"] == str(trained)
+    # What the weights took counts too; a model that came alone says nothing.
+    settings = recipe.settings
+    own = 2 * settings["steps_per_epoch"] * settings["batch_size"]
+    assert results["images_seen"] == of_trained["images_seen"] + own
+    assert results["minutes"] >= of_trained["minutes"]
+    alone = opening.with_weights(quick_recipe(), trained / "model.keras")
+    assert alone.taken == {}
+    of_preset = opening.with_weights(
+        quick_recipe(), "edram_small_cluttered_mnist"
+    ).taken
+    assert of_preset["images_seen"] == 600_000
     assert files.read_json(tmp_path / "run/run.json")["weights"] == str(trained)
     with pytest.raises(ValueError, match=r"other values for \['weights'\]"):
         train(quick_recipe(epochs=2, learning_rate=0.0), tmp_path / "run")

@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_edram import presets, recipes, run_folder
+from keras_edram import files, presets, recipes, run_folder
 from keras_edram.models import transfer
 from keras_edram.presets import archive
 
@@ -62,7 +62,8 @@ def with_weights(recipe, where):
         where: The trained model, as of `open_model`.
 
     Returns:
-        `Recipe`; `run.json` will name the weights.
+        `Recipe`; `run.json` will name the weights, and `results.json` count
+        the images and minutes that they took, of a preset or a run folder.
 
     Raises:
         ValueError: If there is no such model. If it is of another class or
@@ -80,7 +81,25 @@ def with_weights(recipe, where):
         transfer.take_weights(model, trained)
         return model
 
-    return dataclasses.replace(recipe, model=model, weights=str(where))
+    figures = _results_of(where)
+    return dataclasses.replace(
+        recipe,
+        model=model,
+        weights=str(where),
+        taken={
+            name: figures[name]
+            for name in ("images_seen", "minutes")
+            if name in figures
+        },
+    )
+
+
+def _results_of(where):
+    """The figures of a preset or a run folder, `{}` of another model."""
+    if str(where) in presets.names():
+        return presets.results(str(where))
+    results = pathlib.Path(where) / "results.json"
+    return files.read_json(results) if results.is_file() else {}
 
 
 def run_of(where):
