@@ -46,6 +46,7 @@ OTHER_SEEDS = (1, 2)  # that a recipe may have been trained with too
 ONE_DIGIT = "Table 1: one digit in clutter, 100x100"
 ONE_DIGIT_ERROR = "0.6 % (training digits in the test images)"
 LARGE = "Beyond the paper: large images"
+PRINTED = "Beyond the paper: printed numbers"
 SEQUENCES = "Table 2: sequences, all of it right"
 
 
@@ -97,6 +98,7 @@ PAPER = Paper(
         "published": lambda run: run.row.published,
         "ours: test error": _error(),
         "three seeds": _error_of_seeds,
+        "10 paths": _error("rollouts"),
         "10 crops": _error("crops"),
         "no boxes": _error("no_boxes"),
         "overlap": _overlap,
