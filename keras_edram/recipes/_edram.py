@@ -37,6 +37,21 @@ SEARCHING_SIZES = SMALL_SIZES | dict(
     initial_transform="context",
     relative_emission=True,
 )
+# A quarter of the widths, to read a number that was cut out.
+READER = dict(
+    # Model
+    glimpses_per_target=2,
+    **LOOKS,
+    **SMALL_SIZES,
+    standardize=True,
+    # Loss
+    alpha_what=1.0,
+    alpha_where=10.0,
+    # Optimiser
+    learning_rate=3e-3,
+    weight_decay=4e-3,
+    warmup_steps=200,
+)
 # Where EDRAM's defaults depart from the paper.
 AS_PUBLISHED = dict(
     detach_transforms=False, antialias=False, initialization="paper"

@@ -120,18 +120,7 @@ def _recipe(reading_order):
             validation_steps=24,
             test_images=0,
             seed=0,
-            # Model
-            glimpses_per_target=2,
-            **_edram.LOOKS,
-            **_edram.SMALL_SIZES,
-            standardize=True,
-            # Loss
-            alpha_what=1.0,
-            alpha_where=10.0,
-            # Optimiser
-            learning_rate=3e-3,
-            weight_decay=4e-3,
-            warmup_steps=200,
+            **_edram.READER,
         ),
         data=_data,
         model=_edram.model,
