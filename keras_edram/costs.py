@@ -23,15 +23,20 @@ HIDING = {
 }
 
 
-def costs(model):
+def costs(model, glimpses_per_target=None, crops=None):
     """The figures of a model that its errors stand beside.
 
     Args:
         model: A model of this package.
+        glimpses_per_target: Integer N; by default the model's own.
+        crops: Integer, of how many crops an answer is the mean; by default it
+            is of the image.
 
     Returns:
         Dictionary of integers, `parameters` and `multiply_adds`, see
-        `multiply_adds`; the second with TensorFlow alone.
+        `multiply_adds`; and `multiply_adds_by_glimpse`, a list of those with
+        1, 2, ... N glimpses at a target, of one model that answers after each.
+        `parameters` alone without TensorFlow.
 
     Example:
 
@@ -39,12 +44,24 @@ def costs(model):
     691076
     """
     found = {"parameters": model.count_params()}
-    if keras.config.backend() == "tensorflow":
-        found["multiply_adds"] = multiply_adds(model)
-    return found
+    if keras.config.backend() != "tensorflow":
+        return found
+    number = glimpses_per_target or model.glimpses_per_target
+    together = model.answers_once or model.members or crops
+    if number == 1 or together:
+        count = multiply_adds(model, glimpses_per_target=number)
+        return found | {"multiply_adds": count * (crops or 1)}
+    counts = [
+        multiply_adds(model, glimpses_per_target=glimpses)
+        for glimpses in range(1, number + 1)
+    ]
+    return found | {
+        "multiply_adds": counts[-1],
+        "multiply_adds_by_glimpse": counts,
+    }
 
 
-def multiply_adds(model, image_shape=None):
+def multiply_adds(model, image_shape=None, glimpses_per_target=None):
     """Multiplications of one image in a look, each with one addition.
 
     Those of all convolutions and products of matrices, counted from the
@@ -57,6 +74,7 @@ def multiply_adds(model, image_shape=None):
         model: A model of this package, on TensorFlow.
         image_shape: `(H, W, C)` of the image, of models that take any size;
             by default the model's own.
+        glimpses_per_target: Integer N; by default the model's own.
 
     Returns:
         Integer.
@@ -81,6 +99,8 @@ def multiply_adds(model, image_shape=None):
 
     if image_shape is None:
         image_shape = model.some_image_shape
+    if glimpses_per_target is None:
+        glimpses_per_target = model.glimpses_per_target
     image_shape = check_image_shape(image_shape)
     if None in image_shape:
         raise ValueError(
@@ -91,7 +111,7 @@ def multiply_adds(model, image_shape=None):
     # With what it saw: then no model loops in the graph.
     look = tf.function(
         lambda images: model.look(
-            images, model.glimpses_per_target, with_patches=True
+            images, glimpses_per_target, with_patches=True
         ),
         input_signature=[tf.TensorSpec((1, *image_shape), "float32")],
         autograph=False,

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -127,12 +128,15 @@ def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
     assert cli.main(arguments) == 0
     table = capsys.readouterr().out
     assert "test error" in table and "50 images" in table
+    (line,) = re.findall(r"multiply-adds, 1e6 (.*)", table)
+    assert len(line.split()) == 3
     plot, out = tmp_path / "fig5.png", tmp_path / "figures.json"
     more = ["--json", "--plot", str(plot), "--out", str(out)]
     assert cli.main([*arguments, *more]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == json.loads(out.read_text())
     assert len(figures["error_by_glimpse"]) == 3
+    assert figures["multiply_adds"] == figures["multiply_adds_by_glimpse"][2]
     assert figures["error"] <= 0.2 and figures["iou"] > 0.8
     assert figures["settings"]["protocol"] == "held_out"
     assert figures["split"] == "test" and figures["source"] == "bundled"

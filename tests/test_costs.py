@@ -115,6 +115,27 @@ def test_edram_has_what_its_sizes_say():
         assert costs.multiply_adds(model) == benchmark.multiply_adds(model)
 
 
+def test_costs_are_of_as_many_glimpses_and_crops_as_were_looked_at():
+    def count(number):
+        return costs.multiply_adds(tiny.reader(glimpses_per_target=number))
+
+    counts = [count(number) for number in range(1, 5)]
+    assert counts == sorted(set(counts))  # each glimpse costs something
+    model = tiny.reader(glimpses_per_target=3)
+    parameters = model.count_params()
+    assert costs.costs(model) == {
+        "parameters": parameters,
+        "multiply_adds": counts[2],
+        "multiply_adds_by_glimpse": counts[:3],
+    }
+    assert costs.costs(model, 4)["multiply_adds_by_glimpse"] == counts
+    # Glimpses at several crops are not told apart.
+    assert costs.costs(model, crops=10) == {
+        "parameters": parameters,
+        "multiply_adds": 10 * counts[2],
+    }
+
+
 def test_dcn_has_what_its_sizes_say():
     model = DCN((31, 28, 2), num_classes=4, num_glimpses=3)
     coarse = 13 * 11 * 49 * 2 * 12 + 6 * 5 * 9 * 12 * 24

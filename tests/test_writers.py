@@ -127,7 +127,7 @@ FILES = {
         {"mine": [[1000, 0.5], [2000, 0.25]]}, path
     ),
     "costs.png": lambda model, path, _: visualization.plot_costs(
-        {"mine": (1e6, 0.5)}, path
+        {"mine": [(1e6, 0.5)]}, path
     ),
     "coverage.svg": lambda model, path, _: visualization.plot_coverage(
         [0.6, 0.9], [1, 0], path

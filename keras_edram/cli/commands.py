@@ -118,7 +118,7 @@ def evaluate(options):
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
         "crops": options.crops,
-        **costs.costs(model),
+        **costs.costs(model, options.glimpses, options.crops),
         **evaluation.figures(model, looks, targets),
         "temperature": model.temperature,
     }

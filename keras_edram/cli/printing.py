@@ -193,6 +193,10 @@ def _glimpse_lines(figures):
         if len(figures[key]) == number:
             values = "".join(_form(value, form) for value in figures[key])
             lines.append(f"{name:19}{values}")
+    if "multiply_adds_by_glimpse" in figures:
+        counts = figures["multiply_adds_by_glimpse"]
+        values = "".join(f"{count / 1e6:8.1f}" for count in counts)
+        lines.append(f"{'multiply-adds, 1e6':19}{values}")
     return lines
 
 

@@ -29,17 +29,19 @@ Where we differ:
 - The weights of a filter are a softmax over all pixels, which is Eq. 25 and 26
   but for a filter so far off the image that all its weights would vanish.
 - `emission` starts with small weights, so that the first glimpses are of the
-  whole image, and offsets of zero: a deviation σ of one pixel.
+  whole image, whose filters have a deviation σ of `initial_deviation`. At one
+  pixel, offsets of zero, they leave out most of a large image.
 
 Letters in shapes: B batch, H W C image, N side of the grid, U units, K classes.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers, ops
 
-from keras_edram.checks import check_integer
+from keras_edram.checks import check_integer, check_number
 from keras_edram.layers.gaussian_attention import (
     NUM_PARAMETERS,
     GaussianAttention,
@@ -85,6 +87,8 @@ class DRAW(BaseModel):
         glimpse_size: Integer N of at least 2, filters in a row and in a
             column. Defaults to 12.
         units: Integer U, of the LSTM. Defaults to 256.
+        initial_deviation: Float above 0, σ in pixels of the filters of a new
+            model. Defaults to 1.
         **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
             of `keras.Model`.
 
@@ -98,7 +102,8 @@ class DRAW(BaseModel):
         `(B, 1, T, 2, 3)`, the windows of the grids.
 
     Raises:
-        ValueError: For sizes that are none, or images of any size.
+        ValueError: For sizes or a deviation that are none, or images of any
+            size.
 
     Example:
 
@@ -123,12 +128,16 @@ class DRAW(BaseModel):
         num_glimpses=8,
         glimpse_size=12,
         units=256,
+        initial_deviation=1.0,
         **kwargs,
     ):
         super().__init__(image_shape, num_classes, class_names, **kwargs)
         self._take_one_size()
         self.glimpses_per_target = check_integer(num_glimpses, "num_glimpses")
         self.units = check_integer(units, "units")
+        self.initial_deviation = check_number(
+            initial_deviation, "initial_deviation", above=True
+        )
         self._make_layers(glimpse_size)
         self.build((None, *self.image_shape))
 
@@ -147,12 +156,18 @@ class DRAW(BaseModel):
         self.emission = layers.Dense(
             NUM_PARAMETERS,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            bias_initializer=self._first_parameters,
             name="emission",
             dtype="float32",
         )
         self.answer = layers.Dense(
             self.num_classes, name="answer", dtype="float32"
         )
+
+    def _first_parameters(self, shape, dtype=None):
+        """The offsets of an emission whose first window is the image."""
+        log_variance = 2 * math.log(self.initial_deviation)
+        return ops.convert_to_tensor([0.0, 0.0, log_variance, 0.0, 0.0], dtype)
 
     def build(self, images_shape):
         if self.built:
@@ -197,5 +212,6 @@ class DRAW(BaseModel):
             num_glimpses=self.num_glimpses,
             glimpse_size=self.glimpse_size,
             units=self.units,
+            initial_deviation=self.initial_deviation,
         )
         return config

@@ -157,8 +157,9 @@ def costs(paper):
         paper: String, one of `papers()`.
 
     Returns:
-        How many training images each saw, and a dictionary of recipe ->
-        (multiply-adds of an image, test error). Models are compared at equal
+        How many training images each saw, and a dictionary of recipe -> list
+        of (multiply-adds of an image, test error), after each glimpse where
+        that was measured, the last of all of them. Models are compared at equal
         training: those of the number of images that most of them saw.
 
     Raises:
@@ -186,10 +187,23 @@ def costs(paper):
         )
     images_seen = statistics.mode(run["images_seen"] for run in runs.values())
     return images_seen, {
-        name: (run["multiply_adds"], run["error"])
+        name: _points(results(name, "by_glimpse") or run)
         for name, run in runs.items()
         if run["images_seen"] == images_seen
     }
+
+
+def _points(figures):
+    """(multiply-adds, error) of as many glimpses as are told apart."""
+    if "multiply_adds_by_glimpse" not in figures:
+        return [(figures["multiply_adds"], figures["error"])]
+    return list(
+        zip(
+            figures["multiply_adds_by_glimpse"],
+            figures["error_by_average"],
+            strict=True,
+        )
+    )
 
 
 def monitored(paper):

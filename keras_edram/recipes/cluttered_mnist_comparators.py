@@ -96,6 +96,7 @@ TABLE = Table(
                 location_hidden_units=128,
                 location_deviation=0.35,
                 final_location_deviation=0.1,
+                location_penalty=0.0,
             ),
             num_glimpses=8,
             glimpse_size=12,
@@ -105,7 +106,13 @@ TABLE = Table(
             "Differentiable RAM (DRAW), 8 glimpses, 12x12",
             DRAW,
             "3.36 % (Gregor et al.)",
-            **_training.defaults(DRAW, "num_glimpses", "glimpse_size", "units"),
+            **_training.defaults(
+                DRAW,
+                "num_glimpses",
+                "glimpse_size",
+                "units",
+                "initial_deviation",
+            ),
         ),
         "cluttered_mnist_dcn": _row(
             "DCN, 8 glimpses, 14x14",
@@ -137,6 +144,7 @@ TABLE = Table(
             units=(256,),
             localization_filters=(20, 20),
             localization_units=(50,),
+            antialias=False,
         ),
         "cluttered_mnist_rnn_spn": _row(
             "RNN-SPN, 1 glimpse, 33x33",

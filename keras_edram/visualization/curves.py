@@ -86,8 +86,8 @@ def plot_costs(models, path, images_seen=None):
     """Draws the error of models over what each costs, both logarithmic.
 
     Args:
-        models: Dictionary of name -> (multiply-adds of an image, error in
-            (0, 1]).
+        models: Dictionary of name -> list of (multiply-adds of an image, error
+            in (0, 1]), in the order in which a line joins them.
         path: Path of the picture to write.
         images_seen: Integer, how many training images each saw, for the title.
 
@@ -96,15 +96,21 @@ def plot_costs(models, path, images_seen=None):
 
     Example:
 
-    >>> plot_costs({"small": (28e6, 0.01), "large": (4e8, 0.008)}, "costs.png")
+    >>> models = {"once": [(4e6, 0.1)], "looks": [(5e6, 0.2), (9e6, 0.02)]}
+    >>> plot_costs(models, "costs.png")
     """
     if not models:
         raise ValueError("`models` must have at least one. Received: models={}")
     figure = new_figure(figsize=(8, 4.5))
     axis = figure.subplots()
-    for number, (name, (cost, error)) in enumerate(models.items()):
+    for number, (name, points) in enumerate(models.items()):
         marker = "os^Dv"[number // 10 % 5]  # there are ten colours
-        axis.plot(cost / 1e6, 100 * error, marker, label=name)
+        axis.plot(
+            [cost / 1e6 for cost, _ in points],
+            [100 * error for _, error in points],
+            f"{marker}-",
+            label=name,
+        )
     axis.set(
         xlabel="multiply-adds of an image, millions",
         ylabel="test error, %",

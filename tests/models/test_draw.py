@@ -93,6 +93,17 @@ def test_a_new_model_looks_at_the_whole_image_first():
     np.testing.assert_allclose(windows[0, 0, 3], expected, atol=0.1)
 
 
+def test_the_filters_of_a_new_model_are_as_wide_as_told():
+    model = DRAW((20, 30, 1), glimpse_size=6, initial_deviation=3.0)
+    parameters = model.emission(np.zeros((1, model.units)))
+    (rows,), _ = model.attention.filters(parameters, (1001, 1001))
+    # In the middle of so many pixels nothing is cut off.
+    row = np.array(rows[2], "float64")
+    places = np.arange(1001)
+    mean = np.sum(row * places)
+    assert np.sqrt(np.sum(row * (places - mean) ** 2)) == pytest.approx(3, 1e-4)
+
+
 def test_the_next_windows_are_those_that_are_read_next(model, images):
     pyramid, state = model.start(images)
     for _ in range(2):
@@ -168,6 +179,8 @@ def test_64_pictures_are_learnt():
         dict(glimpse_size=1),
         dict(glimpse_size=(4, 5)),
         dict(units=0),
+        dict(initial_deviation=0.0),
+        dict(initial_deviation="wide"),
     ],
     ids=str,
 )
