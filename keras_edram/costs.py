@@ -4,11 +4,12 @@ Letters in shapes: H W C image.
 """
 
 import math
+import warnings
 
 import keras
 import numpy as np
 
-from keras_edram.checks import check_image_shape
+from keras_edram.checks import check_image_shape, check_integer
 
 # Operations in which others are hidden, as often as only a run would tell.
 HIDING = {
@@ -23,6 +24,10 @@ HIDING = {
 }
 
 
+class UncountableError(ValueError):
+    """What a model does is hidden in its graph."""
+
+
 def costs(model, glimpses_per_target=None, crops=None):
     """The figures of a model that its errors stand beside.
 
@@ -33,32 +38,48 @@ def costs(model, glimpses_per_target=None, crops=None):
             is of the image.
 
     Returns:
-        Dictionary of integers, `parameters` and `multiply_adds`, see
-        `multiply_adds`; and `multiply_adds_by_glimpse`, a list of those with
-        1, 2, ... N glimpses at a target, of one model that answers after each.
-        `parameters` alone without TensorFlow.
+        Dictionary of `parameters`, an integer, and with TensorFlow
+        `multiply_adds`, another, see `multiply_adds`. A model whose loops hide
+        what it does has none of these, and a warning says so. One that answers
+        after each glimpse, and takes N times the same, has
+        `multiply_adds_by_glimpse`, a list of those with 1, 2, ... N of them.
+
+    Raises:
+        ValueError: For numbers that are none, or that the model cannot look.
 
     Example:
 
     >>> costs(EDRAM.from_preset("edram_small_cluttered_mnist"))["parameters"]
     691076
     """
+    number = _number_of_glimpses(model, glimpses_per_target)
+    crops = 1 if crops is None else check_integer(crops, "crops")
     found = {"parameters": model.count_params()}
     if keras.config.backend() != "tensorflow":
         return found
-    number = glimpses_per_target or model.glimpses_per_target
-    together = model.answers_once or model.members or crops
-    if number == 1 or together:
-        count = multiply_adds(model, glimpses_per_target=number)
-        return found | {"multiply_adds": count * (crops or 1)}
-    counts = [
-        multiply_adds(model, glimpses_per_target=glimpses)
-        for glimpses in range(1, number + 1)
-    ]
-    return found | {
-        "multiply_adds": counts[-1],
-        "multiply_adds_by_glimpse": counts,
-    }
+
+    def count(glimpses):
+        return multiply_adds(model, glimpses_per_target=glimpses)
+
+    try:
+        found["multiply_adds"] = crops * count(number)
+    except UncountableError as error:
+        warnings.warn(f"Not counted: {error}", UserWarning, stacklevel=2)
+        return found
+    if number > 1 and crops == 1 and not (model.answers_once or model.members):
+        first = count(1)
+        each = count(2) - first
+        by_glimpse = [first + n * each for n in range(number)]
+        if by_glimpse[-1] == found["multiply_adds"]:
+            found["multiply_adds_by_glimpse"] = by_glimpse
+    return found
+
+
+def _number_of_glimpses(model, number):
+    """N, the model's own if it is `None`."""
+    if number is None:
+        return model.glimpses_per_target
+    return check_integer(number, "glimpses_per_target")
 
 
 def multiply_adds(model, image_shape=None, glimpses_per_target=None):
@@ -82,7 +103,7 @@ def multiply_adds(model, image_shape=None, glimpses_per_target=None):
     Raises:
         ValueError: For another backend, a shape that is none, or a model with
             loops or branches of its own, in which only a run would tell how
-            much is done.
+            much is done (`UncountableError`).
 
     Example:
 
@@ -99,8 +120,7 @@ def multiply_adds(model, image_shape=None, glimpses_per_target=None):
 
     if image_shape is None:
         image_shape = model.some_image_shape
-    if glimpses_per_target is None:
-        glimpses_per_target = model.glimpses_per_target
+    number = _number_of_glimpses(model, glimpses_per_target)
     image_shape = check_image_shape(image_shape)
     if None in image_shape:
         raise ValueError(
@@ -110,9 +130,7 @@ def multiply_adds(model, image_shape=None, glimpses_per_target=None):
     model.seen_images(np.zeros((1, *image_shape), "uint8"))
     # With what it saw: then no model loops in the graph.
     look = tf.function(
-        lambda images: model.look(
-            images, glimpses_per_target, with_patches=True
-        ),
+        lambda images: model.look(images, number, with_patches=True),
         input_signature=[tf.TensorSpec((1, *image_shape), "float32")],
         autograph=False,
     )
@@ -128,7 +146,7 @@ def multiply_adds(model, image_shape=None, glimpses_per_target=None):
 def _multiplications(operation):
     """How many one operation of a graph has."""
     if operation.type in HIDING:
-        raise ValueError(
+        raise UncountableError(
             "A model must be traced without loops, branches and functions to "
             f"count what it does. Received: an operation {operation.type!r}, "
             f"{operation.name!r}"

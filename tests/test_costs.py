@@ -134,6 +134,9 @@ def test_costs_are_of_as_many_glimpses_and_crops_as_were_looked_at():
         "parameters": parameters,
         "multiply_adds": 10 * counts[2],
     }
+    for wrong in (dict(glimpses_per_target=0), dict(crops=2.5)):
+        with pytest.raises(ValueError, match=f"Received: {[*wrong][0]}="):
+            costs.costs(model, **wrong)
 
 
 def test_dcn_has_what_its_sizes_say():
@@ -166,8 +169,13 @@ def test_a_loop_of_a_model_s_own_is_refused():
             lambda x: ops.max(x) < 5, lambda x: (x + 1,), (images,)
         )
 
+    model = Wrapped(loop)
+    model.built = True  # it has no weights
     with pytest.raises(ValueError, match="Received: an operation .*While"):
-        costs.multiply_adds(Wrapped(loop))
+        costs.multiply_adds(model)
+    # Its other figures are told all the same.
+    with pytest.warns(UserWarning, match="Not counted: .*While"):
+        assert costs.costs(model) == {"parameters": 0}
 
 
 def test_parameters_stand_beside():

@@ -153,6 +153,7 @@ def test_house_numbers_were_read_as_the_table_says(reader):
     name = f"house_numbers_edram_{reader}"
     crops, no_boxes = (recipes.results(name, v) for v in ("crops", "no_boxes"))
     assert crops["crops"] == 10 and crops["settings"]["image_size"] == 64
+    assert crops["multiply_adds"] == 10 * no_boxes["multiply_adds"]
     assert crops["settings"]["base"] == "objects"
     assert no_boxes["crops"] is None
     assert no_boxes["settings"]["base"] == "picture"

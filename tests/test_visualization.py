@@ -1,5 +1,6 @@
 """The figures are files that show what they are given."""
 
+import math
 import warnings
 
 import numpy as np
@@ -252,6 +253,9 @@ def test_errors_of_models_are_drawn_over_their_costs(tmp_path):
     assert len(set(drawn)) == 3
     with pytest.raises(ValueError, match="Received: models"):
         visualization.plot_costs({}, path)
+    for points in ([], [last, (1e6, 0.0)], [(0, 0.5)], [(1e6, math.nan)]):
+        with pytest.raises(ValueError, match="Received: mine="):
+            visualization.plot_costs({"mine": points}, path)
 
 
 def test_letters_are_written_in_a_font_that_has_them():

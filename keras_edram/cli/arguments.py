@@ -304,7 +304,8 @@ def _of_table(added):
         added,
         "--plot-costs",
         files.FIGURE_SUFFIXES,
-        "draw the test error over the multiply-adds of an image",
+        "draw the test error over the multiply-adds of an image, of the first "
+        "table's models after the number of training images that most had",
     )
 
 

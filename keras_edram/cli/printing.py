@@ -135,8 +135,10 @@ def figures_table(figures):
     """
     lines = [
         f"test error     {_form(figures['error'], '.2%')}   of "
-        f"{figures['images']:,} images, by the mean of all glimpses"
+        f"{figures['images']:,} images"
     ]
+    if len(figures.get("error_by_average", ())) > 1:
+        lines[0] += ", by the mean of all glimpses"
     if len(figures["error_by_length"]) > 1:
         by_length = ", ".join(
             f"{_form(error, '.2%')} of {length}"

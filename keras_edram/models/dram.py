@@ -18,8 +18,10 @@ ICLR 2015. The file follows section 3.
 At the defaults, the paper's sizes for house numbers, it has 13.9 million
 trainable parameters; the paper says 14 million. The paper gives the LSTMs,
 the fully connected layers and the convolutions of a glimpse. The sides of
-patch and context are ours, the context network is given the layers of the
-glimpse network, and classification and emission a hidden layer each.
+patch and context and the deviation of a location are ours (the paper's patches
+of house numbers are 12x12, at two scales, and the deviation 0.03), the context
+network is given the layers of the glimpse network, and classification and
+emission a hidden layer each.
 
 Where we differ:
 

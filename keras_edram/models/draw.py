@@ -87,8 +87,8 @@ class DRAW(BaseModel):
         glimpse_size: Integer N of at least 2, filters in a row and in a
             column. Defaults to 12.
         units: Integer U, of the LSTM. Defaults to 256.
-        initial_deviation: Float above 0, σ in pixels of the filters of a new
-            model. Defaults to 1.
+        initial_deviation: Float from 0.01 to 100, σ in pixels of the filters of
+            a new model. Defaults to 1.
         **kwargs: `terminal` and `temperature`, see `BaseModel`, and arguments
             of `keras.Model`.
 
@@ -136,7 +136,7 @@ class DRAW(BaseModel):
         self.glimpses_per_target = check_integer(num_glimpses, "num_glimpses")
         self.units = check_integer(units, "units")
         self.initial_deviation = check_number(
-            initial_deviation, "initial_deviation", above=True
+            initial_deviation, "initial_deviation", 0.01, 100
         )
         self._make_layers(glimpse_size)
         self.build((None, *self.image_shape))

@@ -139,8 +139,8 @@ class RNNSPN(BaseModel):
 
     Raises:
         ValueError: For sizes that are none, an image or a patch that is too
-            small, images of any size, an unknown order, or what is no truth
-            value.
+            small, images of any size, an unknown order, what is no truth
+            value, or another number of glimpses at a target than one.
 
     Example:
 
@@ -300,6 +300,16 @@ class RNNSPN(BaseModel):
             (hidden,) = hidden
         state = RNNSPNState(first_step(hidden), features, hidden)
         return self.attention.pyramid(images), state
+
+    def look(
+        self, images, glimpses_per_target, training=False, with_patches=False
+    ):
+        if glimpses_per_target != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes one glimpse a target. Received: "
+                f"glimpses_per_target={glimpses_per_target}"
+            )
+        return super().look(images, 1, training, with_patches)
 
     def localization_network(self, images, training=False):
         """c, what the whole image says of where: -> `(B, F)`."""

@@ -22,7 +22,7 @@ once, from what is left at the end.
 | | `head` | a length and a softmax for each digit | a softmax |
 
 For house numbers these are 33.9 million trainable parameters with one
-transformer, and 37.8 million with four (33 and 37: Ablavatski et al., 2017,
+transformer, and 38.0 million with four (33 and 37: Ablavatski et al., 2017,
 Table 3).
 
 Where we differ:

@@ -158,9 +158,9 @@ def costs(paper):
 
     Returns:
         How many training images each saw, and a dictionary of recipe -> list
-        of (multiply-adds of an image, test error), after each glimpse where
-        that was measured, the last of all of them. Models are compared at equal
-        training: those of the number of images that most of them saw.
+        of (multiply-adds of an image, test error): one, or one after each
+        glimpse. Models are compared at equal training: those of the number of
+        images that most of them saw.
 
     Raises:
         ValueError: For another paper, or if none of its models was run.
@@ -187,7 +187,7 @@ def costs(paper):
         )
     images_seen = statistics.mode(run["images_seen"] for run in runs.values())
     return images_seen, {
-        name: _points(results(name, "by_glimpse") or run)
+        name: _points(run)
         for name, run in runs.items()
         if run["images_seen"] == images_seen
     }
@@ -195,15 +195,13 @@ def costs(paper):
 
 def _points(figures):
     """(multiply-adds, error) of as many glimpses as are told apart."""
-    if "multiply_adds_by_glimpse" not in figures:
+    costs = figures.get("multiply_adds_by_glimpse")
+    # Older results do not name their data, which have one target.
+    num_targets = figures.get("data", {}).get("num_targets", 1)
+    # Of a sequence, errors by glimpse are those of its targets.
+    if costs is None or num_targets > 1:
         return [(figures["multiply_adds"], figures["error"])]
-    return list(
-        zip(
-            figures["multiply_adds_by_glimpse"],
-            figures["error_by_average"],
-            strict=True,
-        )
-    )
+    return list(zip(costs, figures["error_by_average"], strict=True))
 
 
 def monitored(paper):

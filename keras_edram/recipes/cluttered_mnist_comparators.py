@@ -136,7 +136,7 @@ TABLE = Table(
         "cluttered_mnist_st_cnn": _row(
             "ST-CNN, one transformer, 33x33",
             STCNN,
-            "1.7 % (Jaderberg et al.)",
+            "1.7 % on 60x60 (Jaderberg et al.)",
             layout="clutter",
             transformers="single",
             glimpse_size=33,

@@ -130,16 +130,20 @@ def _recipe(reading_order):
     )
 
 
-SINGLE = "EDRAM, a quarter, 2 glimpses a digit, 26x26"
+SINGLE = "EDRAM, a quarter, 2 glimpses a digit, 26x26; house numbers, {}"
 TABLE = Table(
     _edram.PAPER,
     _edram.SEQUENCES,
     {
-        "house_numbers_edram_forward": Row(_recipe("forward"), model=SINGLE),
-        "house_numbers_edram_backward": Row(_recipe("backward"), model=SINGLE),
+        "house_numbers_edram_forward": Row(
+            _recipe("forward"), model=SINGLE.format("forward")
+        ),
+        "house_numbers_edram_backward": Row(
+            _recipe("backward"), model=SINGLE.format("backward")
+        ),
         # What `keras-edram ensemble` joins of both.
         "house_numbers_edram_ensemble": Row(
-            None, model="EDRAM, a quarter, both orders"
+            None, model="EDRAM, a quarter; house numbers, both orders"
         ),
     },
 )

@@ -45,7 +45,9 @@ TABLE = Table(
     _edram.SEQUENCES,
     {
         "two_digits_edram_small": Row(
-            recipe, model="EDRAM, a quarter, 3 glimpses a digit, 26x26"
+            recipe,
+            model="EDRAM, a quarter, 3 glimpses a digit, 26x26; two digits in "
+            "100x100",
         )
     },
 )

@@ -92,7 +92,8 @@ def plot_costs(models, path, images_seen=None):
         images_seen: Integer, how many training images each saw, for the title.
 
     Raises:
-        ValueError: If there is no model.
+        ValueError: If there is no model, or one without points that can be
+            drawn.
 
     Example:
 
@@ -101,6 +102,14 @@ def plot_costs(models, path, images_seen=None):
     """
     if not models:
         raise ValueError("`models` must have at least one. Received: models={}")
+    for name, points in models.items():
+        if not points or not all(
+            cost > 0 and 0 < error <= 1 for cost, error in points
+        ):
+            raise ValueError(
+                "A model must have points of a cost above 0 and an error above "
+                f"0, up to 1, to be drawn. Received: {name}={points!r}"
+            )
     figure = new_figure(figsize=(8, 4.5))
     axis = figure.subplots()
     for number, (name, points) in enumerate(models.items()):

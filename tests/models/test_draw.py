@@ -96,12 +96,14 @@ def test_a_new_model_looks_at_the_whole_image_first():
 def test_the_filters_of_a_new_model_are_as_wide_as_told():
     model = DRAW((20, 30, 1), glimpse_size=6, initial_deviation=3.0)
     parameters = model.emission(np.zeros((1, model.units)))
-    (rows,), _ = model.attention.filters(parameters, (1001, 1001))
     # In the middle of so many pixels nothing is cut off.
-    row = np.array(rows[2], "float64")
-    places = np.arange(1001)
-    mean = np.sum(row * places)
-    assert np.sqrt(np.sum(row * (places - mean) ** 2)) == pytest.approx(3, 1e-4)
+    sides = (1001, 1501)
+    for filters, side in zip(
+        model.attention.filters(parameters, sides), sides, strict=True
+    ):
+        weights, places = np.array(filters[0, 2], "float64"), np.arange(side)
+        variance = np.sum(weights * (places - np.sum(weights * places)) ** 2)
+        assert np.sqrt(variance) == pytest.approx(3, 1e-4)
 
 
 def test_the_next_windows_are_those_that_are_read_next(model, images):

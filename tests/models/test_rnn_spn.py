@@ -256,3 +256,11 @@ def test_64_pictures_are_learnt():
 def test_a_wrong_argument_is_refused(changes):
     with pytest.raises(ValueError, match="Received"):
         RNNSPN(**{**TINY, **changes})
+
+
+def test_another_glimpse_at_a_target_is_refused():
+    """It would be that of the next target."""
+    model = RNNSPN(**TINY)
+    images = np.zeros((1, *TINY["image_shape"]))
+    with pytest.raises(ValueError, match="one glimpse a target. Received"):
+        model.glimpses(images, 2)
