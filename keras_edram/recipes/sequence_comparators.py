@@ -19,12 +19,13 @@ Measured  Two digits, 10,000 test images: DRAM reads 77.8 %, 82.6 % with ten
           drawn paths averaged, after twice as many images as EDRAM, which reads
           96.0 %; after as many, 64 % of the validation images. The 11-layer
           CNN reads 96.4 %, ahead of EDRAM at 46.7 to 42.6 million
-          multiply-adds, ST-CNN 91.3 % (of its 35 minutes it was held for
-          14; of the 67 of the CNN, for one). House numbers, 901: DRAM reads 72.5 % forward, 76.7 % backward and 78.1 % in both
-          orders, with ten paths 76.6, 79.9 and 80.0 %; the 11-layer CNN 86.8,
-          ST-CNN 86.1 and EDRAM 88.9 %. From nothing DRAM still erred in 89 % of
-          the validation numbers after 40 epochs. results/two_digits_*.json and
-          house_numbers_*.json beside this file
+          multiply-adds, ST-CNN 91.3 %. (Their minutes hold 1 and 14 in which
+          they were held.) House numbers, 901: DRAM reads 72.5 % forward, 76.7 %
+          backward and 78.1 % in both orders, with ten paths 76.6, 79.9 and
+          80.0 %; the 11-layer CNN 86.8, ST-CNN 86.1 and EDRAM 88.9 %. From
+          nothing DRAM still erred in 89 % of the validation numbers after 40
+          epochs. results/two_digits_*.json and house_numbers_*.json beside this
+          file
 
 All learn from labels alone, as in their papers, and are trained as EDRAM is,
 see `cluttered_mnist_comparators`. Each has at most a million parameters: what
