@@ -171,6 +171,7 @@ DRAW_SIZES = dict(
     num_glimpses=2,
     glimpse_size=4,
     units=16,
+    initial_deviation=2.0,
 )
 RNNSPN_SIZES = dict(
     image_shape=(40, 37, 2),
