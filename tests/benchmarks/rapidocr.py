@@ -1,18 +1,22 @@
-"""Numbers in photographs: a model of ours beside RapidOCR, which finds text.
+"""Numbers in pictures: a model of ours beside RapidOCR, which finds text.
 
 python tests/benchmarks/rapidocr.py [MODEL] [--images 300] [--empty 300]
-    [--out FILE.json]
+    [--printed | --pictures FOLDER] [--out FILE.json]
 
-Both read the same pictures of the test split of `numbers_in_photos`, one
-picture after the other, each in turn, in one process at the same number of
-threads. MODEL is a preset, a `.keras` file or a run folder; a model of a fixed
-size is given the picture stretched to it, one of any size the picture itself.
+Both read the same pictures, one after the other, each in turn, in one process
+at the same number of threads: the test split of `numbers_in_photos`, of
+`printed_numbers`, or of a folder of annotated pictures, whole. What was cut out
+RapidOCR is not asked to find: it reads it as one line, four times as large,
+which serves it best. MODEL is a preset, a `.keras` file or a run folder; a
+model of a fixed size is given the picture stretched to it, one of any size the
+picture itself.
 Without MODEL there is RapidOCR alone, and without RapidOCR (`pip install
 rapidocr-onnxruntime`) the model alone.
 
 A number is right if all of its digits are, and no more. Of what RapidOCR reads,
-letters that look like digits count as those, and of several lines that which
-is most a number counts; so it is not held against it that it knows words. Both
+letters and marks that look like ours count as those, and of several lines that
+which is most a number counts; so it is not held against it that it knows words.
+In a line that was cut out, what looks like none is left out. Both
 claim a number in a picture without one if they give one with a probability of
 at least 0.5 (RapidOCR's own threshold).
 """
@@ -21,6 +25,7 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -34,28 +39,73 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "rapidocr.json"
 SURE = 0.5  # from which probability on an answer counts as a claim
 WIDTHS = {"below_10": (0, 0.1), "10_to_20": (0.1, 0.2), "above_20": (0.2, 1)}
 LOOK_ALIKE = str.maketrans("OoQDIil|!ZzSsBbGgq", "000011111225588699")
+MARKS_ALIKE = str.maketrans(
+    {
+        **dict.fromkeys(",·•。", "."),
+        **dict.fromkeys("—–_~一", "-"),
+        "\\": "/",
+    }
+)
+ENLARGED = 4  # what was cut out is small
 WARM_UP = 3  # pictures that are read before any counts
 
 
 class RapidOCR:
-    """RapidOCR as it comes, with a number of threads."""
+    """RapidOCR as it comes, with a number of threads.
 
-    def __init__(self, threads):
+    Args:
+        threads: Integer.
+        names: What the characters of a line can be that was cut out; by
+            default lines are found in the picture.
+    """
+
+    def __init__(self, threads, names=()):
         import rapidocr_onnxruntime
 
         self._read = rapidocr_onnxruntime.RapidOCR(
             intra_op_num_threads=threads, inter_op_num_threads=1
         )
+        self._names = names
         folder = pathlib.Path(rapidocr_onnxruntime.__file__).parent / "models"
-        files = list(folder.glob("*.onnx"))
+        files = list(folder.glob("*rec*.onnx" if names else "*.onnx"))
         self.megabytes = sum(file.stat().st_size for file in files) / 1e6
 
     def __call__(self, picture):
         """The number of a uint8 picture (H, W, 3), or `None`; the time."""
         start = time.perf_counter()
-        lines, _ = self._read(picture[..., ::-1])  # blue, green, red
-        seconds = time.perf_counter() - start
-        return best_number([line[1:] for line in lines or []]), seconds
+        picture = picture[..., ::-1]  # blue, green, red
+        if self._names:
+            lines, _ = self._read(
+                enlarged(picture), use_det=False, use_cls=False
+            )
+            answer = line_of((lines or [("", 0)])[0], self._names)
+        else:
+            lines, _ = self._read(picture)
+            answer = best_number([line[1:] for line in lines or []])
+        return answer, time.perf_counter() - start
+
+
+def enlarged(picture):
+    """A uint8 picture `(H, W, 3)`, `ENLARGED` times as high and wide."""
+    import numpy as np
+    from PIL import Image
+
+    height, width, _ = picture.shape
+    size = (ENLARGED * width, ENLARGED * height)
+    return np.array(Image.fromarray(picture).resize(size))
+
+
+def line_of(line, names):
+    """What a line says in these characters, or `None`.
+
+    Args:
+        line: `(text, score)`.
+        names: Strings, the characters.
+    """
+    text, score = line
+    text = text.translate(LOOK_ALIKE).translate(MARKS_ALIKE)
+    found = "".join(letter for letter in text if letter in names)
+    return found if found and float(score) >= SURE else None
 
 
 def best_number(lines):
@@ -127,7 +177,7 @@ def measure(readers, data, number):
     truths = []
     for index in range(number):
         images, targets = data.arrays(index + 1, index)
-        picture = np.repeat(images[0], 3 // images.shape[-1], axis=-1)
+        picture = np.repeat(images[0], 3 // images[0].shape[-1], axis=-1)
         labels = targets["labels"][0]
         count = int(np.argmax(labels == len(data.class_names)))
         # Windows span -1 to 1, so that half of it is the image's width.
@@ -135,7 +185,8 @@ def measure(readers, data, number):
         ends = windows[:, 0, 2] - windows[:, 0, 0]
         other_ends = windows[:, 0, 2] + windows[:, 0, 0]
         width = (other_ends.max() - ends.min()) / 2 if count else 0.0
-        truths.append(("".join(map(str, labels[:count])), float(width)))
+        truth = "".join(data.class_names[label] for label in labels[:count])
+        truths.append((truth, float(width)))
         for name, read in readers.items():
             answer, seconds = read(picture)
             said[name].append((answer, getattr(read, "sure", True), seconds))
@@ -155,10 +206,11 @@ def figures(said, truths, said_of_empty):
             for is_right, (_, width) in zip(right, truths, strict=True)
             if least <= width < most
         ]
-        by_width[name] = {
-            "pictures": len(of_width),
-            "right": sum(of_width) / len(of_width) if of_width else None,
-        }
+        if of_width:
+            by_width[name] = {
+                "pictures": len(of_width),
+                "right": sum(of_width) / len(of_width),
+            }
     claimed = [answer is not None and sure for answer, sure, _ in said_of_empty]
     return {
         "right": sum(right) / len(right),
@@ -168,11 +220,30 @@ def figures(said, truths, said_of_empty):
     }
 
 
-def make_readers(model, threads):
+def make_data(options):
+    """The pictures of a number, and those of none, of which a folder has none.
+
+    Args:
+        options: What the command was told.
+    """
+    from keras_edram import datasets
+
+    if options.pictures:
+        whole = dict(image_size=None, base="picture", order="annotated")
+        return datasets.folder(options.pictures, "test", **whole), None
+    changes = {"colour": options.colour, "seed": options.seed}
+    if options.printed:
+        make, changes["fonts"] = datasets.printed_numbers, options.fonts
+    else:
+        make, changes["crops"] = datasets.numbers_in_photos, options.crops
+    return make("test", empty=0, **changes), make("test", empty=1, **changes)
+
+
+def make_readers(model, threads, names):
     """Those that there are: name -> reader."""
     readers = {}
     try:
-        readers["rapidocr"] = RapidOCR(threads)
+        readers["rapidocr"] = RapidOCR(threads, names)
     except ModuleNotFoundError as error:
         print(f"Left out: RapidOCR, for there is no {error.name}")
     if model:
@@ -190,33 +261,40 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--crops", help="a file of real digits")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--printed", action="store_true", help="cut out")
+    kind.add_argument("--pictures", help="a folder of annotated pictures")
+    parser.add_argument("--fonts", help="a folder, of those that are cut out")
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-    from keras_edram.datasets import numbers_in_photos
-
-    readers = make_readers(options.model, options.threads)
+    numbers, nothing = make_data(options)
+    cut_out = options.printed or options.pictures
+    readers = make_readers(
+        options.model, options.threads, numbers.class_names if cut_out else ()
+    )
     if not readers:
         parser.error("neither RapidOCR nor a MODEL is there")
-    of_test = {
-        "colour": options.colour,
-        "crops": options.crops,
-        "seed": options.seed,
-    }
-    numbers = numbers_in_photos("test", empty=0, **of_test)
-    nothing = numbers_in_photos("test", empty=1, **of_test)
+    images = min(
+        options.images, len(numbers.pictures) if options.pictures else math.inf
+    )
     measure(readers, numbers, WARM_UP)
-    said, truths = measure(readers, numbers, options.images)
-    of_empty, _ = measure(readers, nothing, options.empty)
+    said, truths = measure(readers, numbers, images)
+    of_empty = dict.fromkeys(readers, [])
+    if nothing is not None:
+        of_empty, _ = measure(readers, nothing, options.empty)
     result = {
         "date": datetime.date.today().isoformat(),
         "processor": platform.processor() or platform.machine(),
         "threads": options.threads,
-        "images": options.images,
-        "empty": options.empty,
+        "pictures": "whole pictures of a folder"
+        if options.pictures
+        else ("cut out" if options.printed else "photographs"),
+        "images": images,
+        "empty": len(next(iter(of_empty.values()))),
         "seed": options.seed,
         "colour": options.colour,
         "real_digits": options.crops is not None,
