@@ -59,6 +59,7 @@ AS_PUBLISHED = dict(
 OTHER_SEEDS = (1, 2)  # that a recipe may have been trained with too
 # The titles of its tables, and what its Table 1 has.
 ONE_DIGIT = "Table 1: one digit in clutter, 100x100"
+FEWER_DISTRACTORS = "Table 1b: one digit, 5 distractors, 100x100"
 ONE_DIGIT_ERROR = "0.6 % (training digits in the test images)"
 LARGE = "Beyond the paper: large images"
 PRINTED = "Beyond the paper: printed numbers"
