@@ -14,6 +14,12 @@ epochs, had 1.62 % validation and 1.68 % test error, and its training error
 was higher still. In trials of 256,000 images on validation digits, filters
 (32, 32, 64, 64) and shifts of 1 then gave 3.6 % (deviation 0.3), shifts of 1
 alone 4.6 % (0.3), none of both 6.2 % (0.3) and 4.5 % (0.15).
+
+The whole of it with a location network of 128 hidden units and a deviation
+that falls from 0.15 to 0.05 had 1.18 % validation and 1.59 % test error (1.34
+and 1.46 without), and its training error was no lower than 1.3 %. On 4,000
+validation images one drawn path errs in 1.6 %, the mean policy in 1.4, ten
+paths in 1.0: noise is not what the mean policy lacks.
 """
 
 from keras_edram.datasets import mnist
