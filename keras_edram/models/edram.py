@@ -190,7 +190,9 @@ class EDRAM(BaseModel):
         units: Integer, units of each LSTM. Defaults to 512.
         hidden_units: Integer, of each fully connected layer. Defaults to 1024.
         initial_transform: `"identity"`, the first glimpse sees the whole
-            image (the default), or `"context"`, the context network chooses.
+            image (the default), or `"context"`, the context network chooses;
+            so it must with one glimpse a target, or the first target is never
+            looked at by itself.
         relative_emission: Boolean, whether the emission says by what a window
             differs from the last one. The first that is emitted differs from
             the whole image; with a search and `initial_transform="context"`
