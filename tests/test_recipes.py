@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_edram import cli, files, recipes, run_folder, training
-from keras_edram.datasets import cifar10
+from keras_edram.datasets import DistortedImages, cifar10
 from keras_edram.models.edram import SMALL_SIZES
 from keras_edram.recipes import _tables, model_sizes
 
@@ -161,7 +161,7 @@ def test_house_numbers_were_read_as_the_table_says(reader):
         # The pictures 3600.png to 4500.png, read by the recipe as it is.
         assert figures["images"] == 901
         recipe = recipes.load(figures["recipe"])
-        for setting in ("epochs", "training_base", "jitter", "weight_decay"):
+        for setting in ("training_base", "jitter", "weight_decay"):
             assert figures["settings"][setting] == recipe.settings[setting]
 
 
@@ -495,6 +495,12 @@ def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
     assert data("train").reading_order == "backward"
     for split in ("validation", "test"):
         assert not np.ptp(data(split).arrays(5)[0], axis=(1, 2, 3)).any()
+    # Training images alone are distorted, and not where they stay as they are.
+    assert isinstance(data("train"), DistortedImages)
+    assert not isinstance(data("validation"), DistortedImages)
+    plain = recipe.settings | {"image_size": None, "drawn": 0}
+    plain = recipe.data(plain, "train", str(tmp_path))
+    assert not isinstance(plain, DistortedImages)
     for wrong in ({"drawn": 8}, {"image_size": None}):
         with pytest.raises(ValueError, match="`drawn` must be fewer"):
             recipe.data(recipe.settings | wrong, "train", str(tmp_path))

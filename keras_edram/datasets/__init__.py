@@ -20,6 +20,7 @@ from keras_edram.datasets.cluttered_mnist import (
     cluttered_mnist,
 )
 from keras_edram.datasets.digits import Digits, load_digits, mnist
+from keras_edram.datasets.distorted_images import DistortedImages
 from keras_edram.datasets.in_turn import InTurn
 from keras_edram.datasets.numbers_in_photos import (
     NumbersInPhotos,
@@ -42,6 +43,7 @@ __all__ = [
     "AugmentedImages",
     "ClutteredMNIST",
     "Digits",
+    "DistortedImages",
     "InTurn",
     "NumbersInPhotos",
     "PrintedNumbers",

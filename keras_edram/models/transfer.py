@@ -10,6 +10,10 @@ from keras_edram.checks import check_class_names, check_integer
 STATISTICS = ("moving_mean", "moving_variance")
 
 STEPS = "training_steps"  # of a policy whose deviation falls
+# Layers with an output for each class; one has them for each target, without
+# the terminal label.
+PER_TARGET = "symbols"
+HEADS = ("action", "answer", "classification_output", "output", PER_TARGET)
 
 
 def adapt(trained, changes):
@@ -80,6 +84,11 @@ def take_weights(model, trained):
       divided among the channels, or added up, so that a grey picture in
       colours gets the answer that it gets in grey.
 
+    Classes are known by their names, where both models have some in common: one
+    that comes in another place takes its weights along, and a new one that has
+    the place of one that is gone, among as many, is taken for that, renamed.
+    Other new classes are to be trained, which a warning says.
+
     How many steps a policy was trained is left out: its schedule begins anew.
 
     Args:
@@ -108,13 +117,24 @@ def take_weights(model, trained):
         if _name(weight) != STEPS
     }
     channels = trained.image_shape[-1], model.image_shape[-1]
-    new, kernels = [], 0
+    places = _places_of_classes(model, trained)
+    new, kernels, of_classes = [], 0, []
     for weight in model.weights:
         name = _name(weight)
         if name == STEPS:
             continue
         values = there.pop(name, None)
-        if values is not None:
+        layer = name.split("/")[-2]
+        if values is not None and places and layer in HEADS:
+            values = _by_class(
+                values,
+                weight,
+                places,
+                len(trained.class_names),
+                model.terminal and layer != PER_TARGET,
+            )
+            of_classes.append(name)
+        elif values is not None:
             values = _fitted(values, weight, channels)
         if values is None:
             new.append(name)
@@ -129,6 +149,15 @@ def take_weights(model, trained):
         )
     if new:
         _say(f"New, and to be trained: {_layers(new)}.")
+    names = model.class_names or ()
+    unknown = [
+        repr(name)
+        for name, place in zip(names, places or (), strict=False)
+        if place is None
+    ]
+    if unknown:
+        _say(f"New classes, and to be trained: {', '.join(unknown)}.")
+        new += [name for name in of_classes if name not in new]
     if there:
         _say(f"The model has no place for what was trained: {_layers(there)}.")
     return new
@@ -152,6 +181,48 @@ def _sizes(model):
     shapes = {_name(weight): tuple(weight.shape) for weight in model.weights}
     name, shape = max(shapes.items(), key=lambda item: np.prod(item[1]))
     return f"{name} of shape {shape}"
+
+
+def _places_of_classes(model, trained):
+    """Where each class was, `None` if it is new; `None` if all are there.
+
+    Of classes without names, or of which none is known, nothing can be said.
+    """
+    before, after = trained.class_names, model.class_names
+    if not before or not after or before == after:
+        return None
+    if model.terminal != trained.terminal or not {*before} & {*after}:
+        return None
+    places = [before.index(name) if name in before else None for name in after]
+    if len(before) == len(after):
+        gone = [index not in places for index in range(len(before))]
+        places = [
+            index if place is None and gone[index] else place
+            for index, place in enumerate(places)
+        ]
+    return places if places != [*range(len(before))] else None
+
+
+def _by_class(values, weight, places, num_before, terminal):
+    """The values of each class in its new place; `None` if they do not fit.
+
+    The last axis has a class after the other, for each target if there are
+    several; the terminal label, where it is among them, stays the last.
+    """
+    if terminal:
+        places, num_before = [*places, num_before], num_before + 1
+    fresh = ops.convert_to_numpy(weight)
+    if (
+        values.shape[:-1] != fresh.shape[:-1]
+        or values.shape[-1] * len(places) != fresh.shape[-1] * num_before
+    ):
+        return None
+    before = values.reshape(*values.shape[:-1], -1, num_before)
+    after = fresh.reshape(*fresh.shape[:-1], -1, len(places)).copy()
+    for place, old in enumerate(places):
+        if old is not None:
+            after[..., place] = before[..., old]
+    return after.reshape(fresh.shape)
 
 
 def _fitted(values, weight, channels):

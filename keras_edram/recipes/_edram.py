@@ -52,6 +52,15 @@ READER = dict(
     weight_decay=4e-3,
     warmup_steps=200,
 )
+# With one glimpse a character the first must lie on the first character: the
+# context network chooses it, and must see where that is.
+SEARCHING_READER = READER | dict(
+    glimpses_per_target=1,
+    context_layout="strided_search",
+    context_size=64,
+    context_filters=(8, 16, 32),
+    initial_transform="context",
+)
 # Where EDRAM's defaults depart from the paper.
 AS_PUBLISHED = dict(
     detach_transforms=False, antialias=False, initialization="paper"

@@ -30,16 +30,6 @@ from keras_edram.datasets import printed_numbers
 from keras_edram.recipes import Row, Table, _edram
 from keras_edram.training import Recipe
 
-# One glimpse a character, so that the first must lie on the first character:
-# the context network chooses it, and must see where that is.
-_SIZES = _edram.READER | dict(
-    glimpses_per_target=1,
-    context_layout="strided_search",
-    context_size=64,
-    context_filters=(8, 16, 32),
-    initial_transform="context",
-)
-
 
 def _data(settings, split, source):
     return printed_numbers(
@@ -72,7 +62,7 @@ RECIPE = Recipe(
         validation_steps=24,
         test_images=5_000,
         seed=0,
-        **_SIZES,
+        **_edram.SEARCHING_READER,
     ),
     data=_data,
     model=_edram.model,

@@ -139,6 +139,8 @@ forward, backward = (
         _row,
         recipe=house_numbers.TABLE.rows[f"house_numbers_edram_{order}"].recipe,
         images=f"house numbers, {order}",
+        epochs=80,
+        distort=False,  # as EDRAM's were when these were trained
     )
     for order in ("forward", "backward")
 )

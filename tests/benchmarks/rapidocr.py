@@ -35,7 +35,6 @@ import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-RESULTS = pathlib.Path(__file__).parent / "results" / "rapidocr.json"
 SURE = 0.5  # from which probability on an answer counts as a claim
 WIDTHS = {"below_10": (0, 0.1), "10_to_20": (0.1, 0.2), "above_20": (0.2, 1)}
 LOOK_ALIKE = str.maketrans("OoQDIil|!ZzSsBbGgq", "000011111225588699")
@@ -265,13 +264,23 @@ def main():
     kind.add_argument("--printed", action="store_true", help="cut out")
     kind.add_argument("--pictures", help="a folder of annotated pictures")
     parser.add_argument("--fonts", help="a folder, of those that are cut out")
-    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--out", type=pathlib.Path, help="a file of results")
     options = parser.parse_args()
+    if options.images < 1 or options.empty < 0:
+        parser.error(
+            "`images` must be at least 1 and `empty` at least 0. Received: "
+            f"images={options.images}, empty={options.empty}"
+        )
+    if options.fonts and not options.printed:
+        parser.error("`--fonts` is of `--printed` alone")
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-    numbers, nothing = make_data(options)
+    try:
+        numbers, nothing = make_data(options)
+    except ValueError as error:
+        parser.error(str(error))
     cut_out = options.printed or options.pictures
     readers = make_readers(
         options.model, options.threads, numbers.class_names if cut_out else ()
@@ -315,8 +324,9 @@ def main():
     }
     text = json.dumps(result, indent=2)
     print(text)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text + "\n")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
     return 0
 
 

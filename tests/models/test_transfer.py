@@ -7,6 +7,7 @@ import tiny
 
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.models import EDRAM, RAM, Baseline
+from keras_edram.models.multi_digit_cnn import MultiDigitCNN
 from keras_edram.models.transfer import adapt, take_weights
 
 
@@ -75,6 +76,92 @@ def test_other_names_alone_only_rename(reader, images):
     np.testing.assert_array_equal(
         model(images)["labels"], reader(images)["labels"]
     )
+
+
+MADE = {
+    "EDRAM": lambda names, terminal: EDRAM(
+        **tiny.SIZES,
+        num_targets=2,
+        num_classes=len(names) + terminal,
+        class_names=names,
+        terminal=terminal,
+    ),
+    "RAM": lambda names, terminal: RAM(
+        (40, 50, 1),
+        num_classes=len(names),
+        class_names=names,
+        units=8,
+        hidden_units=8,
+    ),
+    "MultiDigitCNN": lambda names, terminal: MultiDigitCNN(
+        (40, 50, 1),
+        num_targets=2,
+        num_classes=len(names) + terminal,
+        class_names=names,
+        terminal=terminal,
+        filters=(2,) * 8,
+        local_filters=2,
+        units=4,
+    ),
+    "Baseline": lambda names, terminal: Baseline(
+        (40, 50, 1),
+        num_classes=len(names),
+        class_names=names,
+        units=8,
+        filters=2,
+        kernel_size=5,
+    ),
+}
+
+
+def of_classes(model, images, names):
+    """The scores of the classes of these names, but for a common shift."""
+    scores = np.array(model(images)["labels"])[
+        ..., [model.class_names.index(name) for name in names]
+    ]
+    return scores - scores.max(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_class_takes_its_weights_to_another_place(name, terminal, images):
+    if name in ("RAM", "Baseline") and terminal:
+        pytest.skip("answers with one class")
+    trained = MADE[name]([*"abcd"], terminal)
+    for names, common in (("dcab", "abcd"), ("bd", "bd"), ("ax", "a")):
+        new = set(names) - set(common)
+        model = MADE[name]([*names], terminal)
+        fresh = weights(model)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            untrained = take_weights(model, trained)
+        told = [str(warning.message) for warning in caught]
+        assert told == ["New classes, and to be trained: 'x'."] * bool(new)
+        assert bool(untrained) == bool(new)
+        np.testing.assert_allclose(
+            of_classes(model, images, common),
+            of_classes(trained, images, common),
+            atol=1e-5,
+        )
+        kept = [
+            layer
+            for layer, values in weights(model).items()
+            if layer in untrained and values.ndim > 1
+        ]
+        for layer in kept:  # the new class is as it was made
+            place = names.index("x")
+            np.testing.assert_array_equal(
+                weights(model)[layer][..., place], fresh[layer][..., place]
+            )
+
+
+def test_one_name_among_as_many_is_renamed_where_it_is(reader, images):
+    model = quietly(reader, class_names=[*tiny.NAMES[:2], "deux"])
+    assert_kept(model, reader)
+    # Here its place is that of another, which is still there.
+    with pytest.warns(UserWarning, match="New classes.* 'deux'.$"):
+        adapt(reader, dict(class_names=["two", "one", "deux"]))
 
 
 def test_what_changes_no_shape_keeps_all(reader):
