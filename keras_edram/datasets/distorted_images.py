@@ -129,9 +129,8 @@ class DistortedImages(RandomSequence):
         padded = np.pad(
             image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"
         )
-        picture = Image.fromarray(
-            padded.squeeze(2) if channels == 1 else padded
-        )
+        pixels = padded[..., 0] if channels == 1 else padded
+        picture = Image.fromarray(pixels)
         back = np.linalg.inv(matrix)
         shift = middle + margin - back @ middle
         picture = picture.transform(
@@ -142,7 +141,8 @@ class DistortedImages(RandomSequence):
         )
         if blur:
             picture = picture.filter(ImageFilter.GaussianBlur(blur))
-        values = np.asarray(picture).reshape(image.shape) / np.float32(WHITE)
+        values = np.asarray(picture).reshape(image.shape)  # (H, W, C)
+        values = values / np.float32(WHITE)
         values = WHITE * values ** np.float32(np.exp(power))
         deviation = noise * values.std()
         values += deviation * generator.standard_normal(image.shape, "float32")

@@ -217,12 +217,16 @@ def _by_class(values, weight, places, num_before, terminal):
         or values.shape[-1] * len(places) != fresh.shape[-1] * num_before
     ):
         return None
-    before = values.reshape(*values.shape[:-1], -1, num_before)
-    after = fresh.reshape(*fresh.shape[:-1], -1, len(places)).copy()
+    before = values.reshape(
+        *values.shape[:-1], -1, num_before
+    )  # (..., S or 1, classes before)
+    after = fresh.reshape(
+        *fresh.shape[:-1], -1, len(places)
+    ).copy()  # (..., S or 1, classes)
     for place, old in enumerate(places):
         if old is not None:
             after[..., place] = before[..., old]
-    return after.reshape(fresh.shape)
+    return after.reshape(fresh.shape)  # (..., outputs)
 
 
 def _fitted(values, weight, channels):

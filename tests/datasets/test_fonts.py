@@ -100,7 +100,7 @@ def test_other_folders_are_refused(tmp_path):
         fonts.load_faces("train", tmp_path / "nothing")
     with pytest.raises(ValueError, match="a folder of font files.*fonts='3'"):
         fonts.load_faces("train", 3)
-    with pytest.raises(ValueError, match="whose name belongs to 'test'"):
+    with pytest.raises(ValueError, match="belongs to 'test' by its name"):
         fonts.load_faces("test", tmp_path)
     with pytest.raises(ValueError, match="split='all'"):
         fonts.load_faces("all")
