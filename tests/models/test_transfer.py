@@ -78,13 +78,19 @@ def test_other_names_alone_only_rename(reader, images):
     )
 
 
+def classes(names, terminal):
+    return dict(
+        num_classes=len(names) + terminal,
+        class_names=names,
+        terminal=terminal,
+    )
+
+
 MADE = {
     "EDRAM": lambda names, terminal: EDRAM(
         **tiny.SIZES,
         num_targets=2,
-        num_classes=len(names) + terminal,
-        class_names=names,
-        terminal=terminal,
+        **classes(names, terminal),
     ),
     "RAM": lambda names, terminal: RAM(
         (40, 50, 1),
@@ -96,9 +102,7 @@ MADE = {
     "MultiDigitCNN": lambda names, terminal: MultiDigitCNN(
         (40, 50, 1),
         num_targets=2,
-        num_classes=len(names) + terminal,
-        class_names=names,
-        terminal=terminal,
+        **classes(names, terminal),
         filters=(2,) * 8,
         local_filters=2,
         units=4,
