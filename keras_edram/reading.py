@@ -29,6 +29,10 @@ MAX_VALUES = 2**25
 CROPPED = 64 / 54
 NOTHING = "nothing"  # the answer that there is no object
 REFUSED = "I do not know"
+NO_END = (
+    "may hold more than was read: the answer has as many objects as the model "
+    "says at most, and no end"
+)
 
 
 class Reading(NamedTuple):
@@ -39,7 +43,7 @@ class Reading(NamedTuple):
         answer: Dictionary, see `keras_edram.decoding.read_out`; `None` if
             there is no answer.
         error: String, why there is none; `None` if there is one.
-        notes: List of strings, what is odd about the picture.
+        notes: List of strings, what is odd about the picture, or its answer.
     """
 
     file: Any
@@ -173,7 +177,9 @@ def answer(model, looks, refuse_below=0.0):
 
     Returns:
         List of B dictionaries, see `keras_edram.decoding.read_out`; with a
-        budget of glimpses also `num_glimpses`.
+        budget of glimpses also `num_glimpses`. An answer that fills all S
+        targets of a model that reads to an end has not got there, however
+        probable: of it `notes` say so, a list of sentences.
 
     Raises:
         ValueError: If `refuse_below` is not in [0, 1].
@@ -185,9 +191,14 @@ def answer(model, looks, refuse_below=0.0):
     >>> [row["num_glimpses"] for row in answer(model, looks)]
     [1, 1]
     """
-    return decoding.read_out(
+    rows = decoding.read_out(
         {**looks, **_decode(model, looks)}, model.class_names, refuse_below
     )
+    if model.terminal:
+        for row in rows:
+            if len(row["labels"]) == model.num_targets:
+                row["notes"] = [f"This image {NO_END}."]
+    return rows
 
 
 def in_words(answer):
@@ -379,7 +390,8 @@ def _open(file, image_shape, invert, light_on_dark):
 def _answered(reading, answer):
     values = np.append(np.ravel(answer["boxes"]), answer["probability"])
     if np.isfinite(values).all():
-        return reading._replace(answer=answer)
+        notes = reading.notes + [NO_END] * ("notes" in answer)
+        return reading._replace(answer=answer, notes=notes)
     return reading._replace(
         error="the model's answer is not a number: what it computes with, or "
         "the picture, is not finite"

@@ -60,6 +60,26 @@ def test_the_good_are_answered_and_of_the_others_is_said_why(
     assert bad.error and bad.answer is None
 
 
+def test_an_answer_without_an_end_says_that_there_may_be_more(images, pictures):
+    model = tiny.reader()  # says two objects at most, then an end
+    for bias, objects in ((-50, 2), (50, 0)):
+        model.classification_output.bias.assign([0, 0, 0, bias])
+        notes = [reading.NO_END] * (objects == 2)
+        said = [f"This image {note}." for note in notes]
+        for reader in (model, Ensemble([model, model])):
+            for row in reader.read(images):
+                assert len(row["labels"]) == objects
+                assert row.get("notes", []) == said
+        for one in reading.read_pictures(model, pictures):
+            assert one.notes == notes
+        question = requests.Question(images, notes=[["Odd."], [], []])
+        (rows,) = answers.read(model, [question])
+        found = [row.get("notes", []) for row in rows]
+        assert found == [["Odd.", *said], said, said]
+    # Nothing ends what this one says.
+    assert all("notes" not in row for row in tiny.ram().read(images))
+
+
 def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
     alive, most = 0, 0
 

@@ -481,7 +481,7 @@ def test_what_is_odd_about_an_image_is_noted_of_pixels_and_of_files(
     if words:
         assert re.search(f"^This image .*{words}.*[.]$", file[0])
     # And what is noted stands in the answer.
-    (found,) = read(tiny.reader(), [question])
+    (found,) = read(tiny.ram(), [question])
     assert [row.get("notes", []) for row in found] == question.notes
 
 

@@ -48,7 +48,8 @@ def read(model, questions):
         corners each, x and y as fractions of the image's sides, from the left
         top of the glimpse on clockwise; `patches`, PNG files as data URLs; and
         `seen`, the name and the probability that each glimpse alone gives, or
-        `None`. What is odd about an image stands in `notes`.
+        `None`. What is odd about an image or its answer stands in `notes`,
+        a list of sentences.
 
     Example:
 
@@ -71,7 +72,7 @@ def read(model, questions):
             _add_glimpses(model, seen, answers[-1])
         for row, notes in zip(answers[-1], question.notes, strict=False):
             if notes:
-                row["notes"] = notes
+                row["notes"] = [*notes, *row.get("notes", ())]
         start = end
     return answers
 
