@@ -29,10 +29,7 @@ MAX_VALUES = 2**25
 CROPPED = 64 / 54
 NOTHING = "nothing"  # the answer that there is no object
 REFUSED = "I do not know"
-NO_END = (
-    "may hold more than was read: the answer has as many objects as the model "
-    "says at most, and no end"
-)
+NO_END = "may hold more than was read: no end was seen"
 
 
 class Reading(NamedTuple):
@@ -177,9 +174,9 @@ def answer(model, looks, refuse_below=0.0):
 
     Returns:
         List of B dictionaries, see `keras_edram.decoding.read_out`; with a
-        budget of glimpses also `num_glimpses`. An answer that fills all S
-        targets of a model that reads to an end has not got there, however
-        probable: of it `notes` say so, a list of sentences.
+        budget of glimpses also `num_glimpses`. A model that reads to an end
+        has not got there if its answer fills all targets, or all those that
+        the budget let it look at; then `notes` say so, a list of sentences.
 
     Raises:
         ValueError: If `refuse_below` is not in [0, 1].
@@ -196,7 +193,8 @@ def answer(model, looks, refuse_below=0.0):
     )
     if model.terminal:
         for row in rows:
-            if len(row["labels"]) == model.num_targets:
+            taken = row.get("num_glimpses", model.num_glimpses)
+            if len(row["labels"]) * model.glimpses_per_target >= taken:
                 row["notes"] = [f"This image {NO_END}."]
     return rows
 

@@ -592,6 +592,11 @@ def test_predict_says_of_dark_ink_what_the_model_learnt(
     _, wrong, notes = predict(capsys, PRESET, paper)
     assert len(notes) == 1 and "--invert" in notes[0]
     assert notes[0].startswith(f"keras-edram: note: {paper}: is dark on light")
+    _, rows, _ = predict(capsys, PRESET, paper, paths[0], "--json")
+    odd, usual = json.loads(rows)
+    (note,) = odd["notes"]
+    assert note.startswith("This image is dark on light") and note[-1] == "."
+    assert "notes" not in usual
     _, right, notes = predict(capsys, PRESET, paper, "--invert")
     assert not notes and right.split("png: ")[1] == ink.split("png: ")[1]
     assert wrong != right

@@ -70,6 +70,10 @@ def test_an_answer_without_an_end_says_that_there_may_be_more(images, pictures):
             for row in reader.read(images):
                 assert len(row["labels"]) == objects
                 assert row.get("notes", []) == said
+        # Nor is an end seen where a budget is spent before.
+        for most in (1, 2, 3):
+            for row in model.read(images, max_glimpses=most):
+                assert row.get("notes", []) == said
         for one in reading.read_pictures(model, pictures):
             assert one.notes == notes
         question = requests.Question(images, notes=[["Odd."], [], []])

@@ -501,9 +501,18 @@ def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
     plain = recipe.settings | {"image_size": None, "drawn": 0}
     plain = recipe.data(plain, "train", str(tmp_path))
     assert not isinstance(plain, DistortedImages)
-    for wrong in ({"drawn": 8}, {"image_size": None}):
-        with pytest.raises(ValueError, match="`drawn` must be fewer"):
-            recipe.data(recipe.settings | wrong, "train", str(tmp_path))
+    for wrong, words in (
+        ({"drawn": 8}, "`drawn` must be fewer .*drawn=8, batch_size=8"),
+        ({"drawn": -1}, "`drawn` must be .*integer"),
+        ({"image_size": None}, "`drawn` must be 0 where"),
+        ({"drawn": 0, "fonts": "fonts"}, "drawn=0, fonts='fonts'"),
+    ):
+        # Before any picture is read: there is none.
+        with pytest.raises(ValueError, match=words):
+            recipe.data(recipe.settings | wrong, "train", "none")
+    with pytest.raises(ValueError, match="`base_size` .*Received: base_size=0"):
+        wrong = recipe.settings | {"base_size": 0}
+        recipe.data(wrong, "train", str(tmp_path))
 
 
 def test_a_recipe_of_a_folder_can_be_told_how_to_read_it(tmp_path):

@@ -62,6 +62,9 @@ def _print(readings, number, as_json):
             if error is None:
                 good += 1
                 shown += [reading] * (good <= PLOTTED)
+                if notes:
+                    said = [f"This image {note}." for note in notes]
+                    answer = {**answer, "notes": said}
                 add({"file": words.as_text(file), **answer})
             else:
                 printing.print_of_file("error", file, error)

@@ -6,7 +6,10 @@ from keras_edram.checks import check_number
 from keras_edram.datasets.random_sequence import RandomSequence
 
 STEEPEST = 45.0  # degrees of turn and slant: what is upright stays so
+# Beyond these nothing can be seen.
+MOST_CONTRAST, MOST_BLUR, MOST_NOISE = 3.0, 100.0, 10.0
 WHITE = 255
+CHANNELS = (1, 3)  # others are not what Pillow takes for colours
 
 
 class DistortedImages(RandomSequence):
@@ -16,7 +19,8 @@ class DistortedImages(RandomSequence):
 
         A = [[cos a, -sin a], [sin a, cos a]] [[1, tan b], [0, 1]],
 
-    where its outermost pixels are repeated beyond it. Its brightness v in
+    clockwise and its feet to the right where a and b are positive; its
+    outermost pixels are repeated beyond it. Its brightness v in
     [0, 1] becomes v^g, which makes the dark or the bright half of it poorer in
     contrast. It is blurred by a Gaussian filter, and has Gaussian noise, each
     pixel and channel its own. How much of each an image has is by chance, up
@@ -25,25 +29,28 @@ class DistortedImages(RandomSequence):
     A window becomes the upright one around the ellipse that filled it, which
     is nearer to what a thing fills than its corners are: the middle c becomes
     A c, and a half side the root of sum (A_ij s_j)^2 over j, all in halves of
-    the image. Windows of nothing stay so.
+    the image. Windows of nothing stay so. What is at the border may be moved
+    beyond it.
 
     What an image depends on, see `RandomSequence`. Distort what a model is
     trained on, not what it is measured on.
 
     Args:
-        sequence: `RandomSequence` of images of one size.
+        sequence: `RandomSequence` of uint8 images of one size, with one or
+            three channels.
         turn: Float in [0, 45], degrees to either side. Defaults to 6.
         slant: Float in [0, 45], degrees to either side. Defaults to 8.
-        contrast: Float, at least 0: g is in [exp(-contrast), exp(contrast)].
+        contrast: Float in [0, 3]: g is in [exp(-contrast), exp(contrast)].
             Defaults to 0.5.
-        blur: Float, at least 0, pixels of the filter's deviation. Defaults to
+        blur: Float in [0, 100], pixels of the filter's deviation. Defaults to
             1.
-        noise: Float, at least 0, deviation of the noise, as a part of that of
+        noise: Float in [0, 10], deviation of the noise, as a part of that of
             the image. Defaults to 0.2.
         seed: Non-negative integer.
 
     Raises:
-        ValueError: For images of several sizes, or options out of range.
+        ValueError: For what is no `RandomSequence` of such images, or options
+            out of range.
 
     Example:
 
@@ -64,10 +71,18 @@ class DistortedImages(RandomSequence):
         noise=0.2,
         seed=0,
     ):
-        if None in sequence.image_shape:
+        if not isinstance(sequence, RandomSequence):
             raise ValueError(
-                "`sequence` must have images of one size. Received: "
-                f"image_shape={sequence.image_shape}"
+                "`sequence` must be a `RandomSequence`. Received: "
+                f"{type(sequence).__name__}"
+            )
+        if (
+            None in sequence.image_shape
+            or sequence.image_shape[-1] not in CHANNELS
+        ):
+            raise ValueError(
+                "`sequence` must have images of one size, with one or three "
+                f"channels. Received: image_shape={sequence.image_shape}"
             )
         super().__init__(
             num_pictures=sequence.num_pictures,
@@ -82,9 +97,11 @@ class DistortedImages(RandomSequence):
         self.reading_order = sequence.reading_order
         self.turn = check_number(turn, "turn", maximum=STEEPEST)
         self.slant = check_number(slant, "slant", maximum=STEEPEST)
-        self.contrast = check_number(contrast, "contrast")
-        self.blur = check_number(blur, "blur")
-        self.noise = check_number(noise, "noise")
+        self.contrast = check_number(
+            contrast, "contrast", maximum=MOST_CONTRAST
+        )
+        self.blur = check_number(blur, "blur", maximum=MOST_BLUR)
+        self.noise = check_number(noise, "noise", maximum=MOST_NOISE)
 
     @property
     def fingerprint(self):
@@ -93,6 +110,11 @@ class DistortedImages(RandomSequence):
 
     def _compose(self, start, stop):
         images, labels, transforms = self.sequence._compose(start, stop)
+        if images.dtype != np.uint8:
+            raise ValueError(
+                "`sequence` must have uint8 images. Received: dtype="
+                f"{images.dtype}"
+            )
         images, transforms = images.copy(), transforms.copy()
         for row, index in enumerate(range(start, stop)):
             generator = np.random.Generator(
@@ -122,16 +144,16 @@ class DistortedImages(RandomSequence):
             (-self.contrast, 0, 0), (self.contrast, self.blur, self.noise)
         ).tolist()
         height, width, channels = image.shape
-        # As far as a corner moves.
+        # As far as that is away of which a corner is made.
         middle = np.array([width, height]) / 2
-        reach = np.abs(matrix - np.eye(2)) @ middle
+        back = np.linalg.inv(matrix)
+        reach = np.abs(back - np.eye(2)) @ middle
         margin = int(np.ceil(reach.max())) + 1
         padded = np.pad(
             image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"
         )
         pixels = padded[..., 0] if channels == 1 else padded
         picture = Image.fromarray(pixels)
-        back = np.linalg.inv(matrix)
         shift = middle + margin - back @ middle
         picture = picture.transform(
             (width, height),

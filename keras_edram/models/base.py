@@ -464,8 +464,8 @@ class BaseModel(KerasModel):
 
         Returns:
             List of B dictionaries, see `keras_edram.decoding.read_out`; with
-            a budget also `num_glimpses`, how many were taken, and `notes` of
-            an answer whose end was not read, see `keras_edram.reading.answer`.
+            a budget also `num_glimpses`, how many were taken. An answer whose
+            end was not seen has `notes`, see `keras_edram.reading.answer`.
 
         Raises:
             ValueError: For values out of range, images of another shape or

@@ -6,6 +6,7 @@ import statistics
 
 import keras
 
+from keras_edram.checks import check_integer
 from keras_edram.datasets import cluttered_mnist
 from keras_edram.losses import BOX_BETA, LabelLoss, TransformLoss
 from keras_edram.metrics import (
@@ -199,6 +200,12 @@ def data(settings, split, source):
             if name in settings
         },
     )
+
+
+def crop_fraction(settings):
+    """The part of a base's side that an image has, as 54 of 64 in the paper."""
+    base_size = check_integer(settings["base_size"], "base_size")
+    return min(1.0, settings["image_size"] / base_size)
 
 
 def compile_edram(model, optimizer, settings, jit_compile):

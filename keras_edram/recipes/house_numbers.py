@@ -34,7 +34,8 @@ trials of 10 epochs on validation, with those weights: one glimpse a digit
 wrongly: it lacks time or width rather than pictures.
 
 Grey pictures, standardised, half of them inverted: a number may be darker than
-its wall or brighter; in training they are distorted (`distort`). What holds all
+its wall or brighter; in training they are distorted (`distort`), if they are of
+one size. What holds all
 digits, and 15 % more on each side, is the base; an image is 54 of 64 parts of
 it, anywhere in training, in the middle for tests, as in the paper. In training
 it is anything between that and the whole picture, so that the model reads
@@ -46,6 +47,7 @@ a model of any size, filled up with black to the largest of their batch:
 `batch_size`, `validation_steps` and `test_images` say how many are in memory.
 """
 
+from keras_edram.checks import check_integer
 from keras_edram.datasets import (
     DistortedImages,
     InTurn,
@@ -58,6 +60,8 @@ from keras_edram.training import Recipe
 
 
 def _data(settings, split, source):
+    if split == "train":
+        _check_drawn(settings)
     data = _mixed(settings, split, source)
     # Runs of before this setting was have none; pictures as they are stay so.
     distort = settings.get("distort", False) and settings["image_size"]
@@ -72,26 +76,47 @@ def _mixed(settings, split, source):
     drawn = settings.get("drawn", 0)
     if split != "train" or not drawn:
         return pictures
-    size, rest = settings["image_size"], settings["batch_size"] - drawn
-    if size is None or rest < 1 or pictures.class_names != DIGIT_NAMES:
+    if pictures.class_names != DIGIT_NAMES:
         raise ValueError(
-            "`drawn` must be fewer images than a batch has, of one "
-            "`image_size`, and beside the ten digits alone. Received: "
-            f"drawn={drawn}, batch_size={settings['batch_size']}, "
-            f"image_size={size}, classes {', '.join(pictures.class_names)}"
+            "Digits can be `drawn` where those ten are all classes. Received: "
+            f"drawn={drawn}, classes {', '.join(pictures.class_names)}"
         )
     printed = printed_numbers(
         split,
         fonts=settings.get("fonts") or None,
         marks="",
-        image_size=size,
+        image_size=settings["image_size"],
         num_digits=(1, pictures.num_targets - 1),
         empty=0.0,
         colour=settings["colour"],
         reading_order=settings["reading_order"],
         seed=settings["seed"],
     )
+    rest = settings["batch_size"] - drawn
     return InTurn([pictures, printed], (rest, drawn))
+
+
+def _check_drawn(settings):
+    """Refuses what cannot be drawn before all pictures are read."""
+    # Runs of before these settings were have none of them.
+    drawn, fonts = settings.get("drawn", 0), settings.get("fonts") or None
+    batch = settings["batch_size"]
+    check_integer(drawn, "drawn", 0)
+    if drawn >= batch:
+        raise ValueError(
+            "`drawn` must be fewer images than a batch has. Received: "
+            f"drawn={drawn}, batch_size={batch}"
+        )
+    if drawn and settings["image_size"] is None:
+        raise ValueError(
+            "`drawn` must be 0 where pictures are of any size. Received: "
+            f"drawn={drawn}, image_size=None"
+        )
+    if fonts is not None and not drawn:
+        raise ValueError(
+            "`fonts` is what is `drawn` in, which must be above 0 then. "
+            f"Received: drawn={drawn}, fonts={fonts!r}"
+        )
 
 
 def _pictures(settings, split, source):
@@ -100,7 +125,7 @@ def _pictures(settings, split, source):
     size = settings["image_size"]
     if size is None:  # pictures as they are
         base = "picture"
-    cropped = 1.0 if base == "picture" else size / settings["base_size"]
+    cropped = 1.0 if base == "picture" else _edram.crop_fraction(settings)
     return folder(
         source,
         split,
@@ -114,7 +139,7 @@ def _pictures(settings, split, source):
         reading_order=settings["reading_order"],
         base=base,
         margin=settings["margin"],
-        crop_fraction=min(1.0, cropped),
+        crop_fraction=cropped,
         random_crops=split != "test",
         jitter=settings["jitter"] * in_training,
         invert=settings["invert"] and in_training,

@@ -39,7 +39,7 @@ def _data(settings, split, source):
         colour=False,
         reading_order=settings["reading_order"],
         margin=0.0,
-        crop_fraction=min(1.0, settings["image_size"] / settings["base_size"]),
+        crop_fraction=_edram.crop_fraction(settings),
         random_crops=split == "train",
         seed=settings["seed"],
     )

@@ -20,10 +20,10 @@ class Spots(RandomSequence):
 
     fingerprint = "spots"
 
-    def __init__(self, channels=1):
+    def __init__(self, channels=1, size=SIZE):
         super().__init__(
             num_pictures=5,
-            image_shape=(*SIZE, channels),
+            image_shape=(*size, channels),
             num_targets=2,
             class_names=["spot"],
             terminal=True,
@@ -34,8 +34,8 @@ class Spots(RandomSequence):
         images = np.full((count, *self.image_shape), 40, "uint8")
         labels = np.tile(np.array([[0, 1]], "int32"), (count, 1))
         transforms = np.zeros((count, 2, 2, 3), "float32")
-        height, width = SIZE
-        y, x = np.indices(SIZE) + 0.5
+        height, width = self.image_shape[:2]
+        y, x = np.indices((height, width)) + 0.5
         x, y = 2 * x / width - 1, 2 * y / height - 1
         for row, index in enumerate(range(start, stop)):
             wide, high = 0.15 + 0.01 * (index % 4), 0.45
@@ -96,6 +96,18 @@ def test_a_turn_is_one_of_pixels_though_images_are_not_square():
             inside = across**2 + along**2 < 1
             wrong.append((inside != (image[..., 0] > 130)).sum())
         assert min(wrong) < 0.08 * inside.sum() < max(wrong)
+
+
+@pytest.mark.parametrize("size", [(54, 54), (40, 160), (160, 40)])
+def test_what_was_beyond_the_image_is_as_its_border(size):
+    class Grey(Spots):
+        def _compose(self, start, stop):
+            images, labels, transforms = super()._compose(start, stop)
+            return np.full_like(images, 200), labels, transforms
+
+    data = DistortedImages(Grey(size=size), **NONE | dict(turn=45, slant=45))
+    # Steep ones too are among 200.
+    assert (data.arrays(200)[0] == 200).all()
 
 
 def test_with_nothing_to_change_images_stay_as_they_are():
@@ -165,7 +177,10 @@ def test_it_tells_what_the_sequence_tells():
         dict(turn=-1),
         dict(slant=90),
         dict(contrast=-0.1),
+        dict(contrast=4),
         dict(blur="much"),
+        dict(blur=101),
+        dict(noise=11),
         dict(noise=float("nan")),
         dict(seed=-1),
     ],
@@ -181,3 +196,18 @@ def test_images_of_several_sizes_are_refused():
     )
     with pytest.raises(ValueError, match="must have images of one size"):
         DistortedImages(sizes)
+
+
+def test_what_is_no_sequence_of_pictures_is_refused():
+    class Floats(Spots):
+        def _compose(self, start, stop):
+            images, *targets = super()._compose(start, stop)
+            return images / 255, *targets
+
+    with pytest.raises(ValueError, match="Received: NoneType"):
+        DistortedImages(None)
+    for channels in (2, 4):
+        with pytest.raises(ValueError, match="one or three channels. Received"):
+            DistortedImages(Spots(channels))
+    with pytest.raises(ValueError, match="Received: dtype=float64"):
+        DistortedImages(Floats()).arrays(1)
