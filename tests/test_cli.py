@@ -287,20 +287,30 @@ def test_export_writes_and_says_so(tmp_path, capsys):
     assert (folder / "2" / "saved_model.pb").is_file()
 
 
-@pytest.fixture
-def reader(tmp_path):
-    """A file of a model that reads up to two kinds of screws, badly."""
+def save_reader(path, bias, **arguments):
+    """Saves a model that reads up to three screws of two kinds, badly."""
     model = EDRAM(
-        num_classes=3,
         class_names=["bolt", "nut"],
-        terminal=True,
         num_targets=3,
         **{**tiny.SIZES, "glimpses_per_target": 1},
+        **arguments,
     )
-    model.classification_output.bias.assign([0, 3, -9])  # never ends
-    path = tmp_path / "reader.keras"
+    model.classification_output.bias.assign(bias)
     model.save(path)
     return path
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """A file of one that says of every picture that it saw no end."""
+    path = tmp_path / "reader.keras"
+    return save_reader(path, [0, 3, -9], num_classes=3, terminal=True)
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """A file of one that reads three, after which there is no end."""
+    return save_reader(tmp_path / "counted.keras", [0, 3], num_classes=2)
 
 
 def test_predict_says_names_or_that_it_does_not_know(
@@ -349,12 +359,12 @@ def predict(capsys, *arguments):
 
 
 def test_predict_answers_the_good_and_lists_the_broken(
-    reader, pictures, tmp_path, capsys
+    counted, pictures, tmp_path, capsys
 ):
     paths, _ = pictures
     text = tmp_path / "text.png"
     text.write_text("no picture")
-    arguments = (reader, paths[0], text, paths[0], tmp_path / "none.png")
+    arguments = (counted, paths[0], text, paths[0], tmp_path / "none.png")
     status, out, errors = predict(capsys, *arguments)
     assert status == 1
     assert [line.split(": ")[0] for line in out.splitlines()] == [
@@ -370,12 +380,14 @@ def test_predict_answers_the_good_and_lists_the_broken(
     assert [row["file"] for row in rows] == list(map(str, arguments[1:]))
     assert ["error" in row for row in rows] == [False, True, False, True]
     assert set(rows[1]) == {"file", "error"} and rows[0] == rows[2]
-    status, out, errors = predict(capsys, reader, text, text, "--json")
+    status, out, errors = predict(capsys, counted, text, text, "--json")
     assert status == 2 and len(errors) == 2
     assert [set(row) for row in json.loads(out)] == [{"file", "error"}] * 2
 
 
-def test_predict_reads_folders_and_patterns(reader, pictures, tmp_path, capsys):
+def test_predict_reads_folders_and_patterns(
+    counted, pictures, tmp_path, capsys
+):
     paths, _ = pictures
     folder = tmp_path / "my photos"
     content = paths[0].read_bytes()
@@ -392,7 +404,7 @@ def test_predict_reads_folders_and_patterns(reader, pictures, tmp_path, capsys):
     empty.mkdir()
     in_order = ("-f.png", "a.png/c d.PNG", "a.png/new\nline.png", "b.png")
     expected = [str(folder / name) for name in in_order]
-    status, out, errors = predict(capsys, reader, folder, "--json")
+    status, out, errors = predict(capsys, counted, folder, "--json")
     rows = json.loads(out)
     assert status == 1
     assert [row["file"] for row in rows if "error" not in row] == expected
@@ -401,7 +413,7 @@ def test_predict_reads_folders_and_patterns(reader, pictures, tmp_path, capsys):
     # A line a picture, whatever its name; patterns are for shells without.
     pattern, linked = tmp_path / "picture_[01].png", folder / "b.png"
     names = (folder, empty, pattern, linked)
-    status, out, errors = predict(capsys, reader, *names)
+    status, out, errors = predict(capsys, counted, *names)
     expected += [*map(str, paths[:2]), str(linked)]
     assert status == 1
     assert [line.split(": ")[0] for line in out.splitlines()] == [
@@ -410,8 +422,8 @@ def test_predict_reads_folders_and_patterns(reader, pictures, tmp_path, capsys):
     assert errors[1:] == [
         f"keras-edram: error: {empty}: is a folder without pictures"
     ]
-    assert predict(capsys, reader, empty)[::2] == (2, errors[1:])
-    status, _, errors = predict(capsys, reader, tmp_path / "no_*.png")
+    assert predict(capsys, counted, empty)[::2] == (2, errors[1:])
+    status, _, errors = predict(capsys, counted, tmp_path / "no_*.png")
     assert status == 2 and "no_*.png: there is no such file" in errors[0]
 
 
@@ -503,7 +515,7 @@ def test_no_answer_is_lost_for_want_of_letters(stand_in, monkeypatch):
 
 
 def test_predict_draws_the_first_good_pictures_alone(
-    reader, pictures, tmp_path, monkeypatch, capsys
+    counted, pictures, tmp_path, monkeypatch, capsys
 ):
     paths, _ = pictures
     drawn = {}
@@ -514,7 +526,7 @@ def test_predict_draws_the_first_good_pictures_alone(
     )
     monkeypatch.setattr(predicting, "PLOTTED", 2)
     broken, plot = tmp_path / "none.png", tmp_path / "answer.png"
-    arguments = (reader, paths[0], broken, *paths[1:4], "--plot", plot)
+    arguments = (counted, paths[0], broken, *paths[1:4], "--plot", plot)
     status, out, notes = predict(capsys, *arguments)
     assert status == 1 and out.count("sure") == 4
     assert drawn["titles"] == [path.name for path in paths[:2]]

@@ -126,7 +126,7 @@ def test_the_tables_of_the_report_have_its_figures():
     for row in (
         "| RAM, 8 glimpses, 1 scale | 94.21% |",
         "| RAM, 8 glimpses, 3 scales | 88.63% |",
-        "RAM, 8 glimpses, 3 scales; published: 82.01%",
+        "| RAM, 8 glimpses, 3 scales | 82.01% |",
         "RAM, 8 glimpses, 3 scales; published: 20.67%",
         "| RAM with Inception and ConvLSTM, 8 glimpses | 25.37% |",
     ):
@@ -158,10 +158,10 @@ def test_house_numbers_were_read_as_the_table_says(reader):
     assert no_boxes["crops"] is None
     assert no_boxes["settings"]["base"] == "picture"
     for figures in (recipes.results(name), crops, no_boxes):
-        # The pictures 3600.png to 4500.png, read by the recipe as it is.
+        # The pictures 3600.png to 4500.png, composed as the recipe does.
         assert figures["images"] == 901
         recipe = recipes.load(figures["recipe"])
-        for setting in ("training_base", "jitter", "weight_decay"):
+        for setting in ("training_base", "jitter", "invert"):
             assert figures["settings"][setting] == recipe.settings[setting]
 
 

@@ -28,14 +28,14 @@ What taught it, in errors of the forward one, of test and of validation: from
 nothing, without fonts and distortion, 11.10 and 9.51 %; from the weights of
 printed numbers, with fonts and distortion, 9.43 and 8.72 %. Its loss on
 validation images rose then, while that on training images fell: it had learnt
-them by heart. The backward one, from the forward one's weights, was then trained
-with 12 times the weight decay (0.05, as it is now) and a third of the images
-drawn, the forward one, from its own, with 25 times: 8.66 and 8.14 %. The
-presets' cards have the commands.
+them by heart. So the backward one, from the forward one's weights, had 12 times
+the weight decay (0.05, as it is now) and a third of its images drawn, and the
+forward one then, from its own, 25 times: 8.66 and 8.14 %. The presets' cards
+have the commands.
 
 In trials of 10 epochs on validation, with the weights of printed numbers: one
-glimpse a digit 11.3 % after 80,000 images, two 10.5 % after 48,000; from nothing
-it had been 19.6 % after 88,000.
+glimpse a digit 11.3 % after 80,000 images, two 10.5 % after 48,000; from
+nothing it had been 19.6 % after 88,000.
 
 Grey pictures, standardised, half of them inverted: a number may be darker than
 its wall or brighter; in training they are distorted (`distort`), if they are of
