@@ -39,12 +39,12 @@ nothing it had been 19.6 % after 88,000.
 
 Grey pictures, standardised, half of them inverted: a number may be darker than
 its wall or brighter; in training they are distorted (`distort`), if they are of
-one size. What holds all
-digits, and 15 % more on each side, is the base; an image is 54 of 64 parts of
-it, anywhere in training, in the middle for tests, as in the paper. In training
-it is anything between that and the whole picture, so that the model reads
-pictures without boxes too: `keras-edram evaluate RUN --set base=picture`. Boxes
-teach zooms and places, skew is left free (Eq. 9 with β2 = β4 = 0).
+one size. What holds all digits, and 15 % more on each side, is the base; an
+image is 54 of 64 parts of it, anywhere in training, in the middle for tests, as
+in the paper. In training it is anything between that and the whole picture, so
+that the model reads pictures without boxes too: `keras-edram evaluate RUN --set
+base=picture`. Boxes teach zooms and places, skew is left free (Eq. 9 with β2 =
+β4 = 0).
 
 `--set image_size=none` takes whole pictures as they are, in their own size, for
 a model of any size, filled up with black to the largest of their batch:
