@@ -502,8 +502,8 @@ def test_some_training_house_numbers_are_drawn_in_fonts(tmp_path):
     plain = recipe.data(plain, "train", str(tmp_path))
     assert not isinstance(plain, DistortedImages)
     for wrong, words in (
-        ({"drawn": 8}, "`drawn` must be fewer .*drawn=8, batch_size=8"),
-        ({"drawn": -1}, "`drawn` must be .*integer"),
+        ({"drawn": 8}, "`drawn` must be .* from 0 to 7. Received: drawn=8"),
+        ({"drawn": -1}, "`drawn` must be .* from 0 to 7. Received: drawn=-1"),
         ({"image_size": None}, "`drawn` must be 0 where"),
         ({"drawn": 0, "fonts": "fonts"}, "drawn=0, fonts='fonts'"),
     ):

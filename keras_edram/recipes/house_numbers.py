@@ -104,13 +104,7 @@ def _check_drawn(settings):
     """Refuses what cannot be drawn before all pictures are read."""
     # Runs of before these settings were have none of them.
     drawn, fonts = settings.get("drawn", 0), settings.get("fonts") or None
-    batch = settings["batch_size"]
-    check_integer(drawn, "drawn", 0)
-    if drawn >= batch:
-        raise ValueError(
-            "`drawn` must be fewer images than a batch has. Received: "
-            f"drawn={drawn}, batch_size={batch}"
-        )
+    check_integer(drawn, "drawn", 0, settings["batch_size"] - 1)
     if drawn and settings["image_size"] is None:
         raise ValueError(
             "`drawn` must be 0 where pictures are of any size. Received: "
