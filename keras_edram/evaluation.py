@@ -48,8 +48,9 @@ def evaluate(
         that are not read as what they are; `error_by_length`, `error` of
         images with 0, 1, ... objects; `iou`, mean overlap of the last window
         of an object with the true one; `calibration_error` of the probability
-        of the answer; `error_at_coverage`, `error` among the most probable 99,
-        95 and 90 % of the answers.
+        of the answer, and what it would be by chance alone, see
+        `keras_edram.metrics.calibration_error_by_chance`; `error_at_coverage`,
+        `error` among the most probable 99, 95 and 90 % of the answers.
 
         Of the glimpses, unless the model is an ensemble, and of each target:
         `error_by_average`, of the prediction averaged over the first 1, 2, ...
@@ -207,6 +208,9 @@ def figures(model, looks, targets):
         },
         "iou": _mean(overlap[objects]),
         "calibration_error": metrics.calibration_error(probability, errors),
+        "calibration_error_by_chance": metrics.calibration_error_by_chance(
+            probability
+        ),
         "error_at_coverage": {
             f"{coverage}%": float(error[len(error) * coverage // 100 - 1])
             for coverage in COVERAGES

@@ -109,10 +109,51 @@ def calibration_error(probabilities, errors, bins=15):
           using Bayesian binning", 2015.
     """
     probabilities, errors = _answers(probabilities, errors)
+    gaps = _bin_sums(probabilities, probabilities - (1 - errors), bins)
+    return float(np.abs(gaps).sum() / max(len(errors), 1))
+
+
+def calibration_error_by_chance(probabilities, bins=15):
+    """The calibration error to expect of probabilities that are exactly right.
+
+    Few answers come true as often as stated only roughly: with a variance of
+    `p (1 - p)` each, the gap of a bin is `sqrt(2 / π Σ_bin p (1 - p))` answers
+    on average, by the normal law. An error near the sum of these over n says
+    nothing against the probabilities.
+
+    Args:
+        probabilities: Array of shape `(n,)` in [0, 1], of each answer.
+        bins: Positive integer, as of `calibration_error`. Defaults to 15.
+
+    Returns:
+        Float in [0, 1].
+
+    Raises:
+        ValueError: As of `calibration_error`.
+
+    Example:
+
+    >>> calibration_error_by_chance([0.5] * 100)
+    0.039894...
+
+    Reference:
+        - Bröcker, Smith, "Increasing the reliability of reliability diagrams",
+          2007, for what chance does to the bins.
+    """
+    none_wrong = np.zeros(np.shape(probabilities))
+    probabilities, _ = _answers(probabilities, none_wrong)
+    # Of sums that are rounded a little above 1, 0.
+    variances = np.maximum(probabilities * (1 - probabilities), 0)
+    sums = _bin_sums(probabilities, variances, bins)
+    gaps = np.sqrt(2 / np.pi * sums)
+    return float(gaps.sum() / max(len(probabilities), 1))
+
+
+def _bin_sums(probabilities, values, bins):
+    """Sums over bins of equal width of the probability."""
     bins = check_integer(bins, "bins")
     index = np.minimum((probabilities * bins).astype("int64"), bins - 1)
-    gaps = np.bincount(index, probabilities - (1 - errors), minlength=bins)
-    return float(np.abs(gaps).sum() / max(len(errors), 1))
+    return np.bincount(index, values, minlength=bins)
 
 
 def coverage_curve(probabilities, errors):

@@ -634,6 +634,7 @@ def test_a_table_has_a_dash_for_what_is_not_there():
         "label_error": None,
         "error_at_coverage": {"99%": 0.5},
         "calibration_error": float("nan"),
+        "calibration_error_by_chance": 0.02,
         "iou": None,
         "multiply_adds": 23_367_852,
         "parameters": 62_686,
@@ -650,6 +651,10 @@ def test_a_table_has_a_dash_for_what_is_not_there():
     lines = printing.figures_table(figures).splitlines()
     assert "by length      50.00% of 0, - of 1" in lines
     assert "each object    -" in lines
+    assert (
+        "calibration    -   between how sure it is and how right; "
+        "0.020 by chance" in lines
+    )
     assert (
         "an image costs 23.4 million multiply-adds, with 62,686 parameters"
         in lines

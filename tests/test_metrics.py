@@ -243,6 +243,28 @@ def test_calibration_is_the_gap_between_stated_and_true():
         metrics.calibration_error(p, wrong, bins=2.5)
 
 
+def test_probabilities_that_are_right_have_a_calibration_error_by_chance():
+    # Drawn: answers that come true exactly as often as is said of them.
+    random = np.random.default_rng(0)
+    for number in (100, 900, 10_000):
+        p = 1 - random.beta(0.3, 3, number)
+        drawn = [
+            metrics.calibration_error(p, random.random(number) >= p)
+            for _ in range(500)
+        ]
+        by_chance = metrics.calibration_error_by_chance(p)
+        assert by_chance == pytest.approx(np.mean(drawn), rel=0.1)
+    # sqrt(2 / π 0.25 · 4) / 4: the mean gap of four throws of a coin, nearly.
+    assert metrics.calibration_error_by_chance([0.5] * 4) == pytest.approx(
+        np.sqrt(2 / np.pi) / 4
+    )
+    assert metrics.calibration_error_by_chance([1.0 + 1e-7, 0.0]) == 0
+    with pytest.raises(ValueError, match="Received: bins=0"):
+        metrics.calibration_error_by_chance(p, bins=0)
+    with pytest.raises(ValueError, match="one value for each answer"):
+        metrics.calibration_error_by_chance(0.5)
+
+
 def test_the_least_sure_answers_are_refused_first():
     coverage, error, confidence = metrics.coverage_curve(
         [0.2, 0.9, 0.5, 0.7], [1, 0, 1, 0]

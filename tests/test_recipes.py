@@ -392,6 +392,9 @@ WIDTHS = {
     "mnist_ram": dict(units=64, hidden_units=8, convolution_filters=(2, 2)),
     "cifar10_inception_4_glimpses": dict(inception_filters=1, core_filters=2),
     "mnist_convolution": dict(units=64, filters=1, kernel_size=3),
+    "cluttered_mnist_60_ram": dict(
+        location_hidden_units=8, location_penalty=0.5
+    ),
 }
 
 
@@ -403,6 +406,21 @@ def test_widths_are_settings(name):
     config = recipe.model(recipe.settings, data).get_config()
     for key, value in WIDTHS[name].items():
         assert np.all(np.equal(config[key], value)), key
+
+
+@pytest.mark.parametrize("final", [0.1, 0])
+def test_a_deviation_falls_in_training_if_it_is_set_to(final):
+    recipe = recipes.load("mnist_ram").with_settings(
+        dict(final_location_deviation=str(final), epochs=2, steps_per_epoch=4)
+    )
+    data = recipe.data(recipe.settings, "test", "bundled")
+    deviation = recipe.model(recipe.settings, data).location_deviation
+    if not final:
+        assert deviation == recipe.settings["location_deviation"]
+    else:
+        # Half a cosine from 0.15 to 0.1 over eight steps.
+        falling = [float(deviation(step)) for step in (0, 4, 8, 12)]
+        assert falling == pytest.approx([0.15, 0.125, 0.1, 0.1])
 
 
 def test_widths_that_do_not_fit_are_refused_in_a_line(tmp_path, capsys):
@@ -419,8 +437,8 @@ def test_widths_that_do_not_fit_are_refused_in_a_line(tmp_path, capsys):
     [
         (
             "cluttered_mnist_ram",
-            "final_location_deviation=0",
-            "must be a finite number above",
+            "final_location_deviation=-0.1",
+            "must be a finite number of at least 0",
         ),
         (
             "cluttered_mnist_ram",

@@ -152,10 +152,13 @@ def figures_table(figures):
         f"{_form(error, '.2%')} in {coverage}"
         for coverage, error in figures["error_at_coverage"].items()
     )
+    # Results of before this figure was have none.
+    by_chance = figures.get("calibration_error_by_chance")
     lines += [
         f"of the surest  {refused}",
         f"calibration    {_form(figures['calibration_error'], '.3f')}   "
-        "between how sure it is and how right",
+        "between how sure it is and how right"
+        + (f"; {by_chance:.3f} by chance" if by_chance is not None else ""),
         f"overlap        {_form(figures['iou'], '.3f')}   of the last window "
         "with the true one",
     ]

@@ -75,7 +75,10 @@ DENSE = dict(
     core="lstm",
     units=256,
     hidden_units=128,
+    location_hidden_units=0,
     location_deviation=0.15,
+    final_location_deviation=0.0,  # it stays
+    location_penalty=0.0,
     reinforce_weight=1.0,
     baseline_weight=1.0,
 )

@@ -10,8 +10,8 @@ from keras_edram.checks import check_number
 def model(model_class, settings, data):
     """A model that reads the data; settings are arguments of their names.
 
-    With a `final_location_deviation` a policy draws by less and less: its
-    deviation falls to that as a cosine, over all steps.
+    With a `final_location_deviation` above 0 a policy draws by less and less:
+    its deviation falls to that as a cosine, over all steps.
 
     Args:
         model_class: Class of the model.
@@ -23,7 +23,7 @@ def model(model_class, settings, data):
         Keras model.
 
     Raises:
-        ValueError: For a deviation that is not above 0.
+        ValueError: For a deviation that is not above 0, or a final one below.
     """
     told = dict(
         image_shape=data.image_shape,
@@ -33,10 +33,10 @@ def model(model_class, settings, data):
         num_targets=data.num_targets,
     )
     arguments = {**told, **settings}
-    if "final_location_deviation" in settings:
-        first, final = (
-            check_number(settings[name], name, above=True)
-            for name in ("location_deviation", "final_location_deviation")
+    final = settings.get("final_location_deviation", 0)
+    if check_number(final, "final_location_deviation"):
+        first = check_number(
+            settings["location_deviation"], "location_deviation", above=True
         )
         arguments["location_deviation"] = (
             keras.optimizers.schedules.CosineDecay(

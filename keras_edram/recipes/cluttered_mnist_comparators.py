@@ -104,7 +104,6 @@ TABLE = Table(
                 location_hidden_units=128,
                 location_deviation=0.35,
                 final_location_deviation=0.1,
-                location_penalty=0.0,
             ),
             num_glimpses=8,
             glimpse_size=12,

@@ -66,7 +66,7 @@ _models = {
     "translated_cifar10_ram": Model(
         "RAM, convolution, 8 glimpses, 3 scales, on 60x60 (ours)",
         None,
-        dict(_convolution, image_size=60, max_shift=0),
+        dict(_convolution, image_size=60, max_shift=0, epochs=12),
     ),
 }
 

@@ -12,6 +12,11 @@ Expected  at most 4 % error on 60x60; 8 % on 100x100 elsewhere, which ours
           has not reached
 Measured  results/cluttered_mnist_60_*.json, cluttered_mnist_100_ram.json
 
+On 60x60 a location network of 128 hidden units and a deviation that fell from
+0.3 to 0.05 had 2.48 % validation error (2.34 without, which was chosen) and
+2.61 % of test, and the training error was no lower than 2.4: noise is not what
+it lacks.
+
 On 100x100 the blurred view of the first glimpse reads two digits of three, so
 that the policy has little to learn from. In trials on validation images, with
 a schedule of 24 epochs, a deviation of 0.2 had 33 % error after 256,000 images
