@@ -13,7 +13,7 @@ from PIL import Image
 from keras_edram import cli, files, recipes, run_folder, training
 from keras_edram.datasets import DistortedImages, cifar10
 from keras_edram.models.edram import SMALL_SIZES
-from keras_edram.recipes import _tables, model_sizes
+from keras_edram.recipes import _tables, house_numbers, model_sizes
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +163,27 @@ def test_house_numbers_were_read_as_the_table_says(reader):
         recipe = recipes.load(figures["recipe"])
         for setting in ("training_base", "jitter", "invert"):
             assert figures["settings"][setting] == recipe.settings[setting]
+
+
+def test_house_numbers_were_read_in_colour_too():
+    name = "house_numbers_edram_forward"
+    found = [
+        recipes.results(name, f"colour{kind}")
+        for kind in ("", "_crops", "_no_boxes")
+    ]
+    for figures in found:
+        assert figures["images"] == 901
+        assert figures["settings"]["colour"]
+        # The recipe's file says so.
+        assert f"{figures['error']:.2%}".replace("%", " %") in (
+            pathlib.Path(house_numbers.__file__).read_text()
+        )
+    assert found[1]["crops"] == 10
+    assert found[2]["settings"]["base"] == "picture"
+    # Chosen by validation, not by these 901.
+    assert found[0]["validation_error"] < recipes.results(name)[
+        "validation_error"
+    ]
 
 
 def test_models_are_compared_at_equal_training():

@@ -94,7 +94,8 @@ def results(name, variant=None):
     Args:
         name: String, the name of the recipe, or of an ensemble of several.
         variant: How else the same model was evaluated: `"rollouts"` or
-            `"crops"`, ten of them averaged; `"no_boxes"`, whole pictures.
+            `"crops"`, ten of them averaged; `"no_boxes"`, whole pictures; or
+            what else was trained by the recipe: `"colour"`, another seed.
 
     Returns:
         Dictionary, the `results.json` of the recipe's run; of a variant or an
