@@ -181,9 +181,9 @@ def test_house_numbers_were_read_in_colour_too():
     assert found[1]["crops"] == 10
     assert found[2]["settings"]["base"] == "picture"
     # Chosen by validation, not by these 901.
-    assert found[0]["validation_error"] < recipes.results(name)[
-        "validation_error"
-    ]
+    assert (
+        found[0]["validation_error"] < recipes.results(name)["validation_error"]
+    )
 
 
 def test_models_are_compared_at_equal_training():

@@ -33,9 +33,10 @@ the weight decay (0.05, as it is now) and a third of its images drawn, and the
 forward one then, from its own, 25 times: 8.66 and 8.14 %. The presets' cards
 have the commands.
 
-In colour (`--set colour=True`), trained as the forward one from its weights with
-a decay of 0.1, 512,000 images more: 7.29 % on validation, 8.88 % of test, 6.99 %
-with ten crops (93.0 % right), 11.54 % without boxes: *_forward.colour*.json.
+In colour (`--set colour=True`), trained as the forward one from its weights
+with a decay of 0.1, 512,000 images more: 7.29 % on validation, 8.88 % of test,
+6.99 % with ten crops (93.0 % right), 11.54 % without boxes, see
+results/house_numbers_edram_forward.colour*.json.
 
 In trials of 10 epochs on validation, with the weights of printed numbers: one
 glimpse a digit 11.3 % after 80,000 images, two 10.5 % after 48,000; from
