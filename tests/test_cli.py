@@ -152,7 +152,9 @@ def test_predict_looks_no_longer_than_needed(pictures, tmp_path, capsys):
     numbers = [row["num_glimpses"] for row in rows]
     assert min(numbers) < 3 and len(set(numbers)) > 1
     assert cli.main([*arguments[:-1], "--max-glimpses", "2"]) == 0
-    assert capsys.readouterr().out.count(", 2 glimpses") == len(paths)
+    assert capsys.readouterr().out.count(", 2 glimpses\n") == len(paths)
+    assert cli.main([*arguments[:-1], "--max-glimpses", "1"]) == 0
+    assert capsys.readouterr().out.count(", 1 glimpse\n") == len(paths)
     arguments = [*arguments[:3], "--confidence", "0.9", "--plot", str(plot)]
     assert cli.main(arguments) == 0
     with Image.open(plot) as picture:

@@ -60,7 +60,8 @@ def _answer_line(answer):
         )
         line += f", at {' '.join(boxes)}"
     if "num_glimpses" in answer:
-        line += f", {answer['num_glimpses']} glimpses"
+        number = answer["num_glimpses"]
+        line += f", {number} glimpse{'s' * (number != 1)}"
     return printable(line)
 
 
