@@ -61,7 +61,8 @@ def evaluate(
 
     Raises:
         ValueError: As of `keras_edram.reading.look`; also for targets that do
-            not fit the images or the model, or no image.
+            not fit the images or the model, no image, or answers whose
+            probability is no number.
 
     Example:
 
@@ -180,7 +181,8 @@ def figures(model, looks, targets):
         Dictionary, see `evaluate`.
 
     Raises:
-        ValueError: For targets that do not fit the looks, or no image.
+        ValueError: For targets that do not fit the looks, no image, or answers
+            whose probability is no number.
 
     Example:
 

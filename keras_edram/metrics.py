@@ -97,7 +97,8 @@ def calibration_error(probabilities, errors, bins=15):
         Float in [0, 1]; 0 is best.
 
     Raises:
-        ValueError: For shapes that do not fit each other, or no bins.
+        ValueError: For shapes that do not fit each other, probabilities that
+            are no numbers, or no bins.
 
     Example:
 
@@ -172,7 +173,8 @@ def coverage_curve(probabilities, errors):
         to ask for.
 
     Raises:
-        ValueError: For shapes that do not fit each other.
+        ValueError: For shapes that do not fit each other, or probabilities
+            that are no numbers.
 
     Example:
 
@@ -198,6 +200,12 @@ def _answers(probabilities, errors):
             "`probabilities` and `errors` must have one value for each "
             f"answer. Received: probabilities of shape {probabilities.shape}, "
             f"errors of shape {errors.shape}"
+        )
+    unknown = np.sum(~np.isfinite(probabilities))
+    if unknown:
+        raise ValueError(
+            "The probabilities of the answers must be numbers. Received: "
+            f"{unknown} of {len(probabilities)} that are none"
         )
     return probabilities, errors
 

@@ -420,8 +420,9 @@ def test_a_model_that_cannot_be_calibrated_stays_as_it_was():
         few = {name: values[:5] for name, values in targets.items()}
         evaluation.fit_temperature(model, looks, few)
     looks["labels"][3] = np.nan
-    with pytest.raises(ValueError, match="Received: 1 of 10 that are none"):
-        evaluation.fit_temperature(model, looks, targets)
+    for measure in (evaluation.fit_temperature, evaluation.figures):
+        with pytest.raises(ValueError, match="Received: 1 of 10 that are none"):
+            measure(model, looks, targets)
     assert model.temperature == 2.0
 
 

@@ -243,6 +243,20 @@ def test_calibration_is_the_gap_between_stated_and_true():
         metrics.calibration_error(p, wrong, bins=2.5)
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda p: metrics.calibration_error(p, [0, 1]),
+        lambda p: metrics.coverage_curve(p, [0, 1]),
+        metrics.calibration_error_by_chance,
+    ],
+    ids=["calibration", "coverage", "by_chance"],
+)
+def test_probabilities_that_are_no_numbers_are_refused(measure):
+    with pytest.raises(ValueError, match="must be numbers. Received: 1 of 2"):
+        measure([0.5, np.nan])
+
+
 def test_probabilities_that_are_right_have_a_calibration_error_by_chance():
     # Drawn: answers that come true exactly as often as is said of them.
     random = np.random.default_rng(0)
