@@ -525,6 +525,27 @@ def check_labels(labels, num_classes):
         )
 
 
+def check_probabilities(probabilities):
+    """Raises for answers whose probability is no number, as of lost weights.
+
+    Args:
+        probabilities: Array of shape `(n,)`.
+
+    Raises:
+        ValueError: For what is no finite number.
+
+    Example:
+
+    >>> check_probabilities(np.array([0.5, 1.0]))
+    """
+    unknown = np.sum(~np.isfinite(probabilities))
+    if unknown:
+        raise ValueError(
+            "The probabilities of the answers must be numbers. Received: "
+            f"{unknown} of {len(probabilities)} that are none"
+        )
+
+
 def check_weights(sample_weight, values):
     """Raises unless there is one weight for each image of a batch.
 

@@ -10,7 +10,12 @@ import keras
 import numpy as np
 
 from keras_edram import anytime, decoding, geometry, metrics, reading
-from keras_edram.checks import check_integer, check_keys, check_shapes
+from keras_edram.checks import (
+    check_integer,
+    check_keys,
+    check_probabilities,
+    check_shapes,
+)
 from keras_edram.reading_order import NO_LABEL, end_sequences
 from keras_edram.words import listed
 
@@ -293,11 +298,7 @@ def fit_temperature(model, looks, targets):
     def log_probability(temperature):
         model.temperature = float(temperature)
         p, wrong = sure_and_wrong(model, looks, targets)
-        if not np.isfinite(p).all():
-            raise ValueError(
-                "The probabilities of the answers must be numbers. Received: "
-                f"{np.sum(~np.isfinite(p))} of {len(p)} that are none"
-            )
+        check_probabilities(p)
         p = np.clip(np.asarray(p, "float64"), LEAST_DOUBT, 1 - LEAST_DOUBT)
         right = len(wrong) - wrong.sum()
         q = np.where(wrong, 1 / (wrong.sum() + 2), (right + 1) / (right + 2))

@@ -15,6 +15,7 @@ from keras_edram import geometry
 from keras_edram.checks import (
     check_integer,
     check_labels,
+    check_probabilities,
     check_shapes,
     check_weights,
 )
@@ -201,12 +202,7 @@ def _answers(probabilities, errors):
             f"answer. Received: probabilities of shape {probabilities.shape}, "
             f"errors of shape {errors.shape}"
         )
-    unknown = np.sum(~np.isfinite(probabilities))
-    if unknown:
-        raise ValueError(
-            "The probabilities of the answers must be numbers. Received: "
-            f"{unknown} of {len(probabilities)} that are none"
-        )
+    check_probabilities(probabilities)
     return probabilities, errors
 
 
