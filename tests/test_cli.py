@@ -771,7 +771,7 @@ def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):
     write_yolo(tmp_path / "data" / "test", ["nut", "bolt"], ["", texts[0]])
     arguments = ["evaluate", reader, "--recipe", "house_numbers_edram_forward"]
     arguments += ["--source", tmp_path / "data", "--json"]
-    for setting in ("image_size=40", "skip_broken=False"):
+    for setting in ("image_size=40", "colour=False", "skip_broken=False"):
         arguments += ["--set", setting]
     error = error_of(capsys, *arguments)
     assert "(40, 50, 1)" in error and "(40, 40, 1)" in error
@@ -1012,7 +1012,7 @@ def test_a_model_of_any_size_is_evaluated_on_any(
         write_yolo(tmp_path / "data" / split, ["0"], ["0 0.5 0.5 0.2 0.5\n"])
     error = error_of(
         capsys, *arguments, "--recipe", "house_numbers_edram_forward",
-        "--source", tmp_path / "data", "--set", "colour=True",
+        "--source", tmp_path / "data",
     )  # fmt: skip
     assert "(None, None, 1)" in error and "(54, 54, 3)" in error
     error = error_of(capsys, *large, "--set", "image_size=none")
@@ -1069,7 +1069,7 @@ def test_a_folder_of_pictures_as_they_are_is_trained_on(
         capsys, "evaluate", "edram_small_house_numbers", "--source", data,
         "--set", "image_size=none",
     )  # fmt: skip
-    assert "(54, 54, 1)" in error and "(None, None, 1)" in error
+    assert "(54, 54, 3)" in error and "(None, None, 3)" in error
     (data / "test" / "0.png").write_bytes(b"no picture")
     error = error_of(capsys, "evaluate", out)
     assert "1 broken. test/0.png: " in error

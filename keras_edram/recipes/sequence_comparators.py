@@ -140,7 +140,10 @@ forward, backward = (
         recipe=house_numbers.TABLE.rows[f"house_numbers_edram_{order}"].recipe,
         images=f"house numbers, {order}",
         epochs=80,
-        distort=False,  # as EDRAM's were when these were trained
+        # As EDRAM's were when these were trained.
+        colour=False,
+        distort=False,
+        weight_decay=4e-3,
     )
     for order in ("forward", "backward")
 )
