@@ -18,12 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_edram import anytime, decoding
-from keras_edram.checks import (
-    check_boolean,
-    check_images,
-    check_integer,
-    check_probabilities,
-)
+from keras_edram.checks import check_boolean, check_images, check_integer
 from keras_edram.picture_notes import read_with_notes, why_unreadable
 
 BATCH_SIZE = 32
@@ -184,8 +179,7 @@ def answer(model, looks, refuse_below=0.0):
         the budget let it look at; then `notes` say so, a list of sentences.
 
     Raises:
-        ValueError: If `refuse_below` is not in [0, 1], or answers of the model
-            are no numbers, as those of lost weights.
+        ValueError: If `refuse_below` is not in [0, 1].
 
     Example:
 
@@ -194,9 +188,9 @@ def answer(model, looks, refuse_below=0.0):
     >>> [row["num_glimpses"] for row in answer(model, looks)]
     [1, 1]
     """
-    answers = {**looks, **_decode(model, looks)}
-    check_probabilities(np.asarray(answers["probability"]))
-    rows = decoding.read_out(answers, model.class_names, refuse_below)
+    rows = decoding.read_out(
+        {**looks, **_decode(model, looks)}, model.class_names, refuse_below
+    )
     if model.terminal:
         for row in rows:
             taken = row.get("num_glimpses", model.num_glimpses)

@@ -17,6 +17,7 @@ from keras_edram.checks import (
     check_image_shape,
     check_integer,
     check_number,
+    check_probabilities,
     seen_images,
 )
 from keras_edram.models.glimpse_loop import take_steps
@@ -470,7 +471,8 @@ class BaseModel(KerasModel):
         Raises:
             ValueError: For values out of range, images of another shape or
                 with pixels that are no numbers, or a budget that cannot be
-                kept, see `keras_edram.reading.look`.
+                kept, see `keras_edram.reading.look`; and for answers that are
+                no numbers, as those of lost weights.
 
         Example:
 
@@ -479,7 +481,7 @@ class BaseModel(KerasModel):
         >>> [answer["sequence"] for answer in model.read(images)]
         ['1', '1']
         """
-        return reading.read_images(
+        answers = reading.read_images(
             self,
             images,
             refuse_below=refuse_below,
@@ -487,6 +489,8 @@ class BaseModel(KerasModel):
             max_glimpses=max_glimpses,
             crops=crops,
         )
+        check_probabilities([one["probability"] for one in answers])
+        return answers
 
     def label_name(self, label):
         """The name of a class; the terminal label is called "end".

@@ -33,6 +33,7 @@ from kserve.protocol.rest.v1_endpoints import register_v1_endpoints
 from starlette.exceptions import HTTPException
 
 from keras_edram import __version__, presets, reading, serving
+from keras_edram.checks import check_probabilities
 from keras_edram.presets import opening
 from keras_edram.server import answers, requests
 from keras_edram.server.batching import Batcher
@@ -304,7 +305,12 @@ class Reader(kserve.Model):
             self._values -= values
 
     def warm_up(self):
-        """Looks at images once, so that the first who asks need not wait."""
+        """Looks at images once, so that the first who asks need not wait.
+
+        Raises:
+            ValueError: For a model whose answers are no numbers, as those of
+                lost weights.
+        """
         first = self.checkers.threads.submit(self.checkers.check, b"{}")
         shape = self.model.some_image_shape
         dtype = "uint8" if self.model.takes_any_size else "float32"
@@ -314,7 +320,8 @@ class Reader(kserve.Model):
             if confidence is None or self.facts.no_budget is None:
                 zeros = np.zeros((number, *shape), dtype)
                 question = requests.Question(zeros, confidence, glimpses=True)
-                answers.read(self.model, [question])
+                (rows,) = answers.read(self.model, [question])
+                check_probabilities([row["probability"] for row in rows])
         first.exception()  # waits; nothing is asked, which is refused
 
     def close(self):

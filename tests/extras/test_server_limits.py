@@ -128,6 +128,13 @@ def answered(port):
     return status == 200 and "sequence" in value["predictions"][0]
 
 
+def test_a_model_whose_answers_are_no_numbers_is_not_served():
+    model = tiny.reader()
+    model.set_weights([values * np.nan for values in model.get_weights()])
+    with pytest.raises(ValueError, match="probabilities .* must be numbers"):
+        application.Reader(model, "tiny", limits=LIMITS).warm_up()
+
+
 def connect(port, content=b""):
     """A connection on which so much was sent."""
     client = socket.create_connection(("127.0.0.1", port), timeout=30)
