@@ -95,7 +95,7 @@ def results(name, variant=None):
         name: String, the name of the recipe, or of an ensemble of several.
         variant: How else the same model was evaluated: `"rollouts"` or
             `"crops"`, ten of them averaged; `"no_boxes"`, whole pictures; or
-            what else was trained by the recipe: `"colour"`, another seed.
+            what else was trained by the recipe: `"grey"`, another seed.
 
     Returns:
         Dictionary, the `results.json` of the recipe's run; of a variant or an

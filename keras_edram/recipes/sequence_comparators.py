@@ -2,7 +2,8 @@
 
 Paper     Ablavatski et al., 2017, Tables 2 and 3, which takes the others'
           figures from their papers; theirs are of all of SVHN.
-Protocol  as `two_digits_edram_small` and `house_numbers_edram_forward`.
+Protocol  as `two_digits_edram_small` and `house_numbers_edram_forward`, whose
+          pictures are read in grey.
 Command   keras-edram train two_digits_dram --source tfds --out DIGITS;
           keras-edram train house_numbers_dram_forward \\
               --source house_numbers --weights DIGITS --out FORWARD;
