@@ -13,7 +13,12 @@ from PIL import Image
 from keras_edram import cli, files, recipes, run_folder, training
 from keras_edram.datasets import DistortedImages, cifar10
 from keras_edram.models.edram import SMALL_SIZES
-from keras_edram.recipes import _tables, house_numbers, model_sizes
+from keras_edram.recipes import (
+    _tables,
+    cluttered_mnist_edram_wide,
+    house_numbers,
+    model_sizes,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +222,32 @@ def test_house_numbers_were_read_in_grey_too():
     assert (
         found[0]["validation_error"] > recipes.results(name)["validation_error"]
     )
+
+
+def test_a_short_training_comes_as_far_as_the_file_says():
+    name = "cluttered_mnist_edram_wide"
+    found, recipe = recipes.results(name, "short"), recipes.load(name)
+    changed = {
+        key: value
+        for key, value in found["settings"].items()
+        if not np.array_equal(value, recipe.settings[key])
+    }
+    text = pathlib.Path(cluttered_mnist_edram_wide.__file__).read_text()
+    assert "epochs" in changed
+    assert all(f"--set {key}={changed[key]}" in text for key in changed)
+    reached = next(
+        images for images, error in found["validation_curve"] if error < 0.02
+    )
+    assert reached < found["images_seen"] < 150_000
+    root = pathlib.Path(__file__).parents[1]
+    readme = (root / "README.md").read_text()
+    for figure in (
+        f"{reached:,} images",
+        f"{100 * found['error']:.2f} % of test",
+    ):
+        assert figure in text and figure in readme
+    validation_error = 100 * found["validation_error"]
+    assert f"at {validation_error:.2f} %" in text
 
 
 def test_models_are_compared_at_equal_training():
