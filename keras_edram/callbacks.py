@@ -9,9 +9,7 @@ import numpy as np
 
 from keras_edram import files
 from keras_edram.checks import check_integer
-from keras_edram.layers.stepwise_batch_normalization import (
-    StepwiseBatchNormalization,
-)
+from keras_edram.layers.stepwise_batch_normalization import keep_statistics
 
 
 class CheckMonitor(keras.callbacks.Callback):
@@ -103,22 +101,10 @@ class KeepStatistics(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.first_epoch:
-            self._set(True)
+            keep_statistics(self.model, True)
 
     def on_train_end(self, logs=None):
-        self._set(False)
-
-    def _set(self, keeps):
-        changed = [
-            layer
-            for layer in self.model._flatten_layers()
-            if isinstance(layer, StepwiseBatchNormalization)
-            and layer.keeps_statistics != keeps
-        ]
-        for layer in changed:
-            layer.keeps_statistics = keeps
-        if changed:  # a step that was traced does as before
-            self.model.make_train_function(force=True)
+        keep_statistics(self.model, False)
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):

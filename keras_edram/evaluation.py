@@ -382,7 +382,8 @@ def true_answers(model, targets):
         Labels `(n, S)`, -1 after the last object, and windows `(n, S, 2, 3)`.
 
     Raises:
-        ValueError: If one of both is missing, or they do not fit each other.
+        ValueError: If one of both is missing, or they do not fit each other;
+            or labels are missing that the model answers for.
 
     Example:
 
@@ -394,11 +395,28 @@ def true_answers(model, targets):
     labels, windows = targets["labels"], targets["transforms"]
     check_shapes("labels (B, S), transforms (B, S, 2, 3)", labels, windows)
     objects = (labels >= 0) & (labels < len(model.label_names))
+    _check_objects(objects, model.terminal)
     # Turned round if the model reads backward; the terminal is cut off again.
     labels, windows = end_sequences(
         labels, windows, objects.sum(axis=1), NO_LABEL, model.reading_order
     )
     return labels[:, :-1], windows[:, :-1]
+
+
+def _check_objects(objects, terminal):
+    """Raises if a model has an answer where there is no object (n, S)."""
+    following = objects[:, 1:] & ~objects[:, :-1]
+    missing = following if terminal else ~objects
+    if missing.any():
+        raise ValueError(
+            "`labels` must be of the objects of an image, one after the other"
+            + (
+                "; then the terminal label. "
+                if terminal
+                else ", as many as the model has targets. "
+            )
+            + f"Received: {missing.any(axis=1).sum()} images without one"
+        )
 
 
 def _check_any(images):

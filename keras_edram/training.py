@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -90,7 +91,8 @@ class Recipe:
         weights: The trained model that `model` begins with, for `run.json`,
             see `keras_edram.presets.opening.with_weights`; by default none.
         taken: Dictionary of `images_seen` and `minutes` that those weights
-            took, which count too; by default none did.
+            took, which count too, and of the `source` that they learnt from;
+            by default none did.
         monitor: `Monitor`, what the best model is chosen by.
         defaults: The settings before any was changed; by default `settings`.
         any_size: Boolean, whether the setting `image_size` can be `None`, for
@@ -259,9 +261,39 @@ def train(
 def _source(recipe, source):
     """Where the data come from, checked."""
     source = source or default_source(recipe)
-    if recipe.sources:
-        check_choice(source, recipe.sources, "source")
+    if not recipe.sources:
+        return source
+    check_choice(source, recipe.sources, "source")
+    warn_of_source(recipe, source, recipe.taken.get("source"))
     return source
+
+
+def warn_of_source(recipe, source, learnt_from):
+    """Warns if a model may know the validation images of a source.
+
+    The splits of one source are apart, and test images are so of all; but what
+    one validates on another may train on.
+
+    Args:
+        recipe: `Recipe`.
+        source: String, where the validation images come from.
+        learnt_from: String, the source that the model has learnt from, or
+            `None` if that is not known.
+
+    Example:
+
+    >>> from keras_edram import recipes
+    >>> warn_of_source(recipes.load("quickstart"), "tfds", "tfds")
+    """
+    if learnt_from in recipe.sources and learnt_from != source:
+        warnings.warn(
+            f"The weights have learnt from {learnt_from!r}, whose training "
+            f"images have some that {source!r} validates on: what is measured, "
+            "chosen or fitted there is better than on images that they do not "
+            f"know. Take the source {learnt_from!r}",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @contextlib.contextmanager
@@ -313,14 +345,17 @@ def _course(recipe, history):
     settings, monitor = recipe.settings, recipe.monitor
     best = monitor.best(history)
     epoch_images = settings["steps_per_epoch"] * settings["batch_size"]
-    taken = {"images_seen": 0, "minutes": 0} | recipe.taken
+    taken = {"images_seen": 0, "minutes": 0, **recipe.taken}
     minutes = sum(row["seconds"] for row in history) / 60
     return {
         f"validation_{monitor.metric}": best[monitor.column],
         "best_epoch": int(best["epoch"]) + 1,
         "images_seen": taken["images_seen"] + len(history) * epoch_images,
         "validation_curve": [
-            [(int(row["epoch"]) + 1) * epoch_images, row[monitor.column]]
+            [
+                taken["images_seen"] + (int(row["epoch"]) + 1) * epoch_images,
+                row[monitor.column],
+            ]
             for row in history
         ],
         "minutes": round(taken["minutes"] + minutes, 1),

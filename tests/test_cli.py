@@ -140,7 +140,12 @@ def test_evaluate_prints_a_table_or_json_and_draws(tmp_path, capsys):
     assert figures["error"] <= 0.2 and figures["iou"] > 0.8
     assert figures["settings"]["protocol"] == "held_out"
     assert figures["split"] == "test" and figures["source"] == "bundled"
+    assert figures["glimpses"] == 3
     assert plot.stat().st_size > 5_000
+    # Most of these are among the training images of all of MNIST.
+    with pytest.warns(UserWarning, match="Take the source 'tfds'"):
+        assert cli.main([*arguments, "--split", "validation"]) == 0
+    assert capsys.readouterr().out.startswith("validation error ")
 
 
 def test_predict_looks_no_longer_than_needed(pictures, tmp_path, capsys):
@@ -187,6 +192,8 @@ def test_evaluate_shows_what_stopping_early_costs(tmp_path, capsys):
     assert plot.stat().st_size > 5_000
     error = error_of(capsys, *arguments, "--crops", "2")
     assert "A budget of glimpses" in error and "Received: crops=2" in error
+    error = error_of(capsys, *arguments, "--glimpses", "2")
+    assert "Received: glimpses_per_target=2" in error
 
 
 def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
@@ -201,6 +208,10 @@ def test_wrong_inputs_are_one_line_and_exit_code_2(pictures, tmp_path, capsys):
         (("evaluate", PRESET, "--images", "-3"), "Received: images=-3"),
         (("evaluate", PRESET, "--glimpses", "0"), "glimpses_per_target=0"),
         (("evaluate", PRESET, "--crops", "0"), " crops=0"),
+        (
+            ("evaluate", PRESET, "--set", "glimpses_per_target=2"),
+            "--set must name what the data depend on",
+        ),
         (("predict", PRESET, paths[0], "--crops", "-1"), " crops=-1"),
         (("check-data", tmp_path / "none"), "none"),
         (("train", "none", "--out", tmp_path / "run"), "one of"),

@@ -74,6 +74,10 @@ HALVES = {
             },
             r"labels of shape \(2, 2\), looks of shape \(2, 1, 2, 2, 3\)",
         ),
+        (
+            {**HALVES, "labels": np.array([[0], [-1]])},
+            "as many as the model has targets.* 1 images without one",
+        ),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(targets, received):

@@ -255,6 +255,30 @@ def test_statistics_are_kept_from_an_epoch_on_and_the_weights_go_on():
     assert not model.what.normalization.keeps_statistics
 
 
+def test_statistics_are_learnt_again_after_a_training_was_interrupted():
+    model = EDRAM(**tiny.SIZES)
+    model.compile("sgd", {"labels": LabelLoss(), "transforms": TransformLoss()})
+    images = np.random.default_rng(0).uniform(0, 255, (4, *model.image_shape))
+    windows = np.full((4, 1, 2, 3), 0.2, "float32")
+    truth = dict(labels=np.zeros((4, 1), "int32"), transforms=windows)
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(
+            images,
+            truth,
+            callbacks=[callbacks.KeepStatistics(0), Interrupt()],
+            verbose=0,
+        )
+    mean = model.what.normalization.moving_mean
+    before = np.array(mean)
+    model.fit(images, truth, verbose=0)
+    assert (np.array(mean) != before).any()
+
+
 def test_what_is_monitored_is_a_metric_of_the_model(tmp_path):
     recipe = quick_recipe(epochs=1, steps_per_epoch=1)
     wrong = dataclasses.replace(recipe, monitor=training.Monitor("accuracy"))
@@ -342,6 +366,8 @@ def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
     own = 2 * settings["steps_per_epoch"] * settings["batch_size"]
     assert results["images_seen"] == of_trained["images_seen"] + own
     assert results["minutes"] >= of_trained["minutes"]
+    (_, first), (seen, last) = results["validation_curve"]
+    assert seen == results["images_seen"] and first == last
     alone = opening.with_weights(quick_recipe(), trained / "model.keras")
     assert alone.taken == {}
     of_preset = opening.with_weights(
@@ -351,6 +377,17 @@ def test_a_run_begins_with_trained_weights_and_goes_on(finished, tmp_path):
     assert files.read_json(tmp_path / "run/run.json")["weights"] == str(trained)
     with pytest.raises(ValueError, match=r"other values for \['weights'\]"):
         train(quick_recipe(epochs=2, learning_rate=0.0), tmp_path / "run")
+
+
+def test_it_says_that_weights_have_learnt_from_another_source(tmp_path):
+    recipe = opening.with_weights(quick_recipe(), "edram_small_cluttered_mnist")
+    # Which do not fit, so that nothing is trained here.
+    with (
+        pytest.raises(ValueError, match="same"),
+        pytest.warns(UserWarning, match="Take the source 'tfds'"),
+    ):
+        training.train(recipe, tmp_path, source="bundled", verbose=0)
+    assert training._source(recipe, "tfds") == "tfds"
 
 
 def test_weights_that_do_not_fit_leave_no_run_behind(tmp_path):

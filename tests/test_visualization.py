@@ -235,12 +235,21 @@ def test_a_heat_map_shows_x_to_the_right_and_y_downwards(tmp_path):
 def test_curves_of_runs_are_drawn(tmp_path):
     path = tmp_path / "curves.png"
     curve = [[1_000_000, 0.5], [2_000_000, 0.1]]
-    visualization.plot_curves({"one": curve}, path)
+    visualization.plot_curves({"a": {"one": curve}}, path)
     one = pixels(path)
-    visualization.plot_curves({"one": curve, "two": curve[::-1]}, path)
+    two = {"one": curve, "two": curve[::-1]}
+    visualization.plot_curves({"a": two}, path)
     assert (pixels(path) != one).any()
-    with pytest.raises(ValueError, match="Received: curves"):
-        visualization.plot_curves({}, path)
+    # A panel has each table, two beside each other, the last place is empty.
+    visualization.plot_curves(dict.fromkeys("abc", two), path)
+    drawn = pixels(path)
+    height, width = drawn.shape[:2]
+    assert width > 1.8 * one.shape[1] and height > 1.8 * one.shape[0]
+    assert (drawn[height // 2 :, : width // 2] != 255).any()
+    assert (drawn[height // 2 :, width // 2 :] == 255).all()
+    for empty in ({}, {"a": {}}):
+        with pytest.raises(ValueError, match="Received: curves"):
+            visualization.plot_curves(empty, path)
 
 
 def test_errors_of_models_are_drawn_over_their_costs(tmp_path):

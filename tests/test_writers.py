@@ -124,7 +124,7 @@ FILES = {
         HISTORY * 2, path
     ),
     "curves.png": lambda model, path, _: visualization.plot_curves(
-        {"mine": [[1000, 0.5], [2000, 0.25]]}, path
+        {"mine": {"first": [[1000, 0.5], [2000, 0.25]]}}, path
     ),
     "costs.png": lambda model, path, _: visualization.plot_costs(
         {"mine": [(1e6, 0.5)]}, path

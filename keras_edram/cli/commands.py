@@ -1,5 +1,6 @@
 """What the commands do; what takes long to import is imported by those."""
 
+import collections
 import json
 import sys
 
@@ -82,7 +83,14 @@ def quickstart(options):
 
 def evaluate(options):
     """Errors of a model on a data set, and what its answers cost."""
-    from keras_edram import anytime, costs, evaluation, files, reading
+    from keras_edram import (
+        anytime,
+        costs,
+        evaluation,
+        files,
+        reading,
+        training,
+    )
     from keras_edram.presets import opening
 
     if options.images is not None and options.images < 1:
@@ -94,9 +102,16 @@ def evaluate(options):
     if options.rollouts:
         _draw_rollouts(model, options.rollouts)
     if options.anytime:
-        anytime.check_budget(model, crops=options.crops)
+        anytime.check_budget(
+            model,
+            crops=options.crops,
+            glimpses_per_target=options.glimpses,
+        )
     recipe, experiment, source = _experiment(options)
-    data = experiment.data(experiment.settings, options.split, source)
+    if options.split != "test":
+        run = opening.run_of(options.model) or {}
+        training.warn_of_source(experiment, source, run.get("source"))
+    data = _read_data(options, experiment, options.split, source)
     if options.crops is None:
         _check_shape(model, data, recipe)
     images, targets = evaluation.arrays_for(
@@ -118,6 +133,7 @@ def evaluate(options):
         "settings": dict(experiment.settings),
         "rollouts": options.rollouts,
         "crops": options.crops,
+        "glimpses": options.glimpses,
         **costs.costs(model, options.glimpses, options.crops),
         **evaluation.figures(model, looks, targets),
         "temperature": model.temperature,
@@ -173,6 +189,32 @@ def _check_figures(path):
             "--out must be a new file, or one that `evaluate` wrote. "
             f"Received: {str(path)!r}"
         )
+
+
+class _Asked(collections.UserDict):
+    """Settings that remember which of them were asked for."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.names = set()
+
+    def __getitem__(self, name):
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def _read_data(options, experiment, split, source):
+    """Data of a split; raises if they do not depend on what was set."""
+    settings = _Asked(experiment.settings)
+    data = experiment.data(settings, split, source)
+    for name in _settings(options):
+        if name not in settings.names:
+            raise ValueError(
+                "--set must name what the data depend on, for the model is "
+                f"there already: one of {sorted(settings.names)}. Received: "
+                f"{name}"
+            )
+    return data
 
 
 def _experiment(options):
@@ -320,7 +362,7 @@ def _export_options(options, chosen):
 
 def _data(options, model, split):
     recipe, experiment, source = _experiment(options)
-    data = experiment.data(experiment.settings, split, source)
+    data = _read_data(options, experiment, split, source)
     _check_shape(model, data, recipe)
     return data
 

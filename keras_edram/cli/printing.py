@@ -135,7 +135,8 @@ def figures_table(figures):
     Of images without an object there is no overlap, for one.
     """
     lines = [
-        f"test error     {_form(figures['error'], '.2%')}   of "
+        f"{figures.get('split', 'test') + ' error':14} "
+        f"{_form(figures['error'], '.2%')}   of "
         f"{figures['images']:,} images"
     ]
     if len(figures.get("error_by_average", ())) > 1:

@@ -172,6 +172,30 @@ LEAST_FUSED_EPSILON = 1.001e-5
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
 
+def keep_statistics(model, keeps):
+    """Lets a model's normalisations keep their statistics, or learn them.
+
+    Args:
+        model: Keras model.
+        keeps: Boolean, `keeps_statistics` of each of its layers.
+
+    Example:
+
+    >>> model = EDRAM()
+    >>> keep_statistics(model, True)
+    """
+    changed = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, StepwiseBatchNormalization)
+        and layer.keeps_statistics != keeps
+    ]
+    for layer in changed:
+        layer.keeps_statistics = keeps
+    if changed and model.compiled:  # a step that was traced does as before
+        model.make_train_function(force=True)
+
+
 def _normalization_by_batch(dtype, epsilon):
     """The function that normalises a batch: one kernel where there is one."""
     is_fused = (

@@ -112,7 +112,6 @@ class Ensemble(BaseModel):
             **kwargs,
         )
         self.num_targets = first.num_targets
-        self.glimpses_per_target = first.glimpses_per_target
         self.answers_once = first.answers_once
         if any(member.takes_one_size for member in members):
             self._take_one_size()
@@ -122,6 +121,16 @@ class Ensemble(BaseModel):
             key=lambda member: READING_ORDERS.index(member.reading_order),
         )
         self.build((None, *self.image_shape))
+
+    @property
+    def glimpses_per_target(self):
+        """Integer N of all members; to set it is to set theirs."""
+        return self.members[0].glimpses_per_target
+
+    @glimpses_per_target.setter
+    def glimpses_per_target(self, number):
+        for member in self.members:
+            member.glimpses_per_target = number
 
     @property
     def has_policy(self):

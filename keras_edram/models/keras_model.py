@@ -1,5 +1,7 @@
 """What Keras' `compile`, `fit`, `predict` and `save` do otherwise here."""
 
+import inspect
+import math
 import warnings
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_edram.checks import check_integer
+from keras_edram.layers.stepwise_batch_normalization import keep_statistics
 from keras_edram.models import targets
 
 
@@ -61,11 +64,18 @@ class KerasModel(keras.Model):
             if y is None or kwargs.get("sample_weight") is not None:
                 kwargs["class_weight"] = class_weight
             else:
-                kwargs["sample_weight"] = targets.class_weights(y, class_weight)
+                weights = targets.class_weights(y, class_weight)
+                # Keras cuts the weights with the images that it validates on.
+                weights[_number_trained(len(weights), *args, **kwargs) :] = 1
+                kwargs["sample_weight"] = weights
         self._make_variables(
             self._check_first_batch("train_function", x, y, **kwargs)
         )
-        return super().fit(x, y, *args, **kwargs)
+        try:
+            return super().fit(x, y, *args, **kwargs)
+        finally:
+            # Keras tells callbacks nothing of an end by an exception.
+            keep_statistics(self, False)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         self._check_first_batch("test_function", x, y, **kwargs)
@@ -205,6 +215,17 @@ class KerasModel(keras.Model):
             if _path(layer) in quantized:
                 layer.quantize(quantized[_path(layer)])
         return model
+
+
+def _number_trained(number, *args, **kwargs):
+    """How many of the images of `fit` are before those of its validation."""
+    given = inspect.signature(keras.Model.fit).bind(
+        None, None, None, *args, **kwargs
+    )
+    if given.arguments.get("validation_data") is not None:
+        return number
+    split = given.arguments.get("validation_split", 0.0)
+    return math.floor(number * (1.0 - split))
 
 
 def _path(layer):

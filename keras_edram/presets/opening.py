@@ -88,7 +88,7 @@ def with_weights(recipe, where):
         weights=str(where),
         taken={
             name: figures[name]
-            for name in ("images_seen", "minutes")
+            for name in ("images_seen", "minutes", "source")
             if name in figures
         },
     )

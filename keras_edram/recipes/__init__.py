@@ -126,28 +126,33 @@ def table(paper):
 
 
 def curves(paper):
-    """How the finished runs learnt: recipe -> [images seen, error] by epoch.
+    """How the finished runs learnt: [images seen, error] by epoch.
 
     Args:
         paper: String, one of `papers()`.
 
     Returns:
-        Dictionary of lists; the errors are those on validation images, or
-        what else `monitored` says.
+        Dictionary of title of a table -> recipe -> list; the errors are those
+        on validation images, or what else `monitored` says. Images that
+        weights had seen with which a run began count too.
 
     Raises:
         ValueError: For another paper.
 
     Example:
 
-    >>> curves("ram")["translated_mnist_ram"][-1]
+    >>> found = curves("ram")["Table 1: MNIST, 28x28"]
+    >>> found["mnist_ram"][-1]
     """
-    found = {name: results(name) or {} for name in _recipes(paper)}
-    return {
-        name: figures["validation_curve"]
-        for name, figures in found.items()
-        if "validation_curve" in figures  # older results have none
-    }
+    _check_paper(paper)
+    found = {}
+    for title, rows in sorted(_rows_by_title(paper).items()):
+        for name in rows:
+            figures = results(name) or {}
+            if "validation_curve" in figures:  # older results have none
+                learnt = found.setdefault(title, {})
+                learnt[name] = figures["validation_curve"]
+    return found
 
 
 def costs(paper):

@@ -45,8 +45,9 @@ def plot_curves(curves, path, metric="error"):
     """Draws the validation error of runs over the images they had seen.
 
     Args:
-        curves: Dictionary of name -> list of (images seen, error), as
-            `validation_curve` in the `results.json` of a run.
+        curves: Dictionary of title -> name -> list of (images seen, error), as
+            `validation_curve` in the `results.json` of a run; a panel has each
+            title. Errors of 0 have no place on its logarithmic axis.
         path: Path of the picture to write.
         metric: String, what is drawn in place of the error, in [0, 1].
             Defaults to `"error"`.
@@ -56,30 +57,39 @@ def plot_curves(curves, path, metric="error"):
 
     Example:
 
-    >>> plot_curves({"mine": [[1000, 0.5], [2000, 0.25]]}, "curves.png")
+    >>> mine = {"first": [[1000, 0.5], [2000, 0.25]]}
+    >>> plot_curves({"mine": mine}, "curves.png")
     """
-    if not curves:
+    if not curves or not all(curves.values()):
         raise ValueError(
-            "`curves` must have at least one run. Received: curves={}"
+            "`curves` must have at least one run of each title. "
+            f"Received: curves={curves}"
         )
-    figure = new_figure(figsize=(8, 4.5))
-    axis = figure.subplots()
-    most = max(images for curve in curves.values() for images, _ in curve)
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = new_figure(figsize=(6.5 * columns, 4.2 * rows))
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for (title, runs), axis in zip(curves.items(), axes, strict=False):
+        _draw_curves(axis, runs)
+        axis.set(title=title, ylabel=f"validation {metric}, %")
+    for axis in axes:  # that are left
+        axis.remove()
+    save(figure, path)
+
+
+def _draw_curves(axis, runs):
+    """One panel: name -> list of (images seen, error)."""
+    most = max(images for curve in runs.values() for images, _ in curve)
     unit, unit_name = (1e6, "million") if most >= 1e5 else (1e3, "thousand")
-    for number, (name, curve) in enumerate(curves.items()):
+    for number, (name, curve) in enumerate(runs.items()):
         images, errors = np.array(curve).T
         # There are ten colours.
         style = "-" if number < 10 else "--"
         axis.plot(images / unit, 100 * errors, style, label=name)
-    axis.set(
-        xlabel=f"{unit_name} training images seen",
-        ylabel=f"validation {metric}, %",
-        yscale="log",
-    )
+    axis.set(xlabel=f"{unit_name} training images seen", yscale="log")
     _write_plainly(axis.yaxis)
     axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=8)
-    save(figure, path)
+    axis.legend(fontsize=7, loc="best")
 
 
 def plot_costs(models, path, images_seen=None):

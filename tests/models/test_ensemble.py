@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_edram import decoding, serving
+from keras_edram import decoding, reading, serving
 from keras_edram.models import EDRAM, Baseline, Ensemble
 
 
@@ -68,6 +68,19 @@ def test_one_member_reads_as_it_does_alone(images):
     for order in ("forward", "backward"):
         member = make_member(4, reading_order=order)
         assert Ensemble([member]).read(images) == member.read(images)
+
+
+def test_members_look_as_often_as_the_ensemble_is_told(images):
+    ensemble = Ensemble([make_member(0), make_member(1)])
+    ensemble.glimpses_per_target = 2
+    expected = ensemble.predict(images, verbose=0)
+    assert expected["labels"].shape[3] == 2
+    for _ in range(3):  # at the second it is compiled
+        found = reading.look(ensemble, images)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-5)
+    copy = Ensemble.from_config(ensemble.get_config())
+    assert copy.glimpses_per_target == 2
 
 
 def test_two_of_the_same_are_as_sure_as_one(images):

@@ -165,6 +165,29 @@ def test_an_image_without_weight_teaches_nothing(make):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_weights_of_classes_are_for_training_alone():
+    model = compiled(MAKERS["Baseline"])
+    model.optimizer.learning_rate = 0.0
+    images, labels = np.repeat(IMAGES, 2, axis=0), np.repeat(LABELS, 2, axis=0)
+    kept = 3  # of 8, which Keras validates on
+    expected = model.evaluate(
+        images[-kept:], labels[-kept:], return_dict=True, verbose=0
+    )
+    for given in (
+        dict(validation_split=0.3),
+        dict(
+            validation_split=0.1,  # without effect beside the data
+            validation_data=(images[-kept:], labels[-kept:]),
+        ),
+    ):
+        by_class = {label: 10.0 for label in range(K)}
+        found = model.fit(
+            images, labels, class_weight=by_class, verbose=0, **given
+        ).history
+        assert found["val_loss"][0] == pytest.approx(expected["loss"], rel=1e-5)
+        assert found["loss"][0] > 5 * expected["loss"]
+
+
 def test_no_weight_at_all_teaches_no_policy_either():
     """The weights of RAM's policy stay as they were."""
     model = compiled(MAKERS["RAM"])
