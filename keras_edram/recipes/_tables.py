@@ -166,7 +166,7 @@ def milliseconds(run):
     Example:
 
     >>> milliseconds(Run("cluttered_mnist_edram_small", Row(None), {}))
-    '8.5'
+    '7.8'
     """
     taken = files.read_json(MILLISECONDS)["milliseconds"].get(run.name)
     return None if taken is None else f"{taken['median']:.1f}"
