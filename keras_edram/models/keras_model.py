@@ -224,7 +224,7 @@ def _number_trained(number, *args, **kwargs):
     )
     if given.arguments.get("validation_data") is not None:
         return number
-    split = given.arguments.get("validation_split", 0.0)
+    split = given.arguments.get("validation_split") or 0.0
     return math.floor(number * (1.0 - split))
 
 

@@ -179,6 +179,10 @@ def test_weights_of_classes_are_for_training_alone():
             validation_split=0.1,  # without effect beside the data
             validation_data=(images[-kept:], labels[-kept:]),
         ),
+        dict(
+            validation_split=None,
+            validation_data=(images[-kept:], labels[-kept:]),
+        ),
     ):
         by_class = {label: 10.0 for label in range(K)}
         found = model.fit(
