@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import re
+import unicodedata
 
 import numpy as np
 
@@ -119,6 +120,11 @@ def folder(
     )
 
 
+def _file(picture, annotations):
+    """What a `Problem` calls a picture."""
+    return relative_name(picture.path, annotations.directory)
+
+
 def _with_problems(annotations, problems):
     problems = (*annotations.problems, *problems)
     return annotations._replace(problems=problems)
@@ -129,7 +135,7 @@ def _other_orders(annotations):
     for picture in annotations.pictures:
         read = lines_order(picture.boxes)
         if (np.diff(read) < 0).any():
-            file = relative_name(picture.path, annotations.directory)
+            file = _file(picture, annotations)
             objects = ", ".join(str(index + 1) for index in read)
             what = f"is read {objects} line by line from the left"
             kind = (
@@ -149,7 +155,8 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
     `train2017`, and be the only ones. COCO's annotations may be a file a
     split, named after it, as `annotations/instances_val2017.json`; VOC's may
     have lists in `ImageSets/Main`, and YOLO's may lie where `data.yaml` says,
-    or be listed in `train.txt` and the like. A split without any of that is
+    or be listed in `train.txt` and the like. A picture of two lists is in the
+    split of the shorter one, which is noted. A split without any of that is
     taken out of the training pictures.
 
     Without such folders all pictures are divided. Which split a picture
@@ -274,11 +281,14 @@ def read_folder(directory, *, annotation_format=None, order="lines"):
 def hash_fraction(name):
     """A number in [0, 1) that depends on a name alone, evenly spread.
 
+    Whichever of Unicode's forms the disk has it in.
+
     Example:
 
     >>> 0 <= hash_fraction("1.png") < 1
     True
     """
+    name = unicodedata.normalize("NFC", name)
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -354,17 +364,40 @@ def _parts_in(folders, whole):
 def _parts_of_lists(lists, whole):
     """The splits of pictures whose names are listed; or all as train.
 
-    A name is that of a file, or without its folders and its suffix.
+    A name is that of a file, or without its suffix, and from any folder on. Of
+    the lists that name a picture the shortest has it: so what all of a folder
+    is trained on but for a few is not, and a list that is twice there is one.
     """
     if not lists:
         return {"train": whole}
+    lists = dict(sorted(lists.items(), key=lambda item: len(item[1])))
 
-    def split_of(file):
-        called = {pathlib.PurePath(file).stem, file}
-        found = [split for split, names in lists.items() if called & names]
-        return found[0] if found else None
+    def splits_of(file):
+        parts = pathlib.PurePath(file).with_suffix("").parts
+        called = {"/".join(parts[i:]) for i in range(len(parts))} | {file}
+        return [split for split, names in lists.items() if called & names]
 
-    return _parts_by(split_of, lists, whole)
+    files = [_file(picture, whole) for picture in whole.pictures]
+    files += [problem.file for problem in whole.problems]
+    found = {file: splits_of(file) for file in files}
+    named = {split for splits in found.values() for split in splits}
+    kept = {splits[0] for splits in found.values() if splits}
+    notes = [
+        Problem(
+            file,
+            f"is listed for {' and '.join(s for s in SPLITS if s in splits)}, "
+            f"and taken for {splits[0]}",
+            False,
+            "pictures that are listed for two splits, and taken for one",
+        )
+        for file, splits in found.items()
+        if len(splits) > 1
+    ]
+    return _parts_by(
+        lambda file: next(iter(splits_of(file)), None),
+        [split for split in lists if split in kept or split not in named],
+        _with_problems(whole, notes),
+    )
 
 
 def _parts_by(split_of, splits, whole):
@@ -378,11 +411,7 @@ def _parts_by(split_of, splits, whole):
         parts[split] = _part(whole, belongs, belongs)
     rest = parts.pop(None)
     lost = [
-        Problem(
-            relative_name(picture.path, whole.directory),
-            "is in no split, and left out",
-            False,
-        )
+        Problem(_file(picture, whole), "is in no split, and left out", False)
         for picture in rest.pictures
     ]
     return {
@@ -411,7 +440,7 @@ def _part(annotations, belongs, problem_belongs):
         pictures=tuple(
             picture
             for picture in annotations.pictures
-            if belongs(relative_name(picture.path, annotations.directory))
+            if belongs(_file(picture, annotations))
         ),
         problems=tuple(
             problem

@@ -296,7 +296,11 @@ CASES = {
     ),
     "coco, no such image": (
         coco({"image_id": 9, "bbox": [1, 1, 9, 9]}),
-        [("c.json", "annotation 0 is of image 9", True)],
+        [
+            ("a.png", "may have objects that are of no listed image", True),
+            ("c.json", "annotation 0 is of image 9", True),
+            ("sub/b.png", "may have objects that are of no listed", True),
+        ],
     ),
     "coco, malformed image": (
         coco(images=[{"id": 3}, {"file_name": "a.png"}]),

@@ -469,11 +469,146 @@ def test_splits_of_yolo_are_where_its_lists_say(file, text, tmp_path):
     assert sorted(learnt) == [f"{i}.png" for i in range(4)]
 
 
-def test_lists_of_yolo_that_name_the_same_pictures_are_no_splits(tmp_path):
-    write_pictures(tmp_path, *(f"images/{i}.png" for i in range(6)))
-    (tmp_path / "labels").mkdir()
-    for i in range(6):
-        (tmp_path / f"labels/{i}.txt").write_text("0 .5 .5 .2 .2")
-    text = "names: [cat]\ntrain: images\nval: images\n"
-    (tmp_path / "data.yaml").write_text(text)
-    assert sum(counts(tmp_path).values()) == 6
+def write_yolo(folder, train, val, test=None):
+    """Twelve pictures by day and six by night, and where splits are."""
+    for place, number in (("day", 12), ("night", 6)):
+        files = [f"{place}/{i}" for i in range(number)]
+        write_pictures(folder / "images", *(f"{file}.png" for file in files))
+        for file in files:
+            path = folder / f"labels/{file}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("0 .5 .5 .2 .2")
+    text = f"names: [cat]\ntrain: {train}\nval: {val}\n"
+    text += f"test: {test}\n" if test else ""
+    (folder / "data.yaml").write_text(text)
+
+
+def test_lists_of_yolo_that_name_the_same_pictures_are_one(tmp_path):
+    write_yolo(tmp_path, "images", "images")
+    assert sum(counts(tmp_path).values()) == 18
+    problems = read_folder(tmp_path).problems
+    assert len(problems) == 18 and not any(p.broken for p in problems)
+    assert all("for train and validation, " in p.what for p in problems)
+
+
+def test_what_validation_and_test_share_is_never_trained_on(tmp_path):
+    write_yolo(tmp_path, "images/day", "images/night", "images/night")
+    parts = read_splits(tmp_path)
+    for split, place in (
+        ("train", "day"),
+        ("validation", "night"),
+        ("test", "day"),  # no other is left
+    ):
+        places = {file.path.parent.name for file in parts[split].pictures}
+        assert places == {place}
+    assert len(parts["validation"].pictures) == 6
+    assert [p.what for p in read_folder(tmp_path).problems] == 6 * [
+        "is listed for validation and test, and taken for validation"
+    ]
+
+
+def test_a_picture_of_two_lists_is_of_the_shorter_one(tmp_path):
+    write_yolo(tmp_path, "images", "images/night")
+    parts = read_splits(tmp_path)
+    assert len(parts["validation"].pictures) == 6
+    assert sum(len(part.pictures) for part in parts.values()) == 18
+    assert {file.path.parent.name for file in parts["train"].pictures} == {
+        "day"
+    }
+    problems = read_folder(tmp_path).problems
+    assert {p.what for p in problems} == {
+        "is listed for train and validation, and taken for validation"
+    }
+
+
+VOC = (
+    "<annotation><object><name>{}</name><bndbox><xmin>3</xmin><ymin>3</ymin>"
+    "<xmax>9</xmax><ymax>7</ymax></bndbox></object></annotation>"
+)
+
+
+def write_voc(folder, *stems):
+    for stem in stems:
+        write_pictures(folder / "JPEGImages", f"{stem}.png")
+        path = folder / f"Annotations/{stem}.xml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(VOC.format("x"))
+
+
+def test_lists_of_voc_name_pictures_with_blanks_and_folders(tmp_path):
+    write_voc(tmp_path, "my a", "p", "x/1", "y/1")
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("my a  1\nx/1\n")
+    (lists / "val.txt").write_text("y/1 -1\n")
+    (lists / "test.txt").write_text("p\n")
+    assert read_folder(tmp_path).problems == ()
+    parts = read_splits(tmp_path)
+    assert names(parts["train"]) == ["my a.png", "1.png"]
+    assert parts["validation"].pictures[0].path.parent.name == "y"
+    (lists / "test.txt").write_text("p\nmy a\n")
+    (problem,) = read_folder(tmp_path).problems
+    assert problem.what == "is listed for train and test, and taken for train"
+
+
+@pytest.mark.parametrize("other", ["xmls/1.xml", "Annotations/1.XML"])
+def test_a_picture_with_two_annotation_files_is_broken(tmp_path, other):
+    write_voc(tmp_path, "1", "2")
+    path = tmp_path / other
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(VOC.format("y"))
+    if other.startswith("xmls"):  # both are looked for from the folder on
+        (tmp_path / "Annotations").rename(tmp_path / "JPEGImages/Annotations")
+        path.parent.rename(tmp_path / "JPEGImages/xmls")
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.file == "JPEGImages/1.png" and problem.broken
+    assert "has two annotation files, " in problem.what
+
+
+def test_pictures_of_two_folders_that_became_one_are_broken(tmp_path):
+    write_pictures(tmp_path, "1.png", "2.png")
+    rows = "{}/1.png,cat,1,1,9,9\n{}/1.png,dog,3,5,9,9\n{}/2.png,cat,1,1,9,9\n"
+    table = tmp_path / "a.csv"
+    table.write_text(f"{HEADER}\n{rows.format('cam1', 'cam2', 'cam1')}")
+    annotations = read_annotations(tmp_path)
+    assert names(annotations) == ["2.png"]
+    (problem,) = annotations.problems
+    assert problem.file == "1.png" and problem.broken
+    assert "is what both cam1/1.png and cam2/1.png name" in problem.what
+    # These are one picture.
+    table.write_text(f"{HEADER}\n{rows.format('cam1', 'a/cam1', 'cam1')}")
+    assert read_annotations(tmp_path).problems == ()
+
+
+def test_subsets_of_cvat_may_have_pictures_of_the_same_name(tmp_path):
+    image = (
+        '<image id="{}" name="1.png" subset="{}"><box label="{}" xtl="{}" '
+        'ytl="2" xbr="19" ybr="8"/></image>'
+    )
+    images = [image.format(0, "train", "a", 1), image.format(1, "val", "b", 12)]
+    text = f"<annotations>{''.join(images)}</annotations>"
+    (tmp_path / "annotations.xml").write_text(text)
+    write_pictures(tmp_path / "images", "train/1.png")
+    (problem,) = read_annotations(tmp_path).problems
+    assert problem.file == "images/train/1.png" and problem.broken
+    assert "has more than one <image>" in problem.what
+    write_pictures(tmp_path / "images", "val/1.png")
+    annotations = read_annotations(tmp_path)
+    assert annotations.problems == ()
+    assert [
+        (file.path.parent.name, file.labels) for file in annotations.pictures
+    ] == [("train", ("a",)), ("val", ("b",))]
+
+
+def test_pictures_without_objects_may_have_those_of_no_image(tmp_path):
+    write_pictures(tmp_path, "a.png", "b.png", "c.png")
+    write_coco(tmp_path / "c.json", "a.png", "b.png", "c.png")
+    content = json.loads((tmp_path / "c.json").read_text())
+    content["annotations"][2]["image_id"] = 99
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    annotations = read_annotations(tmp_path)
+    assert names(annotations) == ["a.png", "b.png"]
+    assert [p.file for p in annotations.problems if p.broken] == [
+        "c.json",
+        "c.png",
+    ]

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pathlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from keras_edram.datasets import (
     read_folder,
     read_splits,
 )
+from keras_edram.datasets.annotated.folder import hash_fraction
 from keras_edram.visualization import canvas, contact_sheet
 
 # Splits
@@ -93,6 +95,14 @@ def test_problems_are_of_the_split_of_their_picture(tmp_path):
     assert [p.path for p in whole.pictures] == [
         p.path for p in annotations.pictures
     ]
+
+
+def test_the_split_of_a_name_does_not_depend_on_its_form():
+    for i in range(40):
+        name = f"Straße_ö{i}.png"
+        forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+        assert forms[0] != forms[1]
+        assert len(set(map(hash_fraction, forms))) == 1
 
 
 def test_no_picture_is_in_two_splits_whatever_it_is_called(tmp_path):

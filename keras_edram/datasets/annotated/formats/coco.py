@@ -99,12 +99,13 @@ def _read_file(path, directory):
     images, annotations, categories = _lists(path)
     names = _category_names(path, categories)
     by_id, problems = _entries(_pictures(path, directory), images)
-    used = set()
+    used, strays = set(), []
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {annotation.get('id', number)}"
         key = _key(annotation.get("image_id"))
         if key not in by_id:
             problems.append(f"{where} is of image {key}, which is not listed")
+            strays.append(where)
             continue
         marks = [str(annotation.get(mark)).lower() for mark in LEFT_OUT]
         if any(mark in MARKED for mark in marks):
@@ -121,6 +122,10 @@ def _read_file(path, directory):
             f"a category without a name, {category}",
         )
     entries = _merge_same_files(by_id.values())
+    for entry in entries if strays else ():
+        if not entry.labels:  # or it would be learnt that nothing is there
+            what = f"may have objects that are of no listed image: {strays[0]}"
+            entry.problems.append(what)
     problems = [Problem(file, what, True) for what in problems]
     class_names = [names[key] for key in sorted_names(used) if names.get(key)]
     return Source(entries, class_names, problems)

@@ -49,9 +49,12 @@ def _read(directory):
             f"{path} must have an <image> for each picture. Export it as 'CVAT "
             f"for images 1.1' or 'COCO 1.0'. Received: {_tags(root)}"
         )
-    pictures = Pictures(directory)
+    pictures, seen = Pictures(directory), set()
     for image in images:
-        entry = pictures.entry(image.get("name") or "")
+        entry = pictures.entry(_name(image, pictures))
+        if entry.path in seen:
+            entry.problems.append("has more than one <image>: which is its?")
+        seen.add(entry.path)
         size = finite([image.get("width"), image.get("height")], 2)
         if size:
             entry.sizes.append(tuple(size))
@@ -65,6 +68,13 @@ def _read(directory):
                 add_object(entry, where, label, _box(shape))
     entries = pictures.entries()
     return Source(entries, None, without_entry(directory, entries))
+
+
+def _name(image, pictures):
+    """What an <image> calls its picture; subsets may have folders."""
+    name, subset = image.get("name") or "", image.get("subset")
+    in_subset = f"{subset}/{name}"
+    return in_subset if subset and pictures.has(in_subset) else name
 
 
 def _tags(root):

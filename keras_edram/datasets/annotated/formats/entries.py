@@ -34,6 +34,8 @@ JUNK_FOLDERS = ("__MACOSX", "@eaDir")
 # The folder itself, where a `Problem` names a file in it.
 WHOLE = "."
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# A line of VOC's lists: a name, and whether it has what the list is of.
+LISTED = re.compile(r"(?P<name>.+?)(?:\s+(?:-1|0|1))?")
 # The names of the folders of each split.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -108,8 +110,10 @@ def image_sets(directory):
     for split, names in SPLIT_FOLDERS.items() if len(lists) == 1 else ():
         for path in [lists[0] / f"{name}.txt" for name in names]:
             if path.is_file():
-                lines = map(str.split, read_text(path).split("\n"))
-                found[split] = {line[0] for line in lines if line}
+                lines = map(str.strip, read_text(path).split("\n"))
+                found[split] = {
+                    LISTED.fullmatch(line)["name"] for line in lines if line
+                }
     return found if "train" in found and len(found) > 1 else {}
 
 

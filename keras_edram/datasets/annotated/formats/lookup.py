@@ -33,25 +33,46 @@ class Pictures:
         self.directory = directory
         self._folders = (directory, directory / "images")
         self._entries = {}
+        self._names = {}  # of each path, those that led there, in parts
 
     def entry(self, name):
-        """The entry of a name: of one picture always the same."""
+        """The entry of a name: of one picture always the same.
+
+        It is broken if names of two pictures led to it, as those of two
+        folders do that were copied into one.
+        """
         new = self.new_entry(name)
-        entry = self._entries.setdefault(os.path.normpath(new.path), new)
+        place = os.path.normpath(new.path)
+        entry = self._entries.setdefault(place, new)
         entry.notes.extend(n for n in new.notes if n not in entry.notes)
+        names = self._names.setdefault(place, {})
+        if name not in names and new.path.is_file():
+            names[name] = parts = _parts(folded(_cleaned(name)))
+            first, first_parts = next(iter(names.items()))
+            if not (_is_end(parts, first_parts) or _is_end(first_parts, parts)):
+                what = (
+                    f"is what both {printable(first)} and {printable(name)} "
+                    "name: which is it?"
+                )
+                entry.problems.append(what)
         return entry
 
     def entries(self):
         """All that `entry` gave."""
         return list(self._entries.values())
 
+    def has(self, name):
+        """Whether there is a file at a name, from the folder on."""
+        name = _cleaned(name)
+        return any(_is_file(folder / name) for folder in self._folders)
+
     def new_entry(self, name):
         """An entry of a name, with what is odd about it."""
-        name = name.replace("\\", "/").replace("\0", "\\x00")  # in no path
+        name = _cleaned(name)
         for folder in self._folders:
             if _is_file(folder / name):
                 return new_entry(folder / name)
-        parts = [part for part in name.split("/") if part]
+        parts = _parts(name)
         last = parts[-1] if parts else ""
         same = self._by_name[last]
         ends = [path for path in same if self._ends(path, parts)]
@@ -74,14 +95,11 @@ class Pictures:
 
     def _ends(self, path, parts):
         """Whether a path from a folder on is the end of a name, or it of it."""
-        if path.parts[-len(parts) :] == tuple(parts):
-            return True
-        for folder in self._folders:
-            if path.is_relative_to(folder):
-                found = path.relative_to(folder).parts
-                if tuple(parts[-len(found) :]) == found:
-                    return True
-        return False
+        return _is_end(parts, path.parts) or any(
+            _is_end(path.relative_to(folder).parts, parts)
+            for folder in self._folders
+            if path.is_relative_to(folder)
+        )
 
     @functools.cached_property
     def _by_name(self):
@@ -104,6 +122,19 @@ class Pictures:
         for path in self._files:
             found[key(path)].append(path)
         return found
+
+
+def _cleaned(name):
+    return name.replace("\\", "/").replace("\0", "\\x00")  # in no path
+
+
+def _parts(name):
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+def _is_end(parts, of):
+    """Whether parts of a name are the last ones of another's."""
+    return of[-len(parts) :] == parts
 
 
 def _is_file(path):

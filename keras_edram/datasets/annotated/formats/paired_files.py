@@ -27,15 +27,14 @@ def pair(pictures_folder, texts_folder, suffix, apart=()):
 
     Returns:
         `(pictures, texts)`, dictionaries of the path without its suffix ->
-        list of pictures, and -> annotation file.
+        list of pictures, and -> list of annotation files.
     """
     pictures = collections.defaultdict(list)
     for path in find_files(pictures_folder, PICTURE_SUFFIXES):
         pictures[_stem(path, pictures_folder, apart)].append(path)
-    texts = {
-        _stem(path, texts_folder, apart): path
-        for path in find_files(texts_folder, {suffix})
-    }
+    texts = collections.defaultdict(list)
+    for path in find_files(texts_folder, {suffix}):
+        texts[_stem(path, texts_folder, apart)].append(path)
     paired = pictures.keys() & texts.keys()
     lonely = collections.defaultdict(lambda: ([], []))
     for place, stems in enumerate((pictures, texts)):
@@ -72,14 +71,26 @@ def _first_folder(directory, names):
     return next((path for path in folders if path.is_dir()), directory)
 
 
-def note_same_stem(entries, pictures):
-    """Breaks the entries of pictures that share their annotations."""
-    for same in pictures:
-        for path in same if len(same) > 1 else ():
-            others = ", ".join(other.name for other in same if other != path)
-            entries[path].problems.append(
-                f"has the name of {others}, too: whose are the annotations?"
-            )
+def note_same_stem(entries, pictures, texts):
+    """Breaks the entries of pictures with one annotation file, or with two.
+
+    Args:
+        entries: Dictionary of the path of a picture -> `Entry`.
+        pictures, texts: What `pair` returned.
+    """
+    for stem, same in pictures.items():
+        for path in same:
+            problems = entries[path].problems if path in entries else []
+            if len(same) > 1:
+                others = ", ".join(p.name for p in same if p != path)
+                problems.append(
+                    f"has the name of {others}, too: whose are the annotations?"
+                )
+            if len(texts.get(stem, ())) > 1:
+                names = " and ".join(
+                    "/".join(p.parts[-2:]) for p in texts[stem]
+                )
+                problems.append(f"has two annotation files, {names}")
 
 
 def without_picture(texts, directory, pictures_folder, texts_folder):

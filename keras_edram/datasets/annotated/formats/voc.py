@@ -38,12 +38,17 @@ def _read(directory):
     folders = _folders(directory)
     pictures, texts = pair(*folders, ".xml", PICTURES + TEXTS)
     entries = {
-        path: _entry(path, text)
-        for stem, text in texts.items()
+        path: _entry(path, same[0])
+        for stem, same in texts.items()
         for path in pictures.get(stem, ())
     }
-    note_same_stem(entries, [pictures.get(stem, ()) for stem in texts])
-    alone = [text for stem, text in texts.items() if stem not in pictures]
+    note_same_stem(entries, pictures, texts)
+    alone = [
+        text
+        for stem, same in texts.items()
+        for text in same
+        if stem not in pictures
+    ]
     problems = without_picture(alone, directory, *folders)
     entries = list(entries.values())
     return Source(entries, None, problems + without_entry(directory, entries))

@@ -52,9 +52,7 @@ def _image_sets(directory):
                 listed = _pictures_at(str(place), root, pictures)
                 found.setdefault(split, set()).update(listed)
     found = {split: listed for split, listed in found.items() if listed}
-    number = len(set().union(*found.values()))
-    is_apart = sum(map(len, found.values())) == number  # some name one twice
-    return found if len(found) > 1 and "train" in found and is_apart else {}
+    return found if len(found) > 1 and "train" in found else {}
 
 
 def _pictures_at(place, root, pictures):
@@ -99,14 +97,15 @@ def _read(directory):
     folders = _folders(directory)
     pictures, texts = pair(*folders, ".txt")
     entries = {
-        path: _entry(path, texts.get(stem), names)
+        path: _entry(path, next(iter(texts.get(stem, ())), None), names)
         for stem, same in pictures.items()
         for path in same
     }
-    note_same_stem(entries, pictures.values())
+    note_same_stem(entries, pictures, texts)
     alone = [
         text
-        for stem, text in texts.items()
+        for stem, same in texts.items()
+        for text in same
         if stem not in pictures and _is_yolo(text)
     ]
     problems = without_picture(alone, directory, *folders)
