@@ -4,11 +4,10 @@ The command, the server and the checks of folders say it in these words.
 """
 
 import os
-import warnings
 
 import numpy as np
 
-from keras_edram.pictures import ONE_COLOUR, file_name, read_picture
+from keras_edram.pictures import ONE_COLOUR, look_at_image
 
 IN_ONE = (
     "has values of at most 1, which is black in [0, 255]: are they meant to be "
@@ -47,7 +46,7 @@ def read_with_notes(file, image_shape, *, invert=False, light_on_dark=False):
     >>> image.shape
     (100, 100, 1)
     """
-    image, notes = with_notes(read_picture, file, image_shape)
+    image, notes = look_at_image(file, image_shape)
     shown = 255 - image if invert else image
     notes += image_notes(image) or image_notes(shown, light_on_dark)
     return shown, list(dict.fromkeys(notes))
@@ -76,34 +75,6 @@ def image_notes(image, light_on_dark=False):
     edges = image[[0, -1]], image[:, [0, -1]]
     is_light_around = np.median(np.concatenate([*map(np.ravel, edges)])) > 127
     return [DARK_ON_LIGHT] * bool(light_on_dark and is_light_around)
-
-
-def with_notes(read, file, *arguments, **options):
-    """Reads a file by a function, and collects what that warns of.
-
-    Args:
-        read: Function of the file and what follows.
-        file: Path of the file, or its content as bytes.
-        *arguments, **options: Handed on to `read`.
-
-    Returns:
-        What `read` returns, and a list of clauses without the file's name.
-
-    Example:
-
-    >>> from keras_edram.pictures import decode_picture
-    >>> picture, notes = with_notes(decode_picture, "digit.png", colour=False)
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        value = read(file, *arguments, **options)
-    name = file_name(file)
-    return value, [
-        str(warning.message).removeprefix(f"{name} ").removeprefix(f"{name}: ")
-        for warning in caught
-        # Others are between libraries: what will change in their next version.
-        if issubclass(warning.category, (UserWarning, RuntimeWarning))
-    ]
 
 
 def why_unreadable(file, error):

@@ -101,6 +101,31 @@ def read_picture(file, image_shape):
     >>> read_picture("digit.png", (100, 100, 1)).shape
     (100, 100, 1)
     """
+    image, notes = look_at_image(file, image_shape)
+    _warn_of(file, notes)
+    return image
+
+
+def look_at_image(file, image_shape):
+    """Reads a picture file, and says what is odd about it, without a warning.
+
+    Args:
+        file, image_shape: As of `read_picture`.
+
+    Returns:
+        What `read_picture` returns, and a list of clauses without the name of
+        the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: As of `read_picture`.
+
+    Example:
+
+    >>> image, notes = look_at_image("digit.png", (100, 100, 1))
+    >>> image.shape
+    (100, 100, 1)
+    """
     from PIL import Image
 
     height, width, channels = check_image_shape(image_shape)
@@ -109,12 +134,13 @@ def read_picture(file, image_shape):
             "A model that reads picture files must have 1 or 3 channels. "
             f"Received: image_shape={tuple(image_shape)}"
         )
-    picture = decode_picture(file, colour=channels == 3)
+    picture, notes = look_at_picture(file, colour=channels == 3)
     if height is not None and picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(
+    image = np.asarray(picture).reshape(
         *picture.size[::-1], channels
     )  # (H, W, C), of grey too
+    return image, notes
 
 
 def decode_picture(file, *, colour):
@@ -142,9 +168,16 @@ def decode_picture(file, *, colour):
     'L'
     """
     picture, notes = look_at_picture(file, colour=colour)
-    for note in notes:
-        warnings.warn(f"{file_name(file)} {note}", PictureWarning, stacklevel=2)
+    _warn_of(file, notes)
     return picture
+
+
+def _warn_of(file, notes):
+    for note in notes:
+        with _QUIET:  # or another thread's silence would be this one's
+            warnings.warn(
+                f"{file_name(file)} {note}", PictureWarning, stacklevel=3
+            )
 
 
 def look_at_picture(file, *, colour):

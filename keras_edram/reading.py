@@ -12,12 +12,11 @@ A answers to a target, K classes, g glimpse side, C channels.
 
 import functools
 import math
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_edram import anytime, decoding
+from keras_edram import anytime, checks, decoding
 from keras_edram.checks import check_boolean, check_images, check_integer
 from keras_edram.picture_notes import read_with_notes, why_unreadable
 
@@ -288,9 +287,8 @@ def read_pictures(
         images = [image for _, image in opened if image is not None]
         answers = iter(())
         if images:
-            with warnings.catch_warnings():
-                # Of each picture it has been said what is odd about it.
-                warnings.simplefilter("ignore", UserWarning)
+            # Of each picture it has been said what is odd about it.
+            with checks.without_warnings():
                 images = np.stack(images)  # (B, H, W, C)
                 answers = iter(read_images(model, images, crops=crops, **how))
         for reading, image in opened:

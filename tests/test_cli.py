@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import warnings
 
 import keras
 import numpy as np
@@ -31,7 +30,7 @@ from keras_edram import (
 )
 from keras_edram.cli import commands, predicting, printing
 from keras_edram.datasets import cluttered_mnist
-from keras_edram.datasets.annotated import annotations as annotated_files
+from keras_edram.datasets.annotated import annotated_pictures, annotations
 from keras_edram.models import EDRAM, Baseline, Ensemble
 from keras_edram.presets import opening
 from keras_edram.visualization import glimpses
@@ -359,9 +358,9 @@ def stand_in(monkeypatch):
             raise FileNotFoundError(f"There is no picture file {file}")
         image = np.full(image_shape, 90, "uint8")
         image[0, 0] = 30 + number % 3
-        return image
+        return image, []
 
-    monkeypatch.setattr(picture_notes, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "look_at_image", read)
     return model
 
 
@@ -487,14 +486,14 @@ def test_predict_reads_thousands_and_shows_how_far_it_is(
 def test_json_is_whole_when_predict_is_interrupted(
     stand_in, monkeypatch, capsys
 ):
-    read = picture_notes.read_picture
+    read = picture_notes.look_at_image
 
     def interrupted(file, image_shape):
         if file.stem == "100":
             raise KeyboardInterrupt
         return read(file, image_shape)
 
-    monkeypatch.setattr(picture_notes, "read_picture", interrupted)
+    monkeypatch.setattr(picture_notes, "look_at_image", interrupted)
     names = [f"{number}.png" for number in range(200)]
     status, out, errors = predict(capsys, "model", *names, "--json")
     assert status == 130 and errors == ["keras-edram: interrupted"]
@@ -760,19 +759,19 @@ def test_check_data_counts_and_names_a_few(tmp_path, capsys):
 def test_what_pictures_warn_of_are_notes(tmp_path, monkeypatch, capsys):
     write_yolo(tmp_path / "data", ["x"], ["0 0.5 0.5 0.5 0.5"] * 2)
 
-    def decode(path, *, colour):
-        if path.name == "1.png":
-            warnings.warn(f"{path} has one colour", UserWarning, stacklevel=2)
-        return Image.new("RGB", (40, 30))
+    def look_at(path, *, colour):
+        notes = ["has one colour"] * (path.name == "1.png")
+        return Image.new("RGB", (40, 30)), notes
 
-    monkeypatch.setattr(annotated_files, "decode_picture", decode)
+    for module in (annotations, annotated_pictures):
+        monkeypatch.setattr(module, "look_at_picture", look_at)
     assert cli.main(["check-data", str(tmp_path / "data")]) == 0
     out = capsys.readouterr().out
     assert "note: 1.png: has one colour\n" in out and "1 notes" in out
-    annotations = datasets.read_annotations(tmp_path / "data")
+    found = datasets.read_annotations(tmp_path / "data")
     said = "has one colour: 1, as 1.png; `keras-edram check-data"
     with pytest.warns(UserWarning, match=said):
-        datasets.AnnotatedPictures(annotations, image_size=9)
+        datasets.AnnotatedPictures(found, image_size=9)
 
 
 def test_a_reader_is_evaluated_on_names(reader, tmp_path, capsys):

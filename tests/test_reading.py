@@ -6,13 +6,21 @@ import json
 import os
 import warnings
 import weakref
+from concurrent import futures
 
 import numpy as np
 import pytest
 import stand_in_reader
 import tiny
 
-from keras_edram import anytime, cli, evaluation, picture_notes, reading
+from keras_edram import (
+    anytime,
+    cli,
+    evaluation,
+    picture_notes,
+    reading,
+)
+from keras_edram.datasets import read_picture
 from keras_edram.models import Baseline, Ensemble
 from keras_edram.presets import opening
 from keras_edram.reading_order import NO_LABEL, end_sequences
@@ -97,9 +105,9 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
         weakref.finalize(image, gone)
         alive += 1
         most = max(most, alive)
-        return image
+        return image, []
 
-    monkeypatch.setattr(picture_notes, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "look_at_image", read)
     model = stand_in_reader.Model()
     found = reading.read_pictures(model, range(2_000))
     labels = [one.answer["labels"] for one in found]
@@ -111,8 +119,8 @@ def test_thousands_of_pictures_are_never_in_memory_together(monkeypatch):
 def test_large_images_come_fewer_at_once(monkeypatch):
     monkeypatch.setattr(
         picture_notes,
-        "read_picture",
-        lambda file, shape: np.zeros(shape, "uint8"),
+        "look_at_image",
+        lambda file, shape: (np.zeros(shape, "uint8"), []),
     )
     monkeypatch.setattr(reading, "MAX_VALUES", 5 * 4 * 4)
     model = stand_in_reader.Model()
@@ -156,19 +164,16 @@ def test_an_answer_that_is_no_number_is_none(pictures):
 
 
 def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
-    def read(file, image_shape):
+    def look_at(file, image_shape):
         image = np.zeros(image_shape, "uint8")
         image[1:3, 1:3] = 200
-        if file == "pages.tif":
-            warnings.warn(f"{file} has several pages", UserWarning, 2)
-            warnings.warn("a library will change", DeprecationWarning, 2)
         return {
             "paper.png": 255 - image,
             "one.png": image // 200,
             "none.png": 0 * image,
-        }.get(file, image)
+        }.get(file, image), ["has several pages"] * (file == "pages.tif")
 
-    monkeypatch.setattr(picture_notes, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "look_at_image", look_at)
     files = ["ink.png", "pages.tif", "paper.png", "one.png", "none.png"]
 
     def notes(**how):
@@ -185,17 +190,48 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
     assert inverted[3:] == expected[3:]  # whichever way it is turned
 
 
-def test_a_model_that_warns_of_a_batch_is_not_heard_twice(pictures):
-    class Warning(stand_in_reader.Model):
-        image_shape = (40, 50, 1)
-
-        def glimpses(self, images, glimpses_per_target=None):
-            warnings.warn("images are odd", UserWarning, 2)
-            return super().glimpses(images)
-
+def test_what_was_said_of_pictures_is_not_said_of_their_batch(tmp_path):
+    path = tmp_path / "one.png"
+    path.write_bytes(tiny.png(np.eye(40, 50, dtype="uint8")[..., None]))
+    model = tiny.reader()
+    with pytest.warns(UserWarning, match="multiply them by 255"):
+        model.read(np.eye(40, 50)[None, ..., None])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(list(reading.read_pictures(Warning(), pictures))) == 3
+        (one,) = reading.read_pictures(model, [path])
+    assert one.notes == [picture_notes.IN_ONE, reading.NO_END]
+
+
+def test_notes_are_of_the_picture_that_a_thread_reads(pictures, tmp_path):
+    blank = tmp_path / "blank.png"
+    blank.write_bytes(tiny.png(np.full((40, 50, 1), 9, "uint8")))
+
+    def notes(path):
+        shape = (40, 50, 1)
+        return [
+            picture_notes.read_with_notes(path, shape)[1] for _ in range(60)
+        ]
+
+    showing = warnings.showwarning, list(warnings.filters)
+    with futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(notes, [pictures[0], blank] * 4))
+    assert found == 4 * [60 * [[]], 60 * [[picture_notes.ONE_COLOUR]]]
+    assert (warnings.showwarning, list(warnings.filters)) == showing
+
+
+def test_no_warning_of_a_picture_is_lost_in_threads(tmp_path):
+    blank = tmp_path / "blank.png"
+    blank.write_bytes(tiny.png(np.full((40, 50, 1), 9, "uint8")))
+
+    def read(_):
+        for _ in range(100):
+            read_picture(blank, (40, 50, 1))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, range(4)))
+    assert len(caught) == 400
 
 
 KINDS = {
@@ -431,9 +467,9 @@ def test_of_large_photos_few_are_in_memory_together(any_size, monkeypatch):
         weakref.finalize(image, gone)
         alive += 1
         most = max(most, alive)
-        return image
+        return image, []
 
-    monkeypatch.setattr(picture_notes, "read_picture", read)
+    monkeypatch.setattr(picture_notes, "look_at_image", read)
     monkeypatch.setattr(reading, "MAX_VALUES", 3 * 40 * 50)
     found = list(reading.read_pictures(any_size, range(18)))
     assert [one.file for one in found] == list(range(18))

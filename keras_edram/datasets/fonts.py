@@ -7,6 +7,7 @@ import functools
 import hashlib
 import pathlib
 import re
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -347,6 +348,7 @@ def _font(path, size):
 
 
 def _hash(name):
+    name = unicodedata.normalize("NFC", name)  # as some disks have it not
     return hashlib.sha256(name.encode()).hexdigest()
 
 

@@ -5,7 +5,6 @@ Letters in shapes: h w of a ground, which differ.
 
 import importlib.util
 import pathlib
-import warnings
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from keras_edram.datasets.cifar10 import VALIDATION_FRACTION
 from keras_edram.datasets.fonts import split_of_name
 from keras_edram.datasets.random_sequence import SPLITS
 from keras_edram.datasets.tfds import part_of_split, read_tfds
-from keras_edram.pictures import decode_picture
+from keras_edram.pictures import look_at_picture
 
 KINDS = ("photographs", "cifar10", "texture")
 # The photographs inside the wheel of scikit-image. Not there: those of text,
@@ -157,9 +156,7 @@ def _photographs_of(folder, split, colour):
 def _photograph(path, colour):
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of one colour, or several pages
-        picture = decode_picture(path, colour=colour)
+    picture, _ = look_at_picture(path, colour=colour)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX)
     return np.asarray(picture)
 

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 
 from keras_edram import geometry
-from keras_edram.datasets.annotated.annotations import decode_with_notes
+from keras_edram.pictures import look_at_picture
 from keras_edram.visualization.canvas import (
     ANSWER_COLOUR,
     draw_windows,
@@ -86,7 +86,7 @@ def _draw_broken(axis, name, what):
 def _draw_annotated(axis, picture):
     name = picture.path.name
     try:
-        decoded, _ = decode_with_notes(picture.path, colour=True)
+        decoded, _ = look_at_picture(picture.path, colour=True)
     except (OSError, ValueError):
         _draw_broken(axis, name, "cannot be read to its end")
         return

@@ -18,7 +18,6 @@ from keras_edram.checks import (
 from keras_edram.datasets.annotated.annotations import (
     Annotations,
     box_problems,
-    decode_with_notes,
     why_broken,
 )
 from keras_edram.datasets.annotated.formats.entries import (
@@ -365,8 +364,7 @@ class AnnotatedPictures(RandomSequence):
         ):
             pixels = self._kept[picture].pixels
             known = self.pictures[picture]._replace(image=pixels)
-            # In threads, in which warnings cannot be caught.
-            decoded, _ = _decoded(known, self.colour, look_at_picture)
+            decoded, _ = _decoded(known, self.colour)
             pixels, corner, _ = _cut(decoded, window, np.ones(2))
             left, top = (window[0] - corner).astype(int)
             pixels = pixels[top : top + high, left : left + wide]
@@ -412,12 +410,12 @@ class _Kept(NamedTuple):
     outer: np.ndarray  # the same of what windows between are moved towards
 
 
-def _decoded(picture, colour, decode=decode_with_notes):
+def _decoded(picture, colour):
     """The picture as `PIL.Image.Image`, in colour or grey, and notes on it."""
     from PIL import Image
 
     if picture.image is None:
-        return decode(picture.path, colour=colour)
+        return look_at_picture(picture.path, colour=colour)
     return Image.fromarray(picture.image).convert("RGB" if colour else "L"), []
 
 

@@ -14,8 +14,8 @@ from keras_edram.datasets.annotated.formats.entries import (
     Problem,
     sorted_names,
 )
-from keras_edram.picture_notes import why_unreadable, with_notes
-from keras_edram.pictures import decode_picture, picture_size
+from keras_edram.picture_notes import why_unreadable
+from keras_edram.pictures import look_at_picture, picture_size
 from keras_edram.reading_order import lines_order
 from keras_edram.words import relative_name
 
@@ -197,35 +197,12 @@ def check_pictures(annotations):
     for picture in annotations.pictures:
         file = relative_name(picture.path, annotations.directory)
         try:
-            _, notes = decode_with_notes(picture.path, colour=True)
+            _, notes = look_at_picture(picture.path, colour=True)
             problems += [Problem(file, note, False, note) for note in notes]
         except (OSError, ValueError) as error:
             what = why_broken(picture.path, error)
             problems.append(Problem(file, what, True))
     return problems
-
-
-def decode_with_notes(path, *, colour):
-    """Decodes a picture file, and collects what it warns of.
-
-    Args:
-        path: `pathlib.Path` of the file.
-        colour: Boolean, see `decode_picture`.
-
-    Returns:
-        `(picture, notes)`: what `decode_picture` returns, and strings.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded.
-
-    Example:
-
-    >>> picture, notes = decode_with_notes("digit.png", colour=False)
-    >>> picture.size
-    (100, 100)
-    """
-    return with_notes(decode_picture, path, colour=colour)
 
 
 def box_problems(boxes, size):
