@@ -353,7 +353,7 @@ def join(names, class_names=None):
     Args:
         names: Strings, those that were read.
         class_names: Strings, the names of all classes, which decide; by
-            default numbers.
+            default those that were read.
 
     Returns:
         String.
@@ -363,7 +363,7 @@ def join(names, class_names=None):
     >>> join(["cat", "dog"], ["cat", "dog", "horse"])
     'cat dog'
     """
-    close = all(len(name) == 1 for name in class_names or ())
+    close = all(len(name) == 1 for name in class_names or names)
     return ("" if close else " ").join(names)
 
 

@@ -188,7 +188,7 @@ def answer(model, looks, refuse_below=0.0):
     [1, 1]
     """
     rows = decoding.read_out(
-        {**looks, **_decode(model, looks)}, model.class_names, refuse_below
+        {**looks, **_decode(model, looks)}, model.label_names, refuse_below
     )
     if model.terminal:
         for row in rows:

@@ -13,7 +13,7 @@ class Model:
     """
 
     image_shape = (4, 4, 1)
-    class_names = ("nought", "日本", "two")
+    class_names = label_names = ("nought", "日本", "two")
     num_classes = 3
     terminal = False
     members = ()

@@ -811,6 +811,9 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, capsys):
             rows.append(f"{index}.png,bolt,3,5,15,20")
             rows.append(f"{index}.png,nut,20,5,30,20")
         (data / split / "annotations.csv").write_text("\n".join(rows))
+    # There it would be one of the pictures, the next time.
+    within = ["check-data", str(data), "--sheet", str(data / "sheet.png")]
+    assert "nor in a folder that is" in error_of(capsys, *within)
     sheet = tmp_path / "sheet.png"
     check = ["check-data", str(data), "--sheet", str(sheet)]
     assert cli.main(check) == 0

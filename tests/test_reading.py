@@ -190,6 +190,23 @@ def test_what_is_odd_about_a_picture_is_noted(monkeypatch):
     assert inverted[3:] == expected[3:]  # whichever way it is turned
 
 
+def test_classes_without_names_are_told_apart_where_they_are_many():
+    model = stand_in_reader.Model()
+    model.class_names, model.num_classes = None, 14
+    model.label_names = tuple(map(str, range(14)))
+    rows = [[1, 12], [11, 2], [1, 0], [10, 10]]
+    looks = {
+        "labels": 9.0 * np.eye(14)[rows][:, :, None],  # (B, S, 1, K)
+        "transforms": np.tile(np.eye(2, 3), (4, 2, 1, 1, 1)),
+    }
+    assert [row["sequence"] for row in reading.answer(model, looks)] == [
+        "1 12",
+        "11 2",
+        "1 0",
+        "10 10",
+    ]
+
+
 def test_what_was_said_of_pictures_is_not_said_of_their_batch(tmp_path):
     path = tmp_path / "one.png"
     path.write_bytes(tiny.png(np.eye(40, 50, dtype="uint8")[..., None]))

@@ -591,6 +591,14 @@ def test_wrong_arguments_are_refused(model, images, tmp_path):
         )
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "two\u2028lines", "cut\r"])
+def test_names_that_are_no_line_are_not_written_a_line_each(name, tmp_path):
+    model = Baseline((40, 50, 1), num_classes=3, class_names=[name, "b", "c"])
+    with pytest.raises(ValueError, match="no line breaks .*Received: class_na"):
+        serving.export_tflite(model, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_8_bits_say_what_they_lack(model, images, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     with pytest.raises(RuntimeError, match=r"keras-edram\[tflite\]"):

@@ -436,6 +436,17 @@ def test_no_command_replaces_what_is_not_its_own(
     assert line.startswith("keras-edram: error: ") and "Received: " in line
 
 
+def test_the_error_over_glimpses_says_of_which_images(tmp_path):
+    """Also where a glimpse has none, which a logarithm cannot show."""
+    path = tmp_path / "error.svg"
+    figures = {"error_by_glimpse": [0.3, 0.0], "error_by_average": [0.3, 0.1]}
+    figures |= {"split": "validation", "images": 500}
+    visualization.plot_error_per_glimpse(figures, path)
+    text = path.read_text()
+    assert "500 validation images" in text and "test" not in text
+    assert "<!-- 0.00 -->" in text and "{10^" not in text
+
+
 @pytest.mark.parametrize("suffix", files.FIGURE_SUFFIXES)
 def test_a_figure_replaces_one_that_was_drawn_before(suffix, tmp_path):
     path = tmp_path / f"table{suffix}"

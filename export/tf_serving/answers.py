@@ -13,6 +13,8 @@ ANSWER_COLOUR = "#2ca02c"  # green: what was read
 PATH_COLOUR = "#d62728"  # red: where the model looked
 SIDE = 400  # pixels, the longer side of a picture as it is drawn
 GAP = 8  # pixels between two pictures
+# What says in a drawing whose it is: the tag that cameras have for programs.
+SOFTWARE, DRAWN_BY = 0x0131, "drawn by keras_edram"
 RADIUS = 9  # pixels, of the numbered dots
 
 
@@ -68,6 +70,10 @@ def _check_writable(path, pictures):
         picture.exists() and path.samefile(picture) for picture in pictures
     ):
         raise ValueError(f"--plot must be none of the pictures: {path}")
+    if path.exists() and DRAWN_BY.encode() not in path.read_bytes():
+        raise ValueError(
+            f"--plot must be a new file or an older drawing, not {path}"
+        )
 
 
 def sentence(answer):
@@ -130,7 +136,9 @@ def draw(pictures, answers, path):
     path = pathlib.Path(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        sheet.save(partial)
+        exif = Image.Exif()
+        exif[SOFTWARE] = DRAWN_BY
+        sheet.save(partial, exif=exif)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -317,7 +317,7 @@ def check_written(options):
     """Raises unless what is to be written can be, before the work begins.
 
     No file may be written twice, or over a file that is read; and no figure
-    over a photo.
+    over a photo, or among pictures that are read, one of which it would be.
     """
     seen = []
     for name, suffixes in options.written.items():
@@ -326,15 +326,17 @@ def check_written(options):
             continue
         option = f"--{name.replace('_', '-')}"
         files.check_file(files.with_suffix(path, suffixes))
+        is_figure = suffixes == files.FIGURE_SUFFIXES
         for other in (*_read(options), *seen):
             other = pathlib.Path(other).resolve()
             place = path.resolve()
-            if other == place or (path.exists() and other in place.parents):
+            is_within = other in place.parents
+            if other == place or is_within and (path.exists() or is_figure):
                 raise ValueError(
-                    f"{option} must be a file that is not read, nor written "
-                    f"by another option. Received: {str(path)!r}"
+                    f"{option} must be a file that is not read, nor in a "
+                    "folder that is, nor written by another option. Received: "
+                    f"{str(path)!r}"
                 )
-        is_figure = suffixes == files.FIGURE_SUFFIXES
         if is_figure and path.exists() and not files.is_drawn(path):
             raise ValueError(
                 f"{option} must be a new file, or a figure that this package "

@@ -114,10 +114,11 @@ class ClutteredMNIST(RandomSequence):
         self.distractor_size = check_integer(
             distractor_size, "distractor_size", 1, side
         )
-        if min(self.image_size) < side:
+        rows, columns = (length // side for length in self.image_size)
+        if rows * columns < most:
             raise ValueError(
-                f"A digit of {side} pixels must fit the image. "
-                f"Received: image_size={image_size}"
+                f"{most} digits of {side} pixels must fit the image side by "
+                f"side. Received: image_size={image_size}"
             )
         super().__init__(
             num_pictures=len(self.digits.images),
@@ -168,7 +169,7 @@ class ClutteredMNIST(RandomSequence):
         shape = (placements, most)
         y = choose(shape, height - side + 1)
         x = choose(shape, width - side + 1)
-        y, x = _first_without_overlap(y, x, side)  # (n, most)
+        y, x = _first_without_overlap(y, x, side, self.image_size)  # (n, most)
         counts = np.full(count, most)
         if most > least:
             counts = least + choose((), most - least + 1)
@@ -271,8 +272,11 @@ def _add_clipped(canvas, patches, y, x):
     places[image, y, x] = total
 
 
-def _first_without_overlap(y, x, side):
-    """The first placement whose squares are apart: (n, P, S) -> (n, S)."""
+def _first_without_overlap(y, x, side, size):
+    """The first placement whose squares are apart: (n, P, S) -> (n, S).
+
+    On a grid where none is, for want of room.
+    """
     apart = np.ones(y.shape[:2], bool)  # (n, P)
     for i in range(y.shape[2]):
         for j in range(i):
@@ -280,7 +284,22 @@ def _first_without_overlap(y, x, side):
                 np.abs(x[..., i] - x[..., j]) >= side
             )
     first = np.argmax(apart, axis=1)[:, None, None]  # (n, 1, 1)
-    return (
-        np.take_along_axis(y, first, axis=1)[:, 0],
-        np.take_along_axis(x, first, axis=1)[:, 0],
-    )
+    y = np.take_along_axis(y, first, axis=1)[:, 0]  # (n, S)
+    x = np.take_along_axis(x, first, axis=1)[:, 0]
+    return np.where(
+        apart.any(axis=1)[:, None], (y, x), _on_grid(y, x, side, size)
+    )  # (2, n, S)
+
+
+def _on_grid(y, x, side, size):
+    """Squares in cells that follow each other from any on: (n, S) -> (2, n, S).
+
+    The grid lies anywhere.
+    """
+    rows, columns = (length // side for length in size)
+    cells = (x[:, :1] + np.arange(x.shape[1])) % (rows * columns)
+    top = y[:, :1] % (size[0] - rows * side + 1)
+    left = x[:, -1:] % (size[1] - columns * side + 1)
+    return np.stack(
+        [top + cells // columns * side, left + cells % columns * side]
+    )  # (2, n, S)

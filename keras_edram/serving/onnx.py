@@ -46,6 +46,7 @@ def export_onnx(model, path, *, overwrite=False):
         "ONNX", "onnx", "onnx", "tf2onnx", "onnxruntime"
     )
     model = signatures.deployable(model)
+    labels = signatures.label_lines(model)
     with files.replacing(path, overwrite=overwrite) as partial:
         converted = _convert(model, converter.convert)
         # The converter names unknown axes of each tensor anew.
@@ -55,9 +56,7 @@ def export_onnx(model, path, *, overwrite=False):
             (images,) = converted.graph.input
             _, height, width, _ = images.type.tensor_type.shape.dim
             height.dim_param, width.dim_param = "height", "width"
-        onnx.helper.set_model_props(
-            converted, {"labels": "\n".join(signatures.class_names(model))}
-        )
+        onnx.helper.set_model_props(converted, {"labels": labels})
         onnx.save(converted, partial)
         comparison.compare(model, partial, open_onnx)
     return path

@@ -16,6 +16,33 @@ def class_names(model):
     return model.label_names
 
 
+def label_lines(model):
+    """The same, a name a line, for programs that read them so.
+
+    Args:
+        model: As of `class_names`.
+
+    Returns:
+        String.
+
+    Raises:
+        ValueError: If a name is not one line: those after it would be others'.
+
+    Example:
+
+    >>> label_lines(model)[:3]
+    '0\\n1'
+    """
+    names = class_names(model)
+    lines = "\n".join(names)
+    if lines.splitlines() != list(names):
+        raise ValueError(
+            "Names of classes must have no line breaks to be written a line "
+            f"each. Received: class_names={names}"
+        )
+    return lines
+
+
 def deployable(model):
     """The model itself, or its like that computes in float32, by the mean.
 

@@ -102,6 +102,7 @@ def export_tflite(
         )
     path = files.with_suffix(path, [TFLITE.suffix])
     model = signatures.deployable(model)
+    labels = signatures.label_lines(model)
     steps = check_boolean(steps, "steps") and model.looks_step_by_step
     keys = ["serving_default", *(signatures.STEP_SIGNATURES * steps)]
     with files.replacing(path, overwrite=overwrite) as partial:
@@ -111,8 +112,7 @@ def export_tflite(
             content = convert(model, keys, quantize, image_shape)
         partial.write_bytes(content)
         with zipfile.ZipFile(partial, "a") as archive:
-            names = signatures.class_names(model)
-            archive.writestr(LABELS_FILE, "\n".join(names) + "\n")
+            archive.writestr(LABELS_FILE, labels + "\n")
             metadata = _metadata(model, image_shape)
             archive.writestr(METADATA_FILE, json.dumps(metadata))
         _refuse_flex_operators(partial)

@@ -253,12 +253,13 @@ def plot_error_per_glimpse(figures, path):
                     f"{value:.2f}", (number, value), fontsize=8,
                     textcoords="offset points", xytext=(0, -14), ha="center",
                 )  # fmt: skip
-    axis.set_yscale("log")
+    errors = [*figures["error_by_glimpse"], *figures["error_by_average"]]
+    axis.set_yscale("log" if min(errors) > 0 else "linear")
     axis.set(
         xlabel="glimpses",
-        ylabel="test error, %",
+        ylabel="error, %",
         xticks=numbers,
-        title=f"{figures['images']:,} images",
+        title=f"{figures['images']:,} {figures.get('split', 'test')} images",
     )
     axis.margins(y=0.15)
     axis.grid(alpha=0.3, which="both")

@@ -542,4 +542,4 @@ def _true_sequence(model, labels):
     if model.reading_order == "backward":
         labels.reverse()
     names = [model.label_name(label) for label in labels]
-    return decoding.join(names, model.class_names)
+    return decoding.join(names, model.label_names)

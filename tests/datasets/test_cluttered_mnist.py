@@ -59,13 +59,35 @@ def test_the_transform_of_a_digit_is_that_of_the_published_script():
     assert 0 <= corner.min() < 5 and 67 < corner.max() <= 72
 
 
-def test_digits_stand_from_left_to_right_and_apart():
-    _, targets = ClutteredMNIST(digits(), num_digits=3).arrays(500)
-    centres = targets["transforms"][..., 2] * 50
+# Of the last, no two places that are drawn are likely to be apart.
+@pytest.mark.parametrize(
+    "height, width, number", [(100, 100, 3), (57, 29, 2), (30, 60, 2)]
+)
+def test_digits_stand_from_left_to_right_and_apart(height, width, number):
+    data = ClutteredMNIST(
+        digits(), image_size=(height, width), num_digits=number
+    )
+    _, targets = data.arrays(500)
+    # x by the width, y by the height
+    centres = targets["transforms"][..., 2] * (width / 2, height / 2)
     assert (np.diff(centres[..., 0], axis=1) >= 0).all()
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        apart = np.abs(centres[:, i] - centres[:, j]).max(axis=-1)
-        assert (apart >= 28 - 1e-3).all()
+    inside = np.array((width, height)) / 2 - 14 + 1e-3
+    assert (np.abs(centres) <= inside).all()
+    for j in range(number):
+        for i in range(j):
+            apart = np.abs(centres[:, i] - centres[:, j]).max(axis=-1)
+            assert (apart >= 28 - 1e-3).all()
+
+
+def test_a_grid_of_digits_lies_anywhere():
+    data = ClutteredMNIST(digits(), image_size=(30, 59), num_digits=2)
+    _, targets = data.arrays(500)
+    corners = targets["transforms"][..., 2] * (59 / 2, 30 / 2)
+    corners += (59 / 2 - 14, 30 / 2 - 14)
+    found = np.unique(corners.round().astype(int).reshape(-1, 4), axis=0)
+    rows = {tuple(row) for row in found[:, [1, 3]].tolist()}
+    assert rows >= {(0, 0), (1, 1), (2, 2)}
+    assert set(found[:, 0]) == {0, 1, 2, 3} and found[:, 2].max() == 31
 
 
 def test_distractors_are_pieces_that_are_added_and_clipped():
@@ -199,6 +221,8 @@ def test_splits_and_seeds_have_images_of_their_own():
         dict(distractor_size=2.5),
         dict(seed=-1),
         dict(image_size=27),
+        dict(image_size=40, num_digits=2),
+        dict(image_size=(28, 83), num_digits=(1, 3)),
         dict(distractor_size=29),
     ],
 )

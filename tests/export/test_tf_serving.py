@@ -233,6 +233,19 @@ def test_boxes_and_paths_are_drawn_where_they_are(tmp_path):
     assert red[:280].sum() == 0
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_what_is_no_older_drawing_is_not_drawn_over(tmp_path, suffix):
+    picture, photo = tmp_path / "black.png", tmp_path / f"photo.{suffix}"
+    Image.new("L", (50, 100)).save(picture)
+    Image.new("RGB", (90, 60)).save(photo)
+    with pytest.raises(ValueError, match="a new file or an older drawing"):
+        answers._check_writable(photo, [picture])
+    path = tmp_path / f"drawn.{suffix}"
+    for _ in range(2):
+        answers._check_writable(path, [picture])
+        answers.draw([picture], [answer_of(["4"])], path)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_answers_are_drawn_on_the_turned_photo(tmp_path, suffix):
     exif = Image.Exif()
