@@ -12,6 +12,7 @@ import tiny
 import train_comparators_on_backend as comparators
 import train_edram_on_backend
 import train_ram_on_backend
+from test_docstrings import eagerly
 
 from keras_edram import RAM, serving
 from keras_edram.datasets import cluttered_mnist
@@ -60,7 +61,8 @@ def test_the_same_weights_answer_and_learn_alike(run, tmp_path):
                 np.testing.assert_allclose(
                     found[part], value, atol=atol, err_msg=f"{name} {part}"
                 )
-    ours = train_edram_on_backend.train_two_batches(models["edram"])
+    with eagerly():  # which takes less time than to compile a step
+        ours = train_edram_on_backend.train_two_batches(models["edram"])
     with np.load(tmp_path / "losses.npz") as found:
         assert found["backend"] == run.backend
         losses = found["losses"]
@@ -112,9 +114,10 @@ def test_what_edram_is_compared_with_answers_and_learns_alike(run, tmp_path):
         name = cls.__name__
         model = tiny.shake(cls(**SHARED, **sizes))
         model.save_weights(tmp_path / f"{name}.weights.h5")
-        expected[name] = comparators.answers(
-            cls, images, tmp_path / f"{name}.weights.h5"
-        )
+        with eagerly():  # two steps take less time than to compile them
+            expected[name] = comparators.answers(
+                cls, images, tmp_path / f"{name}.weights.h5"
+            )
     run(comparators)
     for name, parts in expected.items():
         with np.load(tmp_path / f"{name}.npz") as found:
