@@ -21,8 +21,8 @@ except ImportError:  # on Windows, where leftovers stay
     fcntl = None
 
 # Of what Matplotlib draws without other programs.
-FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
-FIGURE_SUFFIXES += (".svg", ".svgz", ".eps", ".ps")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+FIGURE_SUFFIXES = (*PICTURE_SUFFIXES, ".pdf", ".svg", ".svgz", ".eps", ".ps")
 PREFIX = ".partial-keras-edram-"
 # What figures of ours have in them, and photos and figures of others have not.
 DRAWN_BY = "drawn by keras_edram"

@@ -814,6 +814,8 @@ def test_a_folder_is_checked_and_trained_on(tmp_path, capsys):
     # There it would be one of the pictures, the next time.
     within = ["check-data", str(data), "--sheet", str(data / "sheet.png")]
     assert "nor in a folder that is" in error_of(capsys, *within)
+    assert cli.main([*within[:3], str(data / "sheet.svg")]) == 0  # is not read
+    capsys.readouterr()
     sheet = tmp_path / "sheet.png"
     check = ["check-data", str(data), "--sheet", str(sheet)]
     assert cli.main(check) == 0

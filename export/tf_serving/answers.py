@@ -15,6 +15,7 @@ SIDE = 400  # pixels, the longer side of a picture as it is drawn
 GAP = 8  # pixels between two pictures
 # What says in a drawing whose it is: the tag that cameras have for programs.
 SOFTWARE, DRAWN_BY = 0x0131, "drawn by keras_edram"
+KEEP_TAGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 RADIUS = 9  # pixels, of the numbered dots
 
 
@@ -58,10 +59,9 @@ def run(parser, ask):
 
 def _check_writable(path, pictures):
     """Refuses to draw over what is no drawing, before anything is asked."""
-    from PIL import Image
-
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"--plot must be a picture file, not {path}")
+    if path.suffix.lower() not in KEEP_TAGS:
+        kinds = ", ".join(KEEP_TAGS)
+        raise ValueError(f"--plot must be a file of {kinds}, not {path}")
     if path.is_dir():
         raise ValueError(f"--plot must be a file: {path} is a folder")
     if not path.parent.is_dir():

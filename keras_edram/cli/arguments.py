@@ -317,7 +317,7 @@ def check_written(options):
     """Raises unless what is to be written can be, before the work begins.
 
     No file may be written twice, or over a file that is read; and no figure
-    over a photo, or among pictures that are read, one of which it would be.
+    over a photo, or as a picture among those that are read.
     """
     seen = []
     for name, suffixes in options.written.items():
@@ -331,7 +331,9 @@ def check_written(options):
             other = pathlib.Path(other).resolve()
             place = path.resolve()
             is_within = other in place.parents
-            if other == place or is_within and (path.exists() or is_figure):
+            # A new picture would be read, the next time.
+            is_read = path.suffix.lower() in files.PICTURE_SUFFIXES
+            if other == place or is_within and (path.exists() or is_read):
                 raise ValueError(
                     f"{option} must be a file that is not read, nor in a "
                     "folder that is, nor written by another option. Received: "
@@ -352,8 +354,9 @@ def _read(options):
     if isinstance(getattr(options, "images", None), list):
         read += options.images
     for name in ("source", "directory"):
-        if getattr(options, name, None):
-            read.append(getattr(options, name))
+        folder = getattr(options, name, None)
+        if folder and pathlib.Path(folder).is_dir():  # it may be a name
+            read.append(folder)
     return read
 
 

@@ -169,10 +169,12 @@ class ClutteredMNIST(RandomSequence):
         shape = (placements, most)
         y = choose(shape, height - side + 1)
         x = choose(shape, width - side + 1)
-        y, x = _first_without_overlap(y, x, side, self.image_size)  # (n, most)
         counts = np.full(count, most)
         if most > least:
             counts = least + choose((), most - least + 1)
+        y, x = _first_without_overlap(
+            y, x, counts, side, self.image_size
+        )  # (n, most)
         absent = np.arange(most) >= counts[:, None]
         order = np.argsort(np.where(absent, width, x), axis=1, kind="stable")
         y = np.take_along_axis(y, order, axis=1)
@@ -272,22 +274,27 @@ def _add_clipped(canvas, patches, y, x):
     places[image, y, x] = total
 
 
-def _first_without_overlap(y, x, side, size):
+def _first_without_overlap(y, x, counts, side, size):
     """The first placement whose squares are apart: (n, P, S) -> (n, S).
 
-    On a grid where none is, for want of room.
+    Or the first `counts` of them, which are drawn; on a grid where none is,
+    for want of room.
     """
-    apart = np.ones(y.shape[:2], bool)  # (n, P)
+    every = np.ones(y.shape[:2], bool)  # (n, P)
+    drawn = np.ones(y.shape[:2], bool)
     for i in range(y.shape[2]):
         for j in range(i):
-            apart &= (np.abs(y[..., i] - y[..., j]) >= side) | (
+            apart = (np.abs(y[..., i] - y[..., j]) >= side) | (
                 np.abs(x[..., i] - x[..., j]) >= side
             )
+            every &= apart
+            drawn &= apart | (i >= counts[:, None])
+    apart = np.where(every.any(axis=1, keepdims=True), every, drawn)
     first = np.argmax(apart, axis=1)[:, None, None]  # (n, 1, 1)
     y = np.take_along_axis(y, first, axis=1)[:, 0]  # (n, S)
     x = np.take_along_axis(x, first, axis=1)[:, 0]
     return np.where(
-        apart.any(axis=1)[:, None], (y, x), _on_grid(y, x, side, size)
+        apart.any(axis=1, keepdims=True), (y, x), _on_grid(y, x, side, size)
     )  # (2, n, S)
 
 

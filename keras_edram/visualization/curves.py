@@ -254,7 +254,7 @@ def plot_error_per_glimpse(figures, path):
                     textcoords="offset points", xytext=(0, -14), ha="center",
                 )  # fmt: skip
     errors = [*figures["error_by_glimpse"], *figures["error_by_average"]]
-    if min(errors) > 0:
+    if all(errors):
         axis.set_yscale("log")
         _write_plainly(axis.yaxis)
     axis.set(

@@ -79,6 +79,14 @@ def test_digits_stand_from_left_to_right_and_apart(height, width, number):
             assert (apart >= 28 - 1e-3).all()
 
 
+def test_what_fits_alone_lies_anywhere_though_more_would_not():
+    data = ClutteredMNIST(digits(), image_size=60, num_digits=(1, 3))
+    _, targets = data.arrays(3_000)
+    alone = targets["labels"][:, 1] == 10
+    x = targets["transforms"][alone, 0, 0, 2] * 30 + 30 - 14
+    assert set(x.round().astype(int)) == set(range(33))
+
+
 def test_a_grid_of_digits_lies_anywhere():
     data = ClutteredMNIST(digits(), image_size=(30, 59), num_digits=2)
     _, targets = data.arrays(500)

@@ -288,11 +288,11 @@ def test_a_drawing_replaces_nothing_else(pictures, tmp_path, monkeypatch):
     folder.mkdir()
     kept = pictures[0].read_bytes()
     for plot, words in (
-        (folder, "must be a picture file"),
+        (folder, "must be a file of .png"),
         (tmp_path / "photos.png", "is a folder"),
         (pictures[0], "none of the pictures"),
         (folder / ".." / pictures[0].name, "none of the pictures"),
-        (tmp_path / "answer.txt", "must be a picture file"),
+        (tmp_path / "answer.txt", "must be a file of .png"),
         (tmp_path / "nowhere" / "answer.png", "a folder that is there"),
     ):
         (tmp_path / "photos.png").mkdir(exist_ok=True)

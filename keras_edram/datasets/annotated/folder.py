@@ -26,6 +26,7 @@ from keras_edram.datasets.annotated.formats.entries import (
     JUNK_FOLDERS,
     PICTURE_SUFFIXES,
     SPLIT_FOLDERS,
+    WHOLE,
     Problem,
     find_files,
     sorted_names,
@@ -156,8 +157,9 @@ def read_splits(directory, *, annotation_format=None, order="lines"):
     split, named after it, as `annotations/instances_val2017.json`; VOC's may
     have lists in `ImageSets/Main`, and YOLO's may lie where `data.yaml` says,
     or be listed in `train.txt` and the like. A picture of two lists is in the
-    split of the shorter one, which is noted. A split without any of that is
-    taken out of the training pictures.
+    split of the shorter one, which is noted; if that leaves none to train on,
+    no list is heeded. A split without any of that is taken out of the training
+    pictures.
 
     Without such folders all pictures are divided. Which split a picture
     belongs to depends on its name alone, so that it stays there when others
@@ -365,23 +367,26 @@ def _parts_of_lists(lists, whole):
     """The splits of pictures whose names are listed; or all as train.
 
     A name is that of a file, or without its suffix, and from any folder on. Of
-    the lists that name a picture the shortest has it: so what all of a folder
-    is trained on but for a few is not, and a list that is twice there is one.
+    the lists that name a picture the one of fewest has it: so what all of a
+    folder is trained on but for a few is not, and a list that is twice there
+    is one.
     """
-    if not lists:
-        return {"train": whole}
-    lists = dict(sorted(lists.items(), key=lambda item: len(item[1])))
-
-    def splits_of(file):
-        parts = pathlib.PurePath(file).with_suffix("").parts
-        called = {"/".join(parts[i:]) for i in range(len(parts))} | {file}
-        return [split for split, names in lists.items() if called & names]
-
     files = [_file(picture, whole) for picture in whole.pictures]
     files += [problem.file for problem in whole.problems]
-    found = {file: splits_of(file) for file in files}
-    named = {split for splits in found.values() for split in splits}
+    called = {file: _called(file) for file in files}
+    named = {
+        split: {file for file in called if called[file] & names}
+        for split, names in lists.items()
+    }
+    by_size = sorted(named, key=lambda split: len(named[split]))
+    found = {file: [s for s in by_size if file in named[s]] for file in called}
     kept = {splits[0] for splits in found.values() if splits}
+    if named.get("train") and "train" not in kept:
+        what = "all that is listed for training is so for other splits too"
+        note = Problem(WHOLE, f"{what}: no list is heeded", False)
+        return {"train": _with_problems(whole, [note])}
+    if not lists:
+        return {"train": whole}
     notes = [
         Problem(
             file,
@@ -394,10 +399,17 @@ def _parts_of_lists(lists, whole):
         if len(splits) > 1
     ]
     return _parts_by(
-        lambda file: next(iter(splits_of(file)), None),
-        [split for split in lists if split in kept or split not in named],
+        lambda file: next(iter(found.get(file, ())), None),
+        [split for split in lists if split in kept or not named[split]],
         _with_problems(whole, notes),
     )
+
+
+def _called(file):
+    """What lists may call a file, without its suffix from any folder on."""
+    path = pathlib.PurePath(file)
+    parts = (*path.parts[:-1], path.stem)
+    return {"/".join(parts[i:]) for i in range(len(parts))} | {file}
 
 
 def _parts_by(split_of, splits, whole):

@@ -521,6 +521,29 @@ def test_a_picture_of_two_lists_is_of_the_shorter_one(tmp_path):
     }
 
 
+def test_where_lists_leave_none_to_train_on_none_is_heeded(tmp_path):
+    write_yolo(tmp_path, "images", "images/day", "images/night")
+    parts = counts(tmp_path)
+    assert sum(parts.values()) == 18 and parts["train"] > 9
+    (problem,) = read_folder(tmp_path).problems
+    assert problem.file == "." and "no list is heeded" in problem.what
+
+
+def test_what_is_odd_about_a_whole_folder_is_in_no_list(tmp_path):
+    for i in range(6):
+        picture(tmp_path / f"JPEGImages/{i}.png", counted((400, 300)))
+        path = tmp_path / f"Annotations/{i}.xml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(VOC.format("x"))
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n1\n2\n3\n")
+    (lists / "val.txt").write_text("4\n5\n")
+    assert counts(tmp_path)["validation"] == 2
+    problems = read_folder(tmp_path).problems
+    assert "." in [p.file for p in problems if "per cent" in p.what]
+
+
 VOC = (
     "<annotation><object><name>{}</name><bndbox><xmin>3</xmin><ymin>3</ymin>"
     "<xmax>9</xmax><ymax>7</ymax></bndbox></object></annotation>"
@@ -536,19 +559,20 @@ def write_voc(folder, *stems):
 
 
 def test_lists_of_voc_name_pictures_with_blanks_and_folders(tmp_path):
-    write_voc(tmp_path, "my a", "p", "x/1", "y/1")
+    write_voc(tmp_path, "my a", "p", "x/1", "y/1", "img 1", "q")
     lists = tmp_path / "ImageSets" / "Main"
     lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("my a  1\nx/1\n")
-    (lists / "val.txt").write_text("y/1 -1\n")
+    (lists / "train.txt").write_text("my a  1\nx/1\nimg 1\n")
+    (lists / "val.txt").write_text("y/1 -1\nq 2 of three\n")
     (lists / "test.txt").write_text("p\n")
     assert read_folder(tmp_path).problems == ()
     parts = read_splits(tmp_path)
-    assert names(parts["train"]) == ["my a.png", "1.png"]
-    assert parts["validation"].pictures[0].path.parent.name == "y"
+    assert names(parts["train"]) == ["img 1.png", "my a.png", "1.png"]
+    assert names(parts["validation"]) == ["q.png", "1.png"]
+    assert parts["validation"].pictures[1].path.parent.name == "y"
     (lists / "test.txt").write_text("p\nmy a\n")
     (problem,) = read_folder(tmp_path).problems
-    assert problem.what == "is listed for train and test, and taken for train"
+    assert problem.what == "is listed for train and test, and taken for test"
 
 
 @pytest.mark.parametrize("other", ["xmls/1.xml", "Annotations/1.XML"])
@@ -563,6 +587,9 @@ def test_a_picture_with_two_annotation_files_is_broken(tmp_path, other):
     (problem,) = read_annotations(tmp_path).problems
     assert problem.file == "JPEGImages/1.png" and problem.broken
     assert "has two annotation files, " in problem.what
+    for path in tmp_path.rglob("1.[xX][mM][lL]"):
+        path.write_text(VOC.format("z"))  # which say the same
+    assert read_annotations(tmp_path).problems == ()
 
 
 def test_pictures_of_two_folders_that_became_one_are_broken(tmp_path):
@@ -575,9 +602,24 @@ def test_pictures_of_two_folders_that_became_one_are_broken(tmp_path):
     (problem,) = annotations.problems
     assert problem.file == "1.png" and problem.broken
     assert "is what both cam1/1.png and cam2/1.png name" in problem.what
-    # These are one picture.
-    table.write_text(f"{HEADER}\n{rows.format('cam1', 'a/cam1', 'cam1')}")
-    assert read_annotations(tmp_path).problems == ()
+    # In any order, and by a name that could be of both.
+    extra = "1.png,cat,12,1,19,9\n"
+    for lines in (
+        extra + rows.format("cam1", "cam2", "cam1"),
+        rows.format("cam1", "cam2", "cam1") + extra,
+    ):
+        table.write_text(f"{HEADER}\n{lines}")
+        assert names(read_annotations(tmp_path)) == ["2.png"]
+    # These are one picture, on machines of two people.
+    for one, two in (
+        ("cam1", "a/cam1"),
+        ("/home/ann/set/train", "C:\\bob\\train"),
+        (".", "images"),
+        ("cam1", "cam2/../cam1"),
+        ("cam1", str(tmp_path)),
+    ):
+        table.write_text(f"{HEADER}\n{rows.format(one, two, one)}")
+        assert read_annotations(tmp_path).problems == (), (one, two)
 
 
 def test_subsets_of_cvat_may_have_pictures_of_the_same_name(tmp_path):
@@ -598,6 +640,15 @@ def test_subsets_of_cvat_may_have_pictures_of_the_same_name(tmp_path):
     assert [
         (file.path.parent.name, file.labels) for file in annotations.pictures
     ] == [("train", ("a",)), ("val", ("b",))]
+    # A name as it is there is no name in a subset.
+    images = [image.format(0, "train", "a", 1).replace("1.png", "train/1.png")]
+    images.append(image.format(1, "train", "b", 12))
+    text = f"<annotations>{''.join(images)}</annotations>"
+    (tmp_path / "annotations.xml").write_text(text)
+    write_pictures(tmp_path, "1.png")
+    annotations = read_annotations(tmp_path)
+    assert names(annotations) == ["1.png", "1.png"]
+    assert not any(problem.broken for problem in annotations.problems)
 
 
 def test_pictures_without_objects_may_have_those_of_no_image(tmp_path):
@@ -612,3 +663,6 @@ def test_pictures_without_objects_may_have_those_of_no_image(tmp_path):
         "c.json",
         "c.png",
     ]
+    content["annotations"][2]["iscrowd"] = 1  # which is left out anyway
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    assert len(read_annotations(tmp_path).pictures) == 3

@@ -103,12 +103,13 @@ def _read_file(path, directory):
     for number, annotation in enumerate(annotations, start=1):
         where = f"annotation {annotation.get('id', number)}"
         key = _key(annotation.get("image_id"))
+        marks = [str(annotation.get(mark)).lower() for mark in LEFT_OUT]
+        is_left_out = any(mark in MARKED for mark in marks)
         if key not in by_id:
             problems.append(f"{where} is of image {key}, which is not listed")
-            strays.append(where)
+            strays += [where] * (not is_left_out)
             continue
-        marks = [str(annotation.get(mark)).lower() for mark in LEFT_OUT]
-        if any(mark in MARKED for mark in marks):
+        if is_left_out:
             what = f"{where} of {file} is no single object, but {CROWD}"
             by_id[key].notes.append((what, f"objects {CROWD}"))
             continue

@@ -74,7 +74,9 @@ def _name(image, pictures):
     """What an <image> calls its picture; subsets may have folders."""
     name, subset = image.get("name") or "", image.get("subset")
     in_subset = f"{subset}/{name}"
-    return in_subset if subset and pictures.has(in_subset) else name
+    if subset and not pictures.has(name) and pictures.has(in_subset):
+        return in_subset
+    return name
 
 
 def _tags(root):

@@ -34,8 +34,6 @@ JUNK_FOLDERS = ("__MACOSX", "@eaDir")
 # The folder itself, where a `Problem` names a file in it.
 WHOLE = "."
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# A line of VOC's lists: a name, and whether it has what the list is of.
-LISTED = re.compile(r"(?P<name>.+?)(?:\s+(?:-1|0|1))?")
 # The names of the folders of each split.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -111,8 +109,12 @@ def image_sets(directory):
         for path in [lists[0] / f"{name}.txt" for name in names]:
             if path.is_file():
                 lines = map(str.strip, read_text(path).split("\n"))
+                # A name, which may have blanks, and what may be said of it.
                 found[split] = {
-                    LISTED.fullmatch(line)["name"] for line in lines if line
+                    name
+                    for line in lines
+                    if line
+                    for name in (line, line.rsplit(None, 1)[0], line.split()[0])
                 }
     return found if "train" in found and len(found) > 1 else {}
 

@@ -3,6 +3,7 @@
 import collections
 import functools
 import os
+import posixpath
 
 from keras_edram.datasets.annotated.formats.entries import (
     PICTURE_SUFFIXES,
@@ -33,7 +34,8 @@ class Pictures:
         self.directory = directory
         self._folders = (directory, directory / "images")
         self._entries = {}
-        self._names = {}  # of each path, those that led there, in parts
+        self._names = set()
+        self._last = {}  # path -> last folder of a name that led there, and it
 
     def entry(self, name):
         """The entry of a name: of one picture always the same.
@@ -45,16 +47,20 @@ class Pictures:
         place = os.path.normpath(new.path)
         entry = self._entries.setdefault(place, new)
         entry.notes.extend(n for n in new.notes if n not in entry.notes)
-        names = self._names.setdefault(place, {})
-        if name not in names and new.path.is_file():
-            names[name] = parts = _parts(folded(_cleaned(name)))
-            first, first_parts = next(iter(names.items()))
-            if not (_is_end(parts, first_parts) or _is_end(first_parts, parts)):
-                what = (
-                    f"is what both {printable(first)} and {printable(name)} "
+        name = _cleaned(name)
+        if name not in self._names:
+            self._names.add(name)
+            # Where it is there, it lies where the folder has it.
+            known = relative_name(place, self.directory)
+            last = _last_folder(known if self.has(name) else name)
+            first, other = self._last.setdefault(place, (last, name))
+            if not first:
+                self._last[place] = last, name
+            elif last and last != first and _is_file(new.path):
+                entry.problems.append(
+                    f"is what both {printable(other)} and {printable(name)} "
                     "name: which is it?"
                 )
-                entry.problems.append(what)
         return entry
 
     def entries(self):
@@ -126,6 +132,12 @@ class Pictures:
 
 def _cleaned(name):
     return name.replace("\\", "/").replace("\0", "\\x00")  # in no path
+
+
+def _last_folder(name):
+    """The folder that a name is in, as far as it says one, but `images/`."""
+    parts = _parts(folded(posixpath.normpath(name)))
+    return parts[-2] if len(parts) > 1 and parts[-2] != "images" else ""
 
 
 def _parts(name):

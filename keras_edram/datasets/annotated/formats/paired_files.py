@@ -86,7 +86,7 @@ def note_same_stem(entries, pictures, texts):
                 problems.append(
                     f"has the name of {others}, too: whose are the annotations?"
                 )
-            if len(texts.get(stem, ())) > 1:
+            if len({text.read_bytes() for text in texts.get(stem, ())}) > 1:
                 names = " and ".join(
                     "/".join(p.parts[-2:]) for p in texts[stem]
                 )
