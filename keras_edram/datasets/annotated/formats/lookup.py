@@ -51,7 +51,7 @@ class Pictures:
         if name not in self._names:
             self._names.add(name)
             # Where it is there, it lies where the folder has it.
-            known = relative_name(place, self.directory)
+            known = relative_name(place, os.path.normpath(self.directory))
             last = _last_folder(known if self.has(name) else name)
             first, other = self._last.setdefault(place, (last, name))
             if not first:
