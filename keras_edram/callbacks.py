@@ -115,8 +115,9 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            return
+        monitored = logs.get(self.monitor, 0) if self.save_best_only else 0
+        if not math.isfinite(logs["loss"]) or not math.isfinite(monitored):
+            return  # or Keras would keep it as the best for ever
         with files.work_folder(self.path.parent) as work:
             partial = work / self.path.name
             # Keras puts the epoch's figures where braces are.

@@ -69,8 +69,9 @@ def label_losses(labels, logits):
 
     Args:
         labels: Integer tensor of shape `(B, S)`. A negative label means that
-            there is no such target: its loss is 0. One of K or more is
-            refused where it can be seen; in a graph its loss is not a number.
+            there is no such target: its loss is 0. One of K or more, or that
+            is no whole number, is refused where it can be seen; in a graph its
+            loss is not a number.
         logits: Tensor of shape `(B, S, N, K)`.
 
     Returns:
@@ -88,7 +89,10 @@ def label_losses(labels, logits):
     labels, logits = as_compared(LABEL_SHAPES, labels, logits)
     num_classes = logits.shape[-1]
     check_labels(labels, num_classes)
+    given = ops.cast(labels, "float32")[..., None]  # (B, S, 1)
     labels = ops.cast(labels, "int32")[..., None]  # (B, S, 1)
+    # Of NaN and of fractions a cast makes some other number.
+    is_class = (ops.cast(labels, "float32") == given) & (labels < num_classes)
     known = labels >= 0
     log_p = ops.log_softmax(logits, axis=-1)  # (B, S, N, K)
     chosen = ops.one_hot(
@@ -96,7 +100,7 @@ def label_losses(labels, logits):
     )  # (B, S, 1, K)
     losses = -ops.sum(chosen * log_p, axis=-1)  # (B, S, N)
     losses = ops.where(known, losses, 0.0)
-    return ops.where(labels < num_classes, losses, np.nan)
+    return ops.where(is_class, losses, np.nan)
 
 
 def transform_losses(

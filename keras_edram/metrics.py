@@ -50,8 +50,11 @@ def label_errors(labels, probabilities):
     labels = ops.cast(labels, "int32")
     while len(labels.shape) < len(answers.shape):
         labels = labels[..., None]  # (B, S, 1, ...)
+    # The largest of what is no number would be the first.
+    is_none = ops.any(ops.isnan(probabilities), axis=-1)
     # `!=` forgets the shape where the batch of only one of both is known.
-    return ops.cast(ops.not_equal(answers, labels), "float32")
+    wrong = ops.logical_or(ops.not_equal(answers, labels), is_none)
+    return ops.cast(wrong, "float32")
 
 
 def location_spread(transforms):

@@ -60,10 +60,12 @@ class Monitor(NamedTuple):
         return f"val_{self.output}_{self.metric}"
 
     def best(self, history):
-        """The best row of a history, `None` if it has none."""
+        """The best row of a history, `None` if it has none with a number."""
         sign = -1 if self.mode == "max" else 1
         return min(
-            history, key=lambda row: sign * row[self.column], default=None
+            (row for row in history if math.isfinite(row[self.column])),
+            key=lambda row: sign * row[self.column],
+            default=None,
         )
 
 
@@ -403,12 +405,18 @@ def _train_epochs(recipe, out, run, data, strategy, verbose):
         shuffle=False,  # the sequence is in random order already
         verbose=verbose,
     )
-    loss = run_folder.read_history(out / "history.csv")[-1]["loss"]
+    history = run_folder.read_history(out / "history.csv")
+    last, loss = out / "last.keras", history[-1]["loss"]
     if not math.isfinite(loss):
+        before = f"The model before that is {last}. " if last.exists() else ""
         raise RuntimeError(
-            f"The training diverged: its loss is {loss}. The model before that "
-            f"is {out / 'last.keras'}. Try a lower learning rate in another "
-            "run folder."
+            f"The training diverged: its loss is {loss}. {before}Try a lower "
+            "learning rate in another run folder."
+        )
+    if recipe.monitor.best(history) is None:
+        raise RuntimeError(
+            f"`{recipe.monitor.column}` is no number after any epoch, so that "
+            f"no model is the best one. The last is {last}."
         )
 
 

@@ -196,6 +196,17 @@ def test_extreme_logits_do_not_overflow():
         np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("label", [np.nan, 1.7, -0.5, 4.0])
+def test_a_label_that_is_none_is_no_absent_one_in_a_graph(label):
+    """Where it cannot be seen, its loss is no number."""
+    found = tf.function(losses.label_losses)(
+        tf.constant([[label], [1.0], [-1.0]]), tf.zeros((3, 1, 2, 4))
+    )
+    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1], np.log(4), rtol=1e-6)
+    assert not np.any(found[2])
+
+
 def test_integers_of_any_kind_are_labels(generator):
     labels, logits = random_labels(generator)
     expected = LabelLoss()(labels, logits)

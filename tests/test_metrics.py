@@ -149,6 +149,16 @@ def test_an_absent_target_is_no_error(metric):
     assert metric(labels, logits) == 1
 
 
+@pytest.mark.parametrize("metric", [AverageError, GlimpseError])
+def test_an_answer_that_is_no_number_is_wrong(metric):
+    """Though its largest is found at the first class."""
+    answers = np.zeros((2, 1, 2, 4), "float32")
+    answers[0, ..., 2] = np.nan
+    metric = metric()
+    metric.update_state(np.array([[0], [0]]), answers)
+    assert float(metric.result()) == 0.5
+
+
 def test_an_absent_target_has_no_overlap_to_count():
     true = np.zeros((1, 2, 2, 3))
     true[0, 1] = geometry.IDENTITY

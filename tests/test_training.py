@@ -303,10 +303,36 @@ def test_a_training_that_diverges_says_so_and_keeps_the_last_good_model(
     tmp_path,
 ):
     recipe = quick_recipe(keras.optimizers.SGD, epochs=2, learning_rate=1e30)
-    with pytest.raises(RuntimeError, match="diverged"):
+    with pytest.raises(RuntimeError, match="diverged") as error:
         train(recipe, tmp_path)
+    assert "last.keras" not in str(error.value)  # there is none
     assert not (tmp_path / "results.json").exists()
     assert not (tmp_path / "last.keras").exists()
+
+
+def test_what_is_no_number_is_never_the_best(tmp_path):
+    monitor = training.Monitor("error")
+    rows = [
+        {"epoch": epoch, monitor.column: value}
+        for epoch, value in enumerate((np.nan, 0.3, 0.1, np.nan, 0.2))
+    ]
+    assert monitor.best(rows)["epoch"] == 2
+    assert monitor.best(rows[:1]) is None
+    model = Baseline((4, 4, 1), num_classes=2)
+    checkpoint = callbacks.Checkpoint(
+        tmp_path / "best.keras",
+        monitor=monitor.column,
+        mode="min",
+        save_best_only=True,
+    )
+    checkpoint.set_model(model)
+    written = []
+    for row in rows:
+        (tmp_path / "best.keras").unlink(missing_ok=True)
+        logs = {"loss": 1.0, monitor.column: row[monitor.column]}
+        checkpoint.on_epoch_end(row["epoch"], logs)
+        written.append((tmp_path / "best.keras").exists())
+    assert written == [False, True, True, False, False]
 
 
 def test_settings_are_read_as_the_type_of_their_default():
