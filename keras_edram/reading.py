@@ -16,8 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_edram import anytime, checks, decoding
-from keras_edram.checks import check_boolean, check_images, check_integer
+from keras_edram import anytime, decoding
+from keras_edram.checks import (
+    check_boolean,
+    check_images,
+    check_integer,
+    without_warnings,
+)
 from keras_edram.picture_notes import read_with_notes, why_unreadable
 
 BATCH_SIZE = 32
@@ -288,7 +293,7 @@ def read_pictures(
         answers = iter(())
         if images:
             # Of each picture it has been said what is odd about it.
-            with checks.without_warnings():
+            with without_warnings():
                 images = np.stack(images)  # (B, H, W, C)
                 answers = iter(read_images(model, images, crops=crops, **how))
         for reading, image in opened:
